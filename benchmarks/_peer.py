@@ -1,0 +1,112 @@
+"""The peer: zarr-vectors 0.9.2 and its `ZVWriter`, on icechunk with icechunk's own configuration.
+
+First write: `create_store` in a writable session, then one `write_points` with all points (it makes the object
+index from what it is given, so a bulk load cannot come in batches), then the session's commit.
+
+Append: a new writable session of a repository that stays open, `open_zv`, `ZVWriter.append_vertices`, its
+`commit`, the session's commit. As it comes, this raises on icechunk: after the chunks are written,
+`Group.derive_nonempty_chunks` lists the keys under `0/vertices/c/`, and icechunk answers `InvalidInputError: bad key
+prefix ... Only prefixes pointing to a group or array are allowed`. So one function of it is replaced here,
+`zarr_vectors.core.group._list_store_prefix`: it lists the array's own prefix, `0/vertices/`, and keeps the keys
+that were asked for. That is all that is changed, and it makes nothing slower. The writer's async methods are used,
+on a loop of our own: the `_sync` ones run the coroutine on zarr's loop, whose worker threads then wait for
+that same loop.
+
+Reads: `read_points` on a read-only session's store. (`zarr_vectors.open(store).read(...)` gives the same
+points, and takes longer for a box.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import icechunk
+import numpy as np
+import zarr_vectors
+import zarr_vectors.core.group
+from _harness import CELL, EXTENT, Points
+from zarr.core.sync import sync
+from zarr_vectors.core.store import create_store
+from zarr_vectors.lazy.store import open_zv
+from zarr_vectors.types.points import read_points, write_points
+
+warnings.filterwarnings("ignore", module="zarr_vectors")
+warnings.filterwarnings("ignore", message=r".*(ZVWriter|open_zv\(\)) is superseded", category=DeprecationWarning)
+
+BOUNDS = ([0.0] * 3, [EXTENT] * 3)
+
+
+def _list_store_prefix(store: Any, prefix: str) -> list[str]:
+    async def keys() -> list[str]:
+        return [key async for key in store.list_prefix(prefix.removesuffix("c/")) if key.startswith(prefix)]
+
+    return sync(keys())
+
+
+zarr_vectors.core.group._list_store_prefix = _list_store_prefix
+
+
+def _storage(path: Path) -> icechunk.Storage:
+    return icechunk.local_filesystem_storage(str(path))
+
+
+class Reader:
+    """A new read-only session of the branch."""
+
+    def __init__(self, path: Path) -> None:
+        self._store = icechunk.Repository.open(_storage(path)).readonly_session("main").store
+
+    def whole(self) -> np.ndarray:
+        return read_points(self._store)["positions"]
+
+    def box(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        return read_points(self._store, bbox=(low, high))["positions"]
+
+    def objects(self, ids: np.ndarray) -> np.ndarray:
+        return read_points(self._store, object_ids=ids.tolist())["positions"]
+
+
+class Side:
+    label = "peer"
+    streams = False
+    append_takes_seconds = True
+
+    def version(self) -> str:
+        return f"zarr-vectors {version('zarr-vectors')} on icechunk {icechunk.__version__}"
+
+    def write(self, path: Path, batches: Iterable[Points]) -> None:
+        (points,) = batches
+        session = icechunk.Repository.create(_storage(path)).writable_session("main")
+        group = create_store(
+            session.store, bounds=BOUNDS, chunk_shape=(CELL,) * 3, geometry_types=["point_cloud"]
+        )
+        write_points(
+            group, points.positions, object_ids=points.object_ids, chunk_shape=(CELL,) * 3, bounds=BOUNDS
+        )
+        session.commit("first write")
+
+    def open(self, path: Path) -> Any:
+        return icechunk.Repository.open(_storage(path))
+
+    def append(self, handle: Any, points: Points) -> None:
+        session = handle.writable_session("main")
+        writer = open_zv(session.store)[0].writer()
+
+        async def work() -> None:
+            await writer.append_vertices(points.positions, object_ids=points.object_ids)
+            await writer.commit()
+
+        asyncio.run(work())
+        session.commit("append")
+
+    def count(self, path: Path) -> int:
+        store = icechunk.Repository.open(_storage(path)).readonly_session("main").store
+        return zarr_vectors.open(store)[0].vertex_count
+
+    def reader(self, path: Path) -> Reader:
+        return Reader(path)

@@ -1,0 +1,89 @@
+"""TileDB, for measure: a sparse array over (x, y, z) in Hilbert order, `object_id` an attribute.
+
+A write is one fragment with its own time stamp, which can be opened as of then: a version for every append,
+without branches. Byte shuffle and lz4 on coordinates and ids, as on our side; the tile capacity is the default;
+duplicates are allowed, so that no write has to look at older ones. There is no index on an attribute: objects are found
+by a query condition. Nothing is consolidated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tiledb
+from _harness import EXTENT, Points
+
+
+def _filters() -> tiledb.FilterList:
+    return tiledb.FilterList([tiledb.ByteShuffleFilter(), tiledb.LZ4Filter()])
+
+
+def _add(uri: str, points: Points) -> None:
+    with tiledb.open(uri, "w") as array:
+        x, y, z = points.positions.T
+        array[x, y, z] = {"object_id": points.object_ids}
+
+
+def _positions(result: Any) -> np.ndarray:
+    positions = np.empty((len(result["x"]), 3), np.float32)
+    for axis, name in enumerate("xyz"):
+        positions[:, axis] = result[name]
+    return positions
+
+
+class Reader:
+    """All fragments up to now."""
+
+    def __init__(self, path: Path) -> None:
+        self._array = tiledb.open(str(path))
+
+    def _query(self, **options: Any) -> Any:
+        return self._array.query(dims=["x", "y", "z"], attrs=[], order="U", **options)
+
+    def whole(self) -> np.ndarray:
+        return _positions(self._query()[:])
+
+    def box(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        x, y, z = (slice(np.float32(a), np.float32(b)) for a, b in zip(low, high, strict=True))
+        return _positions(self._query().multi_index[x, y, z])
+
+    def objects(self, ids: np.ndarray) -> np.ndarray:
+        return _positions(self._query(cond=f"object_id in {ids.tolist()}")[:])
+
+
+class Side:
+    label = "TileDB"
+    streams = True
+    append_takes_seconds = False
+
+    def version(self) -> str:
+        return f"TileDB-Py {tiledb.__version__}"
+
+    def write(self, path: Path, batches: Iterable[Points]) -> None:
+        axes = [tiledb.Dim(name=name, domain=(0.0, EXTENT), tile=None, dtype=np.float32) for name in "xyz"]
+        schema = tiledb.ArraySchema(
+            domain=tiledb.Domain(*axes),
+            attrs=[tiledb.Attr(name="object_id", dtype=np.int64, filters=_filters())],
+            cell_order="hilbert",
+            sparse=True,
+            allows_duplicates=True,
+            coords_filters=_filters(),
+        )
+        tiledb.Array.create(str(path), schema)
+        for points in batches:
+            _add(str(path), points)
+
+    def open(self, path: Path) -> Any:
+        return str(path)
+
+    def append(self, handle: Any, points: Points) -> None:
+        _add(handle, points)
+
+    def count(self, path: Path) -> int:
+        return int(sum(tiledb.array_fragments(str(path)).cell_num))
+
+    def reader(self, path: Path) -> Reader:
+        return Reader(path)

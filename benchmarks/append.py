@@ -1,0 +1,372 @@
+"""The speed of appends, first writes, opening and reading, against the peer, Lance and TileDB, in one run.
+
+    python benchmarks/append.py [--quick] [--json FILE] [--sides ours,peer,lance,tiledb] [--only PART,...]
+
+The base store holds 1,000,000 float32 points in 10,000 objects of 100 points, on 8 x 8 x 8 cells; an append is
+10,000 points in 100 new objects, committed. Objects are small clouds, uniform over the volume; "scattered" is
+the worst there can be, every single point of every object anywhere in the volume (see `Source`). The large store
+holds 10,000,000 points in 100,000 objects. Everything is on the local filesystem, in a temporary directory,
+in one process; what each side is, and how it is set up, stands in `_ours.py`, `_peer.py`, `_lance.py` and
+`_tiledb.py`. A side that is not installed is left out.
+
+All sides do a step in turn and then the next one; figures are medians. The peer's appends take seconds and are
+repeated 3 times, the others' 21. Every answer is checked: all sides must return as many points.
+
+Sizes are those of all files, without icechunk's `overwritten/`. "raw" is the bytes of the positions alone, "input"
+those of positions and object ids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _harness import (
+    EXTENT,
+    SIDES,
+    Points,
+    Side,
+    Source,
+    boxes,
+    duration,
+    load,
+    median,
+    number,
+    peak_memory,
+    stored_bytes,
+    table,
+    timed,
+)
+
+PARTS = ("append", "open", "read", "write", "many")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is done."""
+
+    base: int = 1_000_000
+    large: int = 10_000_000
+    batch: int = 10_000
+    appends: int = 21
+    slow_every: int = 7
+    writes: int = 3
+    reads: int = 7
+    boxes: int = 20
+    objects: int = 100
+    many: int = 2_000
+    middle: int = 1_000
+    around: int = 20
+
+
+QUICK = Plan(large=2_000_000, appends=7, writes=1, reads=3, boxes=6, many=100, middle=50, around=10)
+
+
+def times(value: float) -> str:
+    return f"{number(value)} ×"
+
+
+@dataclass
+class Row:
+    """A line of the table: a value a side, a ratio, and a target for the ratio or for our own value."""
+
+    what: str
+    values: dict[str, float]
+    show: Callable[[float], str] = duration
+    against: str = "peer"
+    ratio: float | None = None
+    ratio_at_least: float | None = None
+    ratio_at_most: float | None = None
+    ours_at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.ratio is None and "ours" in self.values and self.against in self.values:
+            self.ratio = self.values[self.against] / self.values["ours"]
+
+    @property
+    def target(self) -> str:
+        if self.ratio_at_least is not None:
+            return f"ratio ≥ {self.ratio_at_least:g} ×"
+        if self.ratio_at_most is not None:
+            return f"ratio ≤ {self.ratio_at_most:g} ×"
+        return "" if self.ours_at_most is None else f"ours ≤ {self.show(self.ours_at_most)}"
+
+    @property
+    def reached(self) -> bool | None:
+        ours = self.values.get("ours")
+        if self.ratio_at_least is not None:
+            return None if self.ratio is None else self.ratio >= self.ratio_at_least
+        if self.ratio_at_most is not None:
+            return None if self.ratio is None else self.ratio <= self.ratio_at_most
+        return None if self.ours_at_most is None or ours is None else ours <= self.ours_at_most
+
+
+@dataclass
+class Appender:
+    """A store that is being appended to: the side, its open handle, and where its points come from."""
+
+    side: Side
+    path: Path
+    source: Source
+    handle: Any
+
+
+@dataclass
+class Bench:
+    """One run: the sides, their stores in a temporary folder, the samples and the rows."""
+
+    plan: Plan
+    sides: dict[str, Side]
+    folder: Path
+    rows: list[Row] = field(default_factory=list)
+    samples: dict[str, dict[str, list[float]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+
+    # -- helpers
+
+    def path(self, name: str, store: str) -> Path:
+        return self.folder / name / store
+
+    def note(self, what: str, name: str, value: float) -> None:
+        self.samples[what][name].append(value)
+
+    def medians(self, what: str) -> dict[str, float]:
+        """What each side needed; the runs with sparse ids, `"sparse"`, are not a side."""
+        return {name: median(values) for name, values in self.samples[what].items() if name in SIDES}
+
+    def add(self, what: str, values: dict[str, float], **options: Any) -> None:
+        self.rows.append(Row(what, values, **options))
+
+    def agree(self, what: str, counts: dict[str, int], expected: int | None = None) -> None:
+        if len({*counts.values(), *(() if expected is None else (expected,))}) > 1:
+            raise AssertionError(f"{what}: the sides differ: {counts}, expected {expected}")
+
+    def first_write(self, what: str, store: str, points: Points, repeats: int, batches: int = 1) -> None:
+        """Write the same points on all sides; the stores of the last repeat stay."""
+        for _ in range(repeats):
+            for name, side in self.sides.items():
+                shutil.rmtree(self.path(name, store), ignore_errors=True)
+                self.path(name, "").mkdir(exist_ok=True)
+                parts = points.split(batches) if side.streams else [points]
+                self.note(what, name, timed(side.write, self.path(name, store), parts)[0])
+        counts = {name: side.count(self.path(name, store)) for name, side in self.sides.items()}
+        self.agree(what, counts, len(points))
+
+    def appenders(self, base: str, store: str, where: str, *, slow: bool, sparse: bool) -> dict[str, Appender]:
+        """A copy of the base store of every side, open; and of one with sparse ids of ours."""
+        found = {}
+        for name, side in self.sides.items():
+            if slow or not side.append_takes_seconds:
+                path = Path(shutil.copytree(self.path(name, base), self.path(name, store)))
+                source = Source(1)
+                source.points(self.plan.base)  # the ids that the base store has
+                found[name] = Appender(side, path, source, side.open(path))
+        if sparse and "ours" in self.sides:
+            side, path, source = self.sides["ours"], self.path("ours", "sparse"), Source(2, sparse=True)
+            side.write(path, [source.points(self.plan.base, where)])
+            found["sparse"] = Appender(side, path, source, side.open(path))
+        return found
+
+    def append_to(self, name: str, to: Appender, where: str, what: str, *, cold: bool = False) -> None:
+        """One append: its time, and the bytes that it added."""
+        points = to.source.points(self.plan.batch, where)
+        before = stored_bytes(to.path)
+        if cold:
+            took, _ = timed(lambda: to.side.append(to.side.open(to.path), points))
+        else:
+            took, _ = timed(to.side.append, to.handle, points)
+        self.note(what, name, took)
+        self.note(f"{what}, bytes", name, (stored_bytes(to.path) - before) / points.positions.nbytes)
+
+    # -- the parts
+
+    def append(self) -> None:
+        """Appends to the base store: where they fall, warm and cold, dense and sparse ids; their bytes."""
+        plan = self.plan
+        titles = {"objects": "append, spread", "cell": "append, one cell", "points": "append, scattered"}
+        for where, title in titles.items():
+            base = "scattered" if where == "points" else "base"
+            all_of = self.appenders(base, "appends", where, slow=True, sparse=where != "cell")
+            done: dict[str, int] = defaultdict(int)
+            for i in range(plan.appends):
+                for cold in (False, True):
+                    for name, to in all_of.items():
+                        if not to.side.append_takes_seconds or i % plan.slow_every == 0:
+                            self.append_to(name, to, where, f"{title}{', cold' * cold}", cold=cold)
+                            done[name] += 1
+            for name, to in all_of.items():
+                count = to.side.count(to.path)
+                self.agree(f"{title}, {name}", {name: count}, plan.base + plan.batch * done[name])
+                shutil.rmtree(to.path)
+        for title in titles.values():
+            self.add(title, self.medians(title), ratio_at_least=150)
+        self._against("append, spread", "tiledb", 1)
+        self._against("append, spread", "lance", 0.8)
+        for title in titles.values():
+            self.add(f"{title}, opened for it", self.medians(f"{title}, cold"))
+        for title in ("append, spread", "append, scattered"):
+            self._sparse(f"{title}, sparse ids, against dense", title)
+        for title in titles.values():
+            self.add(f"{title}: bytes, of raw", self.medians(f"{title}, bytes"), show=times, ours_at_most=1.5)
+
+    def _against(self, what: str, other: str, at_least: float) -> None:
+        if other in self.sides:
+            values = {n: v for n, v in self.medians(what).items() if n in ("ours", other)}
+            title = f"{what}, against {self.sides[other].label}"
+            self.add(title, values, against=other, ratio_at_least=at_least)
+
+    def _sparse(self, title: str, what: str) -> None:
+        if self.samples[what]["sparse"]:
+            sparse, dense = (median(self.samples[what][name]) for name in ("sparse", "ours"))
+            self.add(title, {"ours": sparse}, ratio=sparse / dense, ratio_at_most=1.1)
+
+    def open(self) -> None:
+        """Open the base store and count its points."""
+        self._opens("open", "base", self.sides)
+        self.add("open and pinned view", self.medians("open"), ours_at_most=0.005)
+
+    def _opens(self, what: str, store: str, names: Iterable[str]) -> None:
+        for _ in range(self.plan.appends):
+            counts = {}
+            for name in names:
+                took, counts[name] = timed(self.sides[name].count, self.path(name, store))
+                self.note(what, name, took)
+            self.agree(what, counts)
+
+    def read(self) -> None:
+        """100 objects of the base store, of small and of scattered ones."""
+        random = np.random.default_rng(3)
+        for store, title in (("base", ""), ("scattered", ", scattered")):
+            what = f"{self.plan.objects} objects of {_short(self.plan.base)}{title}"
+            for _ in range(self.plan.reads):
+                ids = random.choice(self.plan.base // 100, self.plan.objects, replace=False)
+                self._read(what, store, lambda reader, ids=ids: reader.objects(ids))
+            self.add(what, self.medians(what), ratio_at_least=5)
+
+    def _read(self, what: str, store: str, work: Callable[[Any], np.ndarray]) -> None:
+        counts = {}
+        for name, side in self.sides.items():
+            took, positions = timed(work, side.reader(self.path(name, store)))
+            self.note(what, name, took)
+            counts[name] = len(positions)
+            if positions.shape[1:] != (3,):
+                raise AssertionError(f"{name}: {what} returned {positions.shape}")
+        self.agree(what, counts)
+
+    def write(self) -> None:
+        """First writes of both sizes, their memory, and the reads of the large store."""
+        plan = self.plan
+        small, large = _short(plan.base), _short(plan.large)
+        self.first_write("large", "large", Source(0).points(plan.large), plan.writes, batches=10)
+        for _ in range(plan.reads):
+            self._read("whole", "large", lambda reader: reader.whole())
+        for low, high in boxes(plan.boxes, EXTENT / 4):
+            self._read("box", "large", lambda reader, low=low, high=high: reader.box(low, high))
+        for name in self.sides:
+            shutil.rmtree(self.path(name, "large"))
+        self.add(f"first write of {small}", self.medians("base"), ratio_at_least=8)
+        self.add(f"first write of {small}, scattered", self.medians("scattered"), ratio_at_least=8)
+        self.add(f"first write of {large}, in 10 appends", self.medians("large"), ratio_at_least=8)
+        self.add(f"whole read of {large}", self.medians("whole"), ratio_at_least=4)
+        self.add(f"box of 1/64 of {large}", self.medians("box"), ratio_at_least=3)
+        for size, title in ((plan.base, small), (plan.large, large)):
+            memory = {}
+            for name, side in self.sides.items():
+                parts = 10 if side.streams and size == plan.large else 1
+                memory[name] = peak_memory(name, size, parts) / (size * 20)
+            self.add(f"peak memory, first write of {title}, of the input", memory, show=times, ours_at_most=3)
+        streamed = {
+            name: peak_memory(name, plan.large, 10, stream=True) / (plan.large * 20)
+            for name, side in self.sides.items()
+            if side.streams
+        }
+        self.add("the same, each of the 10 made when it is asked for", streamed, show=times, ours_at_most=3)
+
+    def many(self) -> None:
+        """Thousands of appends: the last ones against the first, in time and bytes; opening on the way."""
+        plan = self.plan
+        all_of = self.appenders("base", "many", "objects", slow=False, sparse=True)
+        total = plan.many + plan.around // 2
+        for i in range(total):
+            when = "first" if i < plan.around else "last" if i >= total - plan.around else ""
+            for name, to in all_of.items():
+                if when:
+                    self.append_to(name, to, "objects", f"many, {when}")
+                else:
+                    to.side.append(to.handle, to.source.points(plan.batch))
+            if i + 1 == plan.middle:
+                self._opens("open middle", "many", [name for name in all_of if name in self.sides])
+        counts = {name: to.side.count(to.path) for name, to in all_of.items()}
+        self.agree("many appends", counts, plan.base + total * plan.batch)
+        for kind, suffix in (("time", ""), ("bytes", ", bytes")):
+            first, last = self.samples[f"many, first{suffix}"], self.samples[f"many, last{suffix}"]
+            growth = {name: median(last[name]) / median(first[name]) for name in first}
+            title = f"append {plan.many:,} against append 10, {kind}"
+            values = {name: value for name, value in growth.items() if name in SIDES}
+            self.add(title, values, show=times, ours_at_most=1.4)
+            if "sparse" in growth:
+                self.add(f"{title}, sparse ids", {"ours": growth["sparse"]}, show=times, ours_at_most=1.4)
+        opened = self.medians("open middle")
+        self.add(f"open and pinned view, {plan.middle:,} batches", opened, ours_at_most=0.02)
+
+
+def _short(count: int) -> str:
+    power = len(str(count)) - 1
+    return f"{count / 10**power:g}e{power}"
+
+
+def _table(rows: list[Row], sides: dict[str, Side], missing: dict[str, str]) -> str:
+    names = [name for name in SIDES if name in sides or name in missing]
+    lines = []
+    for row in rows:
+        cells = [row.show(row.values[n]) if n in row.values else missing.get(n, "") for n in names]
+        ratio = "" if row.ratio is None else times(row.ratio)
+        reached = {True: "yes", False: "no", None: ""}[row.reached]
+        lines.append([row.what, *cells, ratio, row.target, reached])
+    labels = [sides[n].label if n in sides else n for n in names]
+    return table(["what", *labels, "ratio", "target", "reached"], lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and few repeats: a smoke test")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write rows and samples there, too")
+    parser.add_argument("--sides", default=",".join(SIDES), help="which ones, separated by commas")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts of it: {', '.join(PARTS)}")
+    options = parser.parse_args()
+    parts = options.only.split(",")
+    sides, missing = load(options.sides.split(","))
+    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
+    try:
+        bench = Bench(QUICK if options.quick else Plan(), sides, folder)
+        for store, where in (("base", "objects"), ("scattered", "points")):
+            repeats = bench.plan.writes if "write" in parts else 1
+            bench.first_write(store, store, Source(0).points(bench.plan.base, where), repeats)
+        for part in PARTS:
+            if part in parts:
+                print(f"... {part}", file=sys.stderr, flush=True)
+                getattr(bench, part)()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    versions = [side.version() for side in sides.values()] + [f"Python {platform.python_version()}"]
+    print(_table(bench.rows, sides, missing))
+    print("\n" + "; ".join(versions) + ". Ratio: the peer (or the side named) / ours.")
+    if options.json:
+        rows = [{**asdict(r), "show": None, "target": r.target, "reached": r.reached} for r in bench.rows]
+        report = {"versions": versions, "missing": missing, "rows": rows, "samples": bench.samples}
+        options.json.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Hypothesis profiles: ``import tests._profiles`` (or ``from . import _profiles``) loads one.
+
+``HYPOTHESIS_PROFILE`` chooses it: ``default``, ``ci`` (no deadline, more
+examples) or ``long``. Each prints, on a failure, the ``@reproduce_failure``
+line that plays the same example again.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_slow_is_fine = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+settings.register_profile(
+    "default", print_blob=True, deadline=None, suppress_health_check=_slow_is_fine
+)
+settings.register_profile("ci", settings.get_profile("default"), max_examples=200)
+settings.register_profile("long", settings.get_profile("default"), max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

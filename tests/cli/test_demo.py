@@ -1,0 +1,313 @@
+"""The demo and the frame of the command line."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import zv_versioned as zvv
+from zv_versioned.cli import app
+from zv_versioned.cli._app import exit_code
+from zv_versioned.demo import data
+from zv_versioned.demo.data import Neuron
+from zv_versioned.demo.picture import draw
+from zv_versioned.demo.show import show
+from zv_versioned.demo.story import DATASET, TAG, Story, tell
+
+runner = CliRunner()
+
+
+def _neuron(number: int, seed: int, size: int = 400) -> Neuron:
+    """Something like a neuron: half of it in the lateral horn, half elsewhere."""
+    rng = np.random.default_rng(seed)
+    low, high = (1_500, 17_000, 12_000), (9_000, 24_000, 17_000)
+    horn = rng.uniform(low, high, (size // 2, 3))
+    lobe = rng.uniform((14_000, 31_000, 24_000), (19_000, 37_000, 28_000), (size // 2, 3))
+    return Neuron(
+        id=number,
+        voxels=np.floor(np.concatenate([horn, lobe])).astype(np.float32),
+        is_presynaptic=rng.integers(0, 2, size).astype(np.uint8),
+        confidence=rng.uniform(0.5, 1, size).astype(np.float32),
+    )
+
+
+NEURONS = [_neuron(722817260, 1), _neuron(754534424, 2), _neuron(5813024015, 3)]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    return tell(tmp_path_factory.mktemp("demo") / "repository", NEURONS)
+
+
+def _printed(story: Story, *, encoding: str = "utf-8", width: int = 80, kept: bool = True) -> str:
+    class Out(StringIO):
+        pass
+
+    Out.encoding = encoding  # type: ignore[misc,assignment]
+    out = Out()
+    show(story, Console(file=out, width=width, highlight=False), kept=kept)
+    return out.getvalue()
+
+
+# ---- what happens ------------------------------------------------------------
+
+
+def test_each_neuron_is_a_commit_under_its_own_id(told: Story) -> None:
+    assert [append.neuron for append in told.appends] == [722817260, 754534424]
+    assert [append.synapses for append in told.appends] == [400, 400]
+    assert len({append.snapshot_id for append in told.appends}) == 2
+    assert all(append.cells > 1 for append in told.appends)
+
+
+def test_the_bad_append_is_seen_at_main_and_not_in_the_pinned_view(told: Story) -> None:
+    assert told.main_after_bad.synapses == 1_200
+    assert told.main_after_bad.share < told.pinned.share
+    assert told.pinned_after_bad == told.pinned
+    assert told.pinned.synapses == 800
+
+
+def test_the_reset_brings_back_the_pinned_snapshot(told: Story) -> None:
+    assert told.main_after_reset == told.pinned
+    assert told.bad.snapshot_id not in {version.snapshot_id for version in told.history}
+    assert told.taken_back.snapshot_id == told.bad.snapshot_id
+
+
+def test_the_last_neuron_comes_in_again_under_the_same_id(told: Story) -> None:
+    assert told.redone.neuron == told.bad.neuron == 5813024015
+    assert told.main_at_end.synapses == 1_200
+    assert told.pinned_at_end == told.pinned
+    assert [version.neurons for version in told.history][:3] == [3, 2, 1]
+
+
+def test_the_measurement_is_what_numpy_says(told: Story) -> None:
+    positions = np.concatenate([neuron.nanometres for neuron in NEURONS[:2]])
+    confidence = np.concatenate([neuron.confidence for neuron in NEURONS[:2]])
+    outputs = np.concatenate([neuron.is_presynaptic for neuron in NEURONS[:2]])
+    low, high = (10_000, 130_000, 95_000), (75_000, 195_000, 140_000)
+    inside = ((positions >= low) & (positions < high)).all(axis=1)
+    assert 0 < told.pinned.in_box == inside.sum()
+    assert told.pinned.outputs_in_box == outputs[inside].sum()
+    assert told.pinned.mean_confidence == pytest.approx(confidence[inside].mean(), rel=1e-6)
+
+
+def test_the_repository_stays_and_holds_every_version(told: Story) -> None:
+    repo = zvv.Repository.open(told.location)
+    assert repo.view("main")[DATASET][0].vertex_count == 1_200
+    assert repo.view(tag=TAG).snapshot_id == told.pinned.snapshot_id
+    mistake = repo.view(snapshot_id=told.bad.snapshot_id)[DATASET][0]
+    assert np.array_equal(
+        mistake.objects[5813024015].positions, _sorted(NEURONS[2].voxels, mistake)
+    )
+
+
+def _sorted(positions: np.ndarray, level: zvv.Level) -> np.ndarray:
+    """`positions` as the level has them: the same rows, cell by cell."""
+    stored = level.positions()[-len(positions) :]
+    assert {tuple(row) for row in stored} == {tuple(row) for row in positions}
+    return stored
+
+
+def test_the_story_is_the_same_every_time(told: Story, tmp_path: Path) -> None:
+    again = tell(tmp_path / "again", NEURONS)
+    for name in ("pinned", "main_after_bad", "main_at_end"):
+        one, other = getattr(told, name), getattr(again, name)
+        assert replace(one, snapshot_id="") == replace(other, snapshot_id="")
+
+
+def test_one_neuron_is_not_enough_for_a_story(tmp_path: Path) -> None:
+    with pytest.raises(zvv.ArrayError, match="at least 2 neurons, got 1"):
+        tell(tmp_path / "repository", NEURONS[:1])
+    assert not zvv.Repository.exists(tmp_path / "repository")
+
+
+# ---- what is printed ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_story_fits_80_columns(told: Story, encoding: str) -> None:
+    text = _printed(replace(told, location="demo"), encoding=encoding)
+    assert max(map(len, text.splitlines())) <= 80
+    text.encode(encoding)
+
+
+def test_the_story_tells_the_numbers(told: Story) -> None:
+    text = _printed(told)
+    for fact in (
+        told.bad.snapshot_id[:8],
+        told.pinned.snapshot_id[:8],
+        f"{told.pinned.mean_confidence:.4f}",
+        "taken back",
+        "5813024015",
+        told.location,
+    ):
+        assert fact in text
+    assert "\x1b" not in text
+
+
+def test_a_repository_that_was_removed_is_not_offered(told: Story) -> None:
+    assert told.location not in _printed(told, kept=False)
+
+
+def test_how_to_open_it_can_be_pasted_into_python(told: Story) -> None:
+    text = _printed(told)
+    code = "\n".join(
+        line.strip() for line in text[text.index("import zv_versioned") :].splitlines()
+    )
+    namespace: dict[str, object] = {}
+    exec(code, namespace)
+    assert len(namespace["geometry"]) == told.pinned.in_box  # type: ignore[arg-type]
+
+
+def test_a_picture_puts_points_where_they_are() -> None:
+    points = np.array([[0.5, 0.5], [9.5, 19.5], [99.0, 99.0]], np.float32)
+    picture = draw(points, (10, 20), columns=5)
+    assert picture.rows == ["⠁    ", *[" " * 5] * 3, "    ⢀"]
+    assert picture.counts.sum() == 2
+    assert draw(points, (10, 20), columns=5, ascii_only=True).rows[0] == ".    "
+
+
+# ---- the data ----------------------------------------------------------------
+
+
+def test_the_real_neurons_are_read() -> None:
+    neurons = data.load()
+    assert [neuron.id for neuron in neurons] == [
+        722817260,
+        754534424,
+        754538881,
+        1734350788,
+        1734350908,
+    ]
+    assert [len(neuron) for neuron in neurons] == [3136, 3010, 2943, 2705, 3042]
+    assert neurons[0].nanometres[0].tolist() == [38712.0, 181984.0, 126336.0]
+
+
+def test_reading_a_table_without_a_column_says_which(tmp_path: Path) -> None:
+    table = tmp_path / "17.csv"
+    table.write_text("connector_id,x,y,z\n0,1,2,3\n")
+    with pytest.raises(zvv.NotFoundError, match=r"17\.csv has no column 'type'"):
+        data.read_neuron(table)
+
+
+# ---- the command line --------------------------------------------------------
+
+
+def test_the_demo_runs_on_real_data_outside_of_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "demo"
+    done = subprocess.run(
+        [sys.executable, "-m", "zv_versioned", "demo", "--path", str(path)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=_environment(PYTHONIOENCODING="utf-8"),
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert "1734350908" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert zvv.Repository.open(path).view("main")[DATASET][0].vertex_count == 14_836
+
+
+def _environment(**more: str) -> dict[str, str]:
+    import os
+
+    return {**os.environ, **more}
+
+
+def _use(monkeypatch: pytest.MonkeyPatch, neurons: list[Neuron]) -> None:
+    monkeypatch.setattr(data, "load", lambda: neurons)
+
+
+def test_no_keep_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _use(monkeypatch, NEURONS)
+    done = runner.invoke(app, ["demo", "--no-keep", "--path", str(tmp_path / "demo")])
+    assert done.exit_code == 0, done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_something_in_it_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("chapter 1")
+    done = runner.invoke(app, ["demo", "--no-keep", "--path", str(tmp_path)])
+    assert done.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_missing_data_is_an_error_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(data, "find_spec", lambda name: None)
+    done = runner.invoke(app, ["demo"])
+    assert done.exit_code == 40
+    assert 'python -m pip install --no-deps "navis==1.12.0"' in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_package_of_that_name_without_the_data_is_no_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModuleSpec("navis", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr(data, "find_spec", lambda name: spec)
+    with pytest.raises(zvv.NotFoundError, match="not installed"):
+        data.find_folder()
+
+
+def test_debug_adds_the_traceback_and_keeps_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "find_spec", lambda name: None)
+    done = runner.invoke(app, ["--debug", "demo"])
+    assert done.exit_code == 40
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (zvv.ArrayError("x"), 11),
+        (zvv.MetadataError("x"), 11),
+        (zvv.StorageError("x"), 11),
+        (PermissionError("x"), 11),
+        (zvv.ReadOnlyError("x"), 20),
+        (zvv.ConflictError("x"), 21),
+        (zvv.ViolationError("x"), 22),
+        (zvv.IntegrityError("x"), 23),
+        (zvv.NotFoundError("x"), 40),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_each_error_has_its_exit_code(
+    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> list[Neuron]:
+        raise error
+
+    monkeypatch.setattr(data, "load", fail)
+    done = runner.invoke(app, ["demo", "--no-keep"])
+    assert done.exit_code == code == exit_code(error)
+    assert done.stderr == "Error: x\n"
+
+
+def test_usage_errors_end_with_2() -> None:
+    assert runner.invoke(app, ["demo", "--no-such-option"]).exit_code == 2
+    assert runner.invoke(app, ["no-such-command"]).exit_code == 2
+
+
+def test_version_and_help() -> None:
+    version = runner.invoke(app, ["--version"])
+    assert version.output == f"zv_versioned {zvv.__version__}\n"
+    for arguments in (["--help"], ["demo", "--help"], ["-h"]):
+        done = runner.invoke(app, arguments)
+        assert done.exit_code == 0
+        assert "Usage" in re.sub(r"\x1b\[[0-9;]*m", "", done.output)

@@ -1,0 +1,274 @@
+"""The lock of a local repository, between threads and real processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+
+import zv_versioned
+from zv_versioned._lock import HOLDER_FILE, LOCK_FILE, RepositoryLock
+from zv_versioned.errors import MetadataError, StorageError
+
+spawn = multiprocessing.get_context("spawn")
+
+
+def _hold_until(folder: str, held: Event, release: Event) -> None:
+    with RepositoryLock(folder).hold("commit to main"):
+        held.set()
+        release.wait(30)
+
+
+def _increment(folder: str, times: int) -> None:
+    lock = RepositoryLock(folder)
+    counter = Path(folder, "counter")
+    for _ in range(times):
+        with lock.hold("count"):
+            value = int(counter.read_text())
+            time.sleep(0.0005)
+            counter.write_text(str(value + 1))
+
+
+@contextmanager
+def _holder(folder: Path) -> Iterator[multiprocessing.process.BaseProcess]:
+    held, release = spawn.Event(), spawn.Event()
+    process = spawn.Process(target=_hold_until, args=(str(folder), held, release))
+    process.start()
+    try:
+        assert held.wait(30)
+        yield process
+    finally:
+        # Setting an event waits for those who wait for it, also for a dead one.
+        if process.is_alive():
+            release.set()
+        process.join(30)
+
+
+def test_processes_take_turns(tmp_path: Path) -> None:
+    (tmp_path / "counter").write_text("0")
+    processes = [spawn.Process(target=_increment, args=(str(tmp_path), 25)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert (tmp_path / "counter").read_text() == "100"
+
+
+def test_threads_take_turns_whichever_instance_they_use(tmp_path: Path) -> None:
+    (tmp_path / "counter").write_text("0")
+    link = tmp_path.parent / f"{tmp_path.name}-link"
+    link.symlink_to(tmp_path)
+    threads = [
+        threading.Thread(target=_increment, args=(str(folder), 20))
+        for folder in (tmp_path, link, tmp_path)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (tmp_path / "counter").read_text() == "60"
+
+
+def test_a_waiter_that_times_out_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+    with _holder(tmp_path) as holder:
+        began = time.monotonic()
+        with (
+            pytest.raises(StorageError) as caught,
+            RepositoryLock(tmp_path, timeout=0.2).hold("tidy up"),
+        ):
+            pytest.fail("the lock was given to two processes")
+        assert 0.15 < time.monotonic() - began < 5
+    message = str(caught.value)
+    assert f"process {holder.pid} on host" in message
+    assert 'to "commit to main"' in message
+    assert "has held it for " in message
+    assert "lock_timeout (now 0.2 s)" in message
+
+
+def test_a_waiting_thread_is_told_of_the_thread_that_holds_the_lock(tmp_path: Path) -> None:
+    caught: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            with RepositoryLock(tmp_path, timeout=0.05).hold("wait"):
+                pass
+        except StorageError as error:
+            caught.append(error)
+
+    with RepositoryLock(tmp_path).hold("merge try into main"):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        thread.join(30)
+    assert "thread MainThread of this process" in str(caught[0])
+    assert "merge try into main" in str(caught[0])
+
+
+def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
+    with _holder(tmp_path) as holder:
+        assert holder.pid is not None
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.join(30)
+        with RepositoryLock(tmp_path, timeout=5).hold("go on"):
+            pass
+
+
+def test_the_note_of_a_dead_process_names_nobody(tmp_path: Path) -> None:
+    finished = spawn.Process(target=_hold_until, args=(str(tmp_path), _SetEvent(), _SetEvent()))
+    finished.start()
+    finished.join(30)
+    note = (tmp_path / HOLDER_FILE).read_bytes()
+    assert f'"pid": {finished.pid}'.encode() in note
+    with _holder(tmp_path):
+        (tmp_path / HOLDER_FILE).write_bytes(note)
+        with (
+            pytest.raises(StorageError, match="somebody") as caught,
+            RepositoryLock(tmp_path, timeout=0).hold("x"),
+        ):
+            pass
+    assert f"process {finished.pid}" not in str(caught.value)
+
+
+class _SetEvent:
+    def set(self) -> None:
+        pass
+
+    def wait(self, timeout: float) -> None:
+        pass
+
+
+@pytest.mark.parametrize("note", [b"", b"{", b"[]", b"{}", b'{"pid": "x", "host": 1}', b"\xff\xfe"])
+def test_a_damaged_note_does_not_hide_that_the_lock_is_held(tmp_path: Path, note: bytes) -> None:
+    caught: list[StorageError] = []
+
+    def wait() -> None:
+        try:
+            with RepositoryLock(tmp_path, timeout=0).hold("wait"):
+                pass
+        except StorageError as error:
+            caught.append(error)
+
+    with RepositoryLock(tmp_path).hold("x"):
+        (tmp_path / HOLDER_FILE).write_bytes(note)
+        thread = threading.Thread(target=wait)
+        thread.start()
+        thread.join(30)
+    assert "is locked: somebody" in str(caught[0])
+
+
+def test_one_thread_may_take_the_lock_again(tmp_path: Path) -> None:
+    lock = RepositoryLock(tmp_path, timeout=1)
+    with lock.hold("outer"):
+        with RepositoryLock(tmp_path, timeout=1).hold("inner"):
+            pass
+        assert _is_locked(tmp_path)
+    assert not _is_locked(tmp_path)
+
+
+def test_an_exception_in_the_block_frees_the_lock_and_passes_through(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="mine"), RepositoryLock(tmp_path).hold("fail"):
+        raise KeyError("mine")
+    assert not _is_locked(tmp_path)
+
+
+def _is_locked(folder: Path) -> bool:
+    script = (
+        "import filelock, sys\n"
+        "try: filelock.FileLock(sys.argv[1]).acquire(timeout=0)\n"
+        "except filelock.Timeout: sys.exit(3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(folder / LOCK_FILE)], check=False)
+    assert done.returncode in (0, 3)
+    return done.returncode == 3
+
+
+def test_a_long_purpose_still_leaves_a_readable_note(tmp_path: Path) -> None:
+    lock = RepositoryLock(tmp_path)
+    for purpose in ("x" * 1000, "\U0001f600" * 1000, "\udcff" * 1000, '"' * 1000):
+        with lock.hold(purpose):
+            assert len((tmp_path / HOLDER_FILE).read_bytes()) == 512
+            assert f"process ({os.getpid()}" in lock._describe_holder()
+
+
+def test_a_folder_that_is_not_there_cannot_be_locked(tmp_path: Path) -> None:
+    lock = RepositoryLock(tmp_path / "nowhere", timeout=0.1)
+    with pytest.raises(StorageError, match="cannot be locked to commit"), lock.hold("commit"):
+        pass
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "5", None, True])
+def test_a_bad_timeout_is_refused(tmp_path: Path, timeout: object) -> None:
+    with pytest.raises(MetadataError, match="lock_timeout"):
+        RepositoryLock(tmp_path, timeout=timeout)  # type: ignore[arg-type]
+
+
+def test_an_endless_timeout_is_accepted(tmp_path: Path) -> None:
+    with RepositoryLock(tmp_path, timeout=float("inf")).hold("x"):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_neither_uses_nor_keeps_the_lock(tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        """
+        import os, sys, time, warnings
+        warnings.simplefilter("ignore")
+        from zv_versioned._lock import RepositoryLock
+        from zv_versioned.errors import StorageError
+        lock = RepositoryLock(sys.argv[1], timeout=5)
+        with lock.hold("fork"):
+            child = os.fork()
+            if child == 0:
+                try:
+                    with lock.hold("child"):
+                        os._exit(2)
+                except StorageError as error:
+                    if "spawn" not in str(error):
+                        os._exit(4)
+                sys.stdout.write(str(os.getpid()))
+                sys.stdout.flush()
+                os.close(1)
+                time.sleep(20)
+                os._exit(0)
+            time.sleep(0.5)
+            os._exit(7)  # dies holding the lock; only the child is left
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        timeout=15,
+        check=False,
+        cwd=Path(zv_versioned.__file__).parents[1],
+    )
+    child = int(done.stdout)
+    try:
+        assert done.returncode == 7
+        assert not _is_locked(tmp_path)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_an_uncontended_lock_costs_next_to_nothing(tmp_path: Path) -> None:
+    lock = RepositoryLock(tmp_path)
+    best = float("inf")
+    for _ in range(10):
+        began = time.perf_counter()
+        for _ in range(50):
+            with lock.hold("measure"):
+                pass
+        best = min(best, (time.perf_counter() - began) / 50)
+    # About 0.06 ms where this was written; the limit catches a poll or an fsync, not a slow machine.
+    assert best < 0.001

@@ -1,0 +1,44 @@
+"""zv_versioned: a transactional, versioned store for large vector geometry."""
+
+from .errors import (
+    ArrayError,
+    ConflictError,
+    IntegrityError,
+    MetadataError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+    ViolationError,
+    ZVError,
+)
+from .geometry import Geometry
+from .history.log import CommitInfo, CommitLog
+from .repository import Repository
+from .transaction import CommitResult, Transaction
+from .view import Batch, Dataset, Level, View
+from .writer import ZVWriter
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArrayError",
+    "Batch",
+    "CommitInfo",
+    "CommitLog",
+    "CommitResult",
+    "ConflictError",
+    "Dataset",
+    "Geometry",
+    "IntegrityError",
+    "Level",
+    "MetadataError",
+    "NotFoundError",
+    "ReadOnlyError",
+    "Repository",
+    "StorageError",
+    "Transaction",
+    "View",
+    "ViolationError",
+    "ZVError",
+    "ZVWriter",
+]

@@ -1,0 +1,253 @@
+"""What is accepted of the user's arrays, and what the error says where it is not.
+
+Everything here is checked before a byte is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from . import _paths
+from .errors import ArrayError, MetadataError
+from .format.metadata import AttributeMeta
+from .spatial.boxes import Box, box_of
+
+MAX_ID = 2**63 - 1
+MAX_VERTICES = 2**31 - 1
+_BLOCK_ROWS = 1 << 16
+_POSITION_KINDS = {"float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32"}
+
+
+def parse_vertex_dtype(dtype: Any) -> np.dtype[Any]:
+    """The dtype of coordinates.
+
+    Raises
+    ------
+    MetadataError
+        If coordinates cannot have it.
+    """
+    try:
+        parsed = np.dtype(dtype)
+    except TypeError as error:
+        raise MetadataError(f"vertex_dtype {dtype!r} is not a dtype") from error
+    if parsed.name not in _POSITION_KINDS:
+        raise MetadataError(
+            f"vertex_dtype {parsed.name!r} is not one that coordinates can have; choose one of "
+            f"{', '.join(sorted(_POSITION_KINDS))}"
+        )
+    return parsed.newbyteorder("=")
+
+
+def positions(values: Any, ndim: int, stored: np.dtype[Any], dtype: Any = None) -> np.ndarray:
+    """Coordinates as they will be stored: (N, D), of the level's dtype, C-contiguous.
+
+    Parameters
+    ----------
+    values : array_like
+        What the user gave.
+    ndim : int
+    stored : numpy.dtype
+        What the level stores.
+    dtype : dtype-like, optional
+        The user's word that rounding to this dtype is meant; it must be the
+        level's.
+
+    Raises
+    ------
+    ArrayError
+        If the shape, the dtype or a value does not fit.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ArrayError(f"positions are not an array: {error}") from error
+    if array.ndim != 2 or array.shape[1] != ndim:
+        raise ArrayError(
+            f"positions must have shape (N, {ndim}), one row a vertex; got shape {array.shape}"
+        )
+    if array.dtype.kind not in "iuf":
+        raise ArrayError(f"positions must be numbers, got dtype {array.dtype}")
+    if len(array) > MAX_VERTICES:
+        raise ArrayError(f"{len(array):,} vertices in one append; {MAX_VERTICES:,} at most")
+    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    if dtype is not None:
+        _same_dtype(dtype, stored)
+    return _convert(array, stored, "positions", rounds=dtype is not None)
+
+
+def _same_dtype(dtype: Any, stored: np.dtype[Any]) -> None:
+    try:
+        asked = np.dtype(dtype)
+    except TypeError as error:
+        raise ArrayError(f"dtype {dtype!r} is not a dtype") from error
+    if asked.newbyteorder("=") != stored:
+        raise ArrayError(
+            f"dtype {asked.name!r} was asked for, but this level stores {stored.name!r}; pass "
+            f"dtype={stored.name!r}, or create a dataset with vertex_dtype={asked.name!r}"
+        )
+
+
+def _convert(array: np.ndarray, to: np.dtype[Any], name: str, *, rounds: bool) -> np.ndarray:
+    """Convert without losing anything, or, where rounding is meant, without overflow."""
+    if array.dtype == to:
+        return array
+    if np.can_cast(array.dtype, to, "safe"):
+        return array.astype(to)
+    result = np.empty(array.shape, to)
+    lost = 0
+    example: Any = None
+    for start in range(0, len(array), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        block = array[rows]
+        with np.errstate(invalid="ignore", over="ignore"):
+            result[rows] = block
+            back = result[rows].astype(array.dtype)
+        # NaN is compared as itself here; whether it may be there at all is asked elsewhere.
+        differs = (back != block) & ~((back != back) & (block != block))
+        if rounds and to.kind == "f":
+            differs &= ~np.isfinite(back) & np.isfinite(block.astype(np.float64))
+        if differs.any():
+            example = block[differs].flat[0] if example is None else example
+            lost += int(differs.reshape(len(block), -1).any(axis=1).sum())
+    if lost:
+        remedy = (
+            "use a dtype that can hold it"
+            if rounds or to.kind != "f"
+            else f"pass dtype={to.name!r} to round them, or store {array.dtype.name!r}"
+        )
+        raise ArrayError(
+            f"{name}: {array.dtype.name} values would change as {to.name} in {lost:,} of "
+            f"{len(array):,} rows (such as {example!r}); {remedy}"
+        )
+    return result
+
+
+def box_of_finite(array: np.ndarray) -> Box:
+    """The box of the vertices.
+
+    Raises
+    ------
+    ArrayError
+        If any coordinate is NaN or infinite, naming the first such vertex.
+    """
+    box = box_of(array)
+    if not (np.isfinite(box.lo).all() and np.isfinite(box.hi).all()):
+        bad = ~np.isfinite(array).all(axis=1)
+        first = int(np.argmax(bad))
+        raise ArrayError(
+            f"positions have NaN or infinite coordinates in {int(bad.sum()):,} of {len(array):,} "
+            f"vertices, the first is vertex {first}: {array[first].tolist()}; remove them, nothing "
+            "was written"
+        )
+    return box
+
+
+def within(array: np.ndarray, box: Box, bounds: Box) -> None:
+    """Refuse vertices outside the closed bounds of the dataset.
+
+    Bounds are compared as the coordinates' dtype has them: a coordinate that
+    was rounded with its bound is still on it.
+
+    Raises
+    ------
+    ArrayError
+        Naming how many, the first one and the remedies.
+    """
+    if array.dtype.kind == "f":
+        bounds = Box(
+            bounds.lo.astype(array.dtype).astype(np.float64),
+            bounds.hi.astype(array.dtype).astype(np.float64),
+        )
+    if bounds.contains(box):
+        return
+    outside = ((array < bounds.lo) | (array > bounds.hi)).any(axis=1)
+    first = int(np.argmax(outside))
+    raise ArrayError(
+        f"{int(outside.sum()):,} of {len(array):,} vertices are outside the bounds {bounds}, the "
+        f"first is vertex {first}: {array[first].tolist()}. Check the unit, or pass "
+        'out_of_bounds="expand" to let the bounds grow; nothing was written'
+    )
+
+
+def object_ids(values: Any, n: int) -> np.ndarray:
+    """Object ids as int64, shape (n,); one number stands for all.
+
+    Raises
+    ------
+    ArrayError
+        If they are not whole numbers from 0 up, or not one a vertex.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu" and array.size:
+        raise ArrayError(f"object_ids must be integers, got dtype {array.dtype}")
+    if array.ndim == 0:
+        array = np.broadcast_to(array, (n,))
+    if array.shape != (n,):
+        raise ArrayError(f"object_ids must have shape ({n},), one a vertex; got {array.shape}")
+    if n and int(array.max()) > MAX_ID:
+        raise ArrayError(f"object id {int(array.max())} is above {MAX_ID}")
+    if n and int(array.min()) < 0:
+        raise ArrayError(f"object ids must be 0 or more, got {int(array.min())}")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def attribute_values(
+    name: str, values: Any, n: int, known: AttributeMeta | None
+) -> tuple[AttributeMeta, np.ndarray]:
+    """The values of one attribute as they will be stored.
+
+    Parameters
+    ----------
+    name : str
+    values : array_like, shape (n,) or (n, C)
+    n : int
+        Vertices of the append.
+    known : AttributeMeta or None
+        What the level has under this name.
+
+    Raises
+    ------
+    ArrayError, MetadataError
+    """
+    _paths.check_name(name, "attribute")
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise ArrayError(
+            f"attribute {name!r} has dtype {array.dtype}; booleans, integers and floats of up to "
+            "8 bytes are supported"
+        )
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
+        raise ArrayError(
+            f"attribute {name!r} must have shape (N,) or (N, C), got shape {array.shape}"
+        )
+    if len(array) != n:
+        raise ArrayError(f"attribute {name!r}: values length {len(array)} != {n} vertices appended")
+    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    if known is None:
+        return AttributeMeta(name, array.dtype, array.shape[1:]), array
+    if array.shape[1:] != known.row_shape:
+        raise ArrayError(
+            f"attribute {name!r} has values of shape {known.row_shape} in this level, got "
+            f"{array.shape[1:]}"
+        )
+    if (array.dtype.kind == "b") != (known.dtype.kind == "b"):
+        raise ArrayError(
+            f"attribute {name!r} is {known.dtype.name} in this level, got {array.dtype.name}"
+        )
+    return known, _convert(array, known.dtype, f"attribute {name!r}", rounds=False)
+
+
+def attributes(
+    given: Mapping[str, Any] | None, n: int, known: Mapping[str, AttributeMeta]
+) -> list[tuple[AttributeMeta, np.ndarray]]:
+    """All attributes of an append, checked."""
+    if given is None:
+        return []
+    if not isinstance(given, Mapping):
+        raise ArrayError(
+            f"attributes must be a mapping of names to values, got {type(given).__name__}"
+        )
+    return [attribute_values(name, v, n, known.get(name)) for name, v in given.items()]

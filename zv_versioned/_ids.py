@@ -1,0 +1,90 @@
+"""Which object ids a level has: kept in memory, batch by batch, never rebuilt.
+
+Ids above the largest ever used are new without a look; the rest have to be
+looked up. A batch never changes, so what was learned of it stays true in every
+snapshot that has it, and the next append learns only what came since.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .format.table import BatchTable
+
+Load = Callable[[Sequence[int]], list[tuple[np.ndarray, np.ndarray]]]
+
+
+class KnownIds:
+    """The ids of the batches of one level, as a few sorted arrays.
+
+    Batches with consecutive ids are kept as intervals, whatever their size.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._members: set[bytes] = set()
+        self._intervals = np.zeros((0, 2), np.int64)
+        self._sorted: list[np.ndarray] = []
+
+    def among(self, ids: np.ndarray, table: BatchTable, load: Load) -> np.ndarray:
+        """Those of `ids` that the batches of a table have.
+
+        Parameters
+        ----------
+        ids : ndarray of int64, ascending
+        table : BatchTable
+            The level as it is.
+        load : callable
+            Reads the ids of rows of the table.
+
+        Returns
+        -------
+        ndarray of int64
+        """
+        with self._lock:
+            self._learn(table, load)
+            taken = np.zeros(len(ids), bool)
+            if len(self._intervals):
+                at = np.searchsorted(self._intervals[:, 0], ids, side="right") - 1
+                taken |= (at >= 0) & (ids <= self._intervals[at, 1])
+            for known in self._sorted:
+                at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+                taken |= known[at] == ids
+            return ids[taken]
+
+    def _learn(self, table: BatchTable, load: Load) -> None:
+        names = [bytes(uuid) for uuid in table.uuid]
+        if not self._members.issubset(names):
+            self._forget()  # another branch, or one that was reset
+        fresh = [row for row, name in enumerate(names) if name not in self._members]
+        if not fresh:
+            return
+        at = np.array(fresh)
+        plain = table.id_max[at] - table.id_min[at] + 1 == table.n_objects[at]
+        rows = at[~plain].tolist()
+        arrays = [ids for ids, _ in load(rows)] if rows else []
+        runs = np.stack([table.id_min[at[plain]], table.id_max[at[plain]]], axis=1)
+        self._intervals = _union(np.concatenate([self._intervals, runs]))
+        self._sorted += [np.sort(np.concatenate(arrays))] if arrays else []
+        # Merge neighbours of like size, as a log-structured tree does: few arrays, little copying.
+        self._sorted.sort(key=len, reverse=True)
+        while len(self._sorted) > 1 and len(self._sorted[-2]) < 2 * len(self._sorted[-1]):
+            self._sorted[-2:] = [np.sort(np.concatenate(self._sorted[-2:]), kind="stable")]
+        self._members.update(names[row] for row in fresh)
+
+
+def _union(intervals: np.ndarray) -> np.ndarray:
+    """Closed intervals, sorted, with those that overlap or touch made one."""
+    if len(intervals) < 2:
+        return intervals
+    intervals = intervals[np.argsort(intervals[:, 0], kind="stable")]
+    reach = np.maximum.accumulate(intervals[:, 1])
+    first = np.concatenate(([True], intervals[1:, 0] - 1 > reach[:-1]))
+    last = np.append(first[1:], True)
+    return np.stack([intervals[first, 0], reach[last]], axis=1)

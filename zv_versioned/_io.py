@@ -1,0 +1,82 @@
+"""One event loop, in one thread of its own, for all asynchronous storage calls.
+
+Everything above this module is plain synchronous code. It hands coroutines to
+:func:`run`, which waits for them here. So the same call works in a script,
+inside a running event loop and from any number of threads: the loop's thread
+never waits for anybody, therefore nothing can wait in a circle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from .errors import StorageError
+
+T = TypeVar("T")
+
+_start_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_loop_pid: int | None = None
+
+
+def check_process(pid: int, what: str) -> None:
+    """Refuse to use ``what``, made in process `pid`, in a forked child.
+
+    Raises
+    ------
+    StorageError
+        If this process is not `pid`.
+    """
+    if os.getpid() != pid:
+        raise StorageError(
+            f"{what} was opened in process {pid} and cannot be used in process {os.getpid()}, "
+            "which was forked from it: the storage threads did not survive the fork. Start workers "
+            "with multiprocessing.get_context('spawn') (or 'forkserver') and open the repository in "
+            "each of them."
+        )
+
+
+def _get_loop() -> asyncio.AbstractEventLoop:
+    global _loop, _loop_pid
+    with _start_lock:
+        if _loop is None or _loop_pid != os.getpid():
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever, name="zv-versioned-io", daemon=True)
+            thread.start()
+            _loop, _loop_pid = loop, os.getpid()
+        return _loop
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run `coroutine` on the storage loop and wait for its result.
+
+    Parameters
+    ----------
+    coroutine : coroutine
+        It must only await storage calls; it must not call :func:`run` itself.
+
+    Returns
+    -------
+    object
+        What the coroutine returns; what it raises is raised here.
+    """
+    return asyncio.run_coroutine_threadsafe(coroutine, _get_loop()).result()
+
+
+async def in_thread(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Run a blocking `function` in a worker thread: the body of every async twin."""
+    return await asyncio.to_thread(function, *args, **kwargs)
+
+
+def _forget_loop_in_child() -> None:
+    # A lock held by another thread at the moment of the fork would stay held for ever.
+    global _start_lock, _loop
+    _start_lock = threading.Lock()
+    _loop = None
+
+
+os.register_at_fork(after_in_child=_forget_loop_in_child)

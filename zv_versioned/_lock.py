@@ -1,0 +1,224 @@
+"""One writer at a time on a local filesystem, whichever thread or process it is.
+
+A filesystem has no conditional writes, so icechunk loses commits there as soon
+as two of them overlap. Every mutation of a local repository therefore happens
+inside :meth:`RepositoryLock.hold`. Reading never takes the lock, and so works
+in a folder that cannot be written to.
+
+Two files lie in the repository's folder: ``zv_versioned.lock``, which the
+kernel locks and frees again when its holder dies, and ``zv_versioned.holder``,
+a note for people that says who holds it. The note is a file of its own because
+the locked one can be truncated by a waiter (old filelock) or be unreadable
+while it is locked (Windows).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import filelock
+
+from ._io import check_process
+from .errors import MetadataError, StorageError
+
+__all__ = ["HOLDER_FILE", "LOCK_FILE", "RepositoryLock"]
+
+LOCK_FILE = "zv_versioned.lock"
+HOLDER_FILE = "zv_versioned.holder"
+
+_POLL_SECONDS = 0.002
+# Of one fixed size, a note replaces the one before it in a single write, and is never empty.
+_NOTE_BYTES = 512
+
+
+class _Shared:
+    """What all the locks of this process on one folder have in common."""
+
+    def __init__(self, folder: str) -> None:
+        self.thread_lock = threading.RLock()
+        # Held by whichever thread has `thread_lock`, hence not local to the thread that made it.
+        self.file_lock = filelock.FileLock(
+            os.path.join(folder, LOCK_FILE), thread_local=False, poll_interval=_POLL_SECONDS
+        )
+        self.depth = 0
+
+
+_registry_lock = threading.Lock()
+_registry: WeakValueDictionary[str, _Shared] = WeakValueDictionary()
+
+
+def _shared(folder: str) -> _Shared:
+    with _registry_lock:
+        shared = _registry.get(folder)
+        if shared is None:
+            shared = _registry[folder] = _Shared(folder)
+        return shared
+
+
+def _forget_locks_in_child() -> None:
+    # The thread that holds one of these did not come along, so it would never be released.
+    global _registry_lock, _registry
+    _registry_lock = threading.Lock()
+    _registry = WeakValueDictionary()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks_in_child)
+
+
+class RepositoryLock:
+    """The lock of one repository folder.
+
+    All instances for the same folder, however its path is spelt, are one lock.
+    It is reentrant: a thread that holds it may take it again. Do not hold it
+    across an ``await``; two tasks of one thread would both have it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The repository's folder. It has to exist when the lock is taken.
+    timeout : float
+        Seconds to wait for another holder before giving up.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], timeout: float = 60.0) -> None:
+        given: object = timeout
+        if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:
+            raise MetadataError(
+                f"lock_timeout is {timeout!r}; give the seconds to wait as a number from 0 up"
+            )
+        self.path = os.path.realpath(path)
+        self.timeout = float(timeout)
+        self._pid = os.getpid()
+        self._shared = _shared(self.path)
+
+    @contextmanager
+    def hold(self, purpose: str) -> Iterator[None]:
+        """Hold the lock for the duration of a ``with`` block.
+
+        Parameters
+        ----------
+        purpose : str
+            What it is held for, as the end of "has held it to …"; it is shown
+            to those who wait in vain.
+
+        Raises
+        ------
+        StorageError
+            If it is still held by somebody else after `timeout` seconds, if it
+            cannot be taken at all, or in a forked child.
+        """
+        check_process(self._pid, f"the lock of the repository at {self.path}")
+        shared = self._shared
+        deadline = time.monotonic() + self.timeout
+        if not shared.thread_lock.acquire(timeout=min(self.timeout, threading.TIMEOUT_MAX)):
+            raise self._timed_out(purpose)
+        try:
+            if shared.depth == 0:
+                self._acquire_file(deadline, purpose)
+            shared.depth += 1
+            try:
+                yield
+            finally:
+                shared.depth -= 1
+                if shared.depth == 0:
+                    shared.file_lock.release()
+        finally:
+            shared.thread_lock.release()
+
+    def _acquire_file(self, deadline: float, purpose: str) -> None:
+        file_lock = self._shared.file_lock
+        try:
+            file_lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        except filelock.Timeout:
+            raise self._timed_out(purpose) from None
+        except OSError as error:
+            raise StorageError(
+                f"the repository at {self.path} cannot be locked to {purpose}: {error}. Changing a "
+                "repository needs write access to its folder; reading it does not."
+            ) from error
+        try:
+            self._write_note(purpose)
+        except BaseException as error:
+            file_lock.release()
+            if isinstance(error, OSError):
+                raise StorageError(
+                    f"the repository at {self.path} cannot be locked to {purpose}: its note "
+                    f"{HOLDER_FILE} cannot be written: {error}"
+                ) from error
+            raise
+
+    def _write_note(self, purpose: str) -> None:
+        note = {
+            "pid": os.getpid(),
+            "host": socket.gethostname()[:64],
+            "since": datetime.now(UTC).isoformat(),
+            "thread": threading.current_thread().name[:32],
+            "purpose": purpose[:120],
+        }
+        text = json.dumps(note, ensure_ascii=False).encode("utf-8", "replace")
+        if len(text) > _NOTE_BYTES:
+            text = json.dumps({**note, "thread": "", "purpose": "do something"}).encode()
+        descriptor = os.open(
+            os.path.join(self.path, HOLDER_FILE),
+            os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0),
+            0o666,
+        )
+        try:
+            os.write(descriptor, text.ljust(_NOTE_BYTES))
+        finally:
+            os.close(descriptor)
+
+    def _timed_out(self, purpose: str) -> StorageError:
+        return StorageError(
+            f"the repository at {self.path} is locked: {self._describe_holder()}; wait for it, or "
+            f"raise lock_timeout (now {self.timeout:g} s), or stop the holder. Wanted to {purpose}."
+        )
+
+    def _describe_holder(self) -> str:
+        note = self._read_note()
+        if note is None:
+            return "somebody who left no name holds it"
+        try:
+            pid, host, purpose = int(note["pid"]), str(note["host"]), str(note["purpose"])
+            since = datetime.fromisoformat(str(note["since"]))
+            held = max(0.0, (datetime.now(UTC) - since).total_seconds())
+        except (KeyError, TypeError, ValueError):
+            return "somebody who left an unreadable name holds it"
+        if host == socket.gethostname()[:64] and not _is_alive(pid):
+            # The kernel has passed the lock on to somebody who is about to write their note.
+            return "somebody who left no name yet holds it"
+        who = f"process {pid} on host {host}"
+        if pid == os.getpid():
+            who = f"thread {note.get('thread', '?')} of this process ({pid} on host {host})"
+        return f'{who} has held it for {held:.1f} s to "{purpose}"'
+
+    def _read_note(self) -> dict[str, Any] | None:
+        try:
+            note = json.loads(Path(self.path, HOLDER_FILE).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return note if isinstance(note, dict) else None
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":
+        # There os.kill(pid, 0) would end the process instead of asking after it.
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

@@ -1,0 +1,381 @@
+"""Reading a level: which cells, which bytes, which vertices.
+
+A read is planned from the table of batches and the heads of their indexes,
+both small; the store is never listed. What cannot match is left out batch by
+batch (box, ids), then cell by cell, then vertex by vertex. Cells are read in
+windows of bounded size, so that a filtered read needs its result and a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from zarr.abc.store import Store
+
+from . import _paths, _store
+from ._cache import Cache
+from ._cells_io import Wanted, read_rows
+from ._state import LevelState
+from .errors import IntegrityError, NotFoundError
+from .format import batches, cells
+from .format.batches import BatchHead
+from .format.cells import HEADER
+from .format.metadata import AttributeMeta, DatasetMeta
+from .spatial.boxes import Box
+
+WINDOW_VERTICES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Cells of one batch.
+
+    Parameters
+    ----------
+    row : int
+        The batch's row in the table.
+    head : BatchHead
+    at : ndarray of int64, shape (C,)
+        Which of the batch's cells, ascending.
+    object_rows : ndarray of int64 or None
+        The objects asked for, as rows of the batch; None for all.
+    """
+
+    row: int
+    head: BatchHead
+    at: np.ndarray
+    object_rows: np.ndarray | None = None
+
+    @property
+    def vertex_count(self) -> int:
+        """Vertices in the cells."""
+        return int(self.head.cell_vertices[self.at].sum())
+
+
+def spans(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """``concatenate([arange(s, s + c) for s, c in zip(starts, counts)])``."""
+    total = int(counts.sum())
+    shift = np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    return shift + np.arange(total, dtype=np.int64)
+
+
+def cell_of(head: BatchHead, fragments: np.ndarray) -> np.ndarray:
+    """The position, among a batch's cells, of the cell that each fragment lies in."""
+    return np.searchsorted(head.fragment_start, fragments, side="right") - 1
+
+
+class LevelReader:
+    """Reads one level of one snapshot.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        The snapshot.
+    meta : DatasetMeta
+    state : LevelState
+    parts : Cache
+        Parts of batch indexes, by batch; shared by all snapshots.
+    """
+
+    def __init__(self, store: Store, meta: DatasetMeta, state: LevelState, parts: Cache) -> None:
+        self.store = store
+        self.meta = meta
+        self.state = state
+        self._parts = parts
+        self._shard_indexes = Cache(64 << 20)
+        self.vertex_base = np.concatenate(([0], np.cumsum(state.table.n_vertices)))
+
+    # -- batch indexes -------------------------------------------------------
+
+    def _key(self, row: int) -> str:
+        slot = int(self.state.table.slot[row])
+        return _paths.shard_key(_paths.join(self.state.path, "batches", "index"), slot, (0,))
+
+    def _uuid(self, row: int) -> bytes:
+        return bytes(self.state.table.uuid[row])
+
+    def heads(self, rows: Sequence[int]) -> list[BatchHead]:
+        """The heads of some batches; those not known yet in one batched call."""
+        known = {row: self._parts.get((self._uuid(row), batches.CELLS)) for row in rows}
+        wanting = [row for row, head in known.items() if head is None]
+        sizes = self.state.table.head_bytes
+        values = _store.get_many(self.store, [(self._key(r), 0, int(sizes[r])) for r in wanting])
+        for row, value in zip(wanting, values, strict=True):
+            head = batches.decode_head(cells.decode(value), int(sizes[row]))
+            if head.vertex_start[-1] != self.state.table.n_vertices[row]:
+                raise IntegrityError(
+                    f"batch {row} of {self.state.path!r} has {head.vertex_start[-1]} vertices in "
+                    f"its index and {self.state.table.n_vertices[row]} in the table"
+                )
+            known[row] = head
+            self._parts.put((self._uuid(row), batches.CELLS), head, 48 * len(head.cells) + 2048)
+        return [known[row] for row in rows]
+
+    def _sections(self, wanted: Sequence[tuple[int, BatchHead, int]]) -> list[memoryview | None]:
+        """Payloads of sections of indexes; None where a batch has no such section."""
+        found: dict[tuple[int, int], memoryview | None] = {}
+        requests: list[_store.Request] = []
+        asked: list[tuple[int, int]] = []
+        for row, head, section in wanted:
+            start, stop = int(head.section_start[section]), int(head.section_stop[section])
+            found[row, section] = self._parts.get((self._uuid(row), section)) if stop else None
+            if stop and found[row, section] is None:
+                requests.append((self._key(row), start, stop))
+                asked.append((row, section))
+        for (row, section), value in zip(
+            asked, _store.get_many(self.store, requests), strict=True
+        ):
+            payload = cells.decode(value)
+            found[row, section] = payload
+            self._parts.put((self._uuid(row), section), payload, len(payload))
+        return [found[row, section] for row, _, section in wanted]
+
+    def ids(self, rows: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Object ids, ascending, and which of them begin there, of some batches."""
+        table = self.state.table
+        wanted = []
+        for row in rows:
+            plain = table.id_max[row] - table.id_min[row] + 1 == table.n_objects[row]
+            if not (plain and table.n_new_objects[row] == table.n_objects[row]):
+                wanted.append(row)
+        heads = self.heads(wanted)
+        payloads = dict(
+            zip(
+                wanted,
+                self._sections(
+                    [(r, head, batches.IDS) for r, head in zip(wanted, heads, strict=True)]
+                ),
+                strict=True,
+            )
+        )
+        return [
+            batches.decode_ids(payloads.get(row), int(table.n_objects[row]), int(table.id_min[row]))
+            for row in rows
+        ]
+
+    def fragments(self, selections: Sequence[Selection]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Object rows and vertex counts of the fragments in the selected cells."""
+        wanted: list[tuple[int, BatchHead, int]] = []
+        pages: list[np.ndarray] = []
+        for s in selections:
+            page_of = np.searchsorted(s.head.cell_page_end, s.at, side="right")
+            pages.append(page_of)
+            wanted += [(s.row, s.head, batches.FRAGMENTS + int(p)) for p in np.unique(page_of)]
+        payloads = iter(self._sections(wanted))
+        result = []
+        for s, page_of in zip(selections, pages, strict=True):
+            objects, counts = [], []
+            for page in np.unique(page_of).tolist():
+                first_cell = int(s.head.cell_page_end[page - 1]) if page else 0
+                rows, vertices = batches.decode_fragments(_present(next(payloads), self._key(s.row)))
+                at = s.at[page_of == page]
+                if len(at) < s.head.cell_page_end[page] - first_cell:
+                    start = s.head.fragment_start[at] - s.head.fragment_start[first_cell]
+                    pick = spans(start, s.head.cell_fragments[at].astype(np.int64))
+                    rows, vertices = rows[pick], vertices[pick]
+                objects.append(rows)
+                counts.append(vertices)
+            result.append((_joined(objects), _joined(counts)))
+        return result
+
+    def object_fragments(
+        self, row: int, head: BatchHead, object_rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fragments of some objects of a batch, in each object's own order.
+
+        Parameters
+        ----------
+        row : int
+        head : BatchHead
+        object_rows : ndarray of int64, ascending
+
+        Returns
+        -------
+        counts : ndarray of int64
+            Fragments of each object.
+        fragments : ndarray of int64
+            Their numbers in the batch, objects one after the other.
+        """
+        page_of = np.searchsorted(head.object_page_end, object_rows, side="right")
+        pages = np.unique(page_of)
+        payloads = self._sections([(row, head, batches.OBJECTS + int(p)) for p in pages])
+        picked, picked_counts = [], []
+        for page, payload in zip(pages.tolist(), payloads, strict=True):
+            counts, order = batches.decode_objects(_present(payload, self._key(row)))
+            first = int(head.object_page_end[page - 1]) if page else 0
+            local = object_rows[page_of == page] - first
+            starts = np.cumsum(counts, dtype=np.int64) - counts
+            picked_counts.append(counts[local].astype(np.int64))
+            picked.append(order[spans(starts[local], picked_counts[-1])])
+        return _joined(picked_counts), _joined(picked)
+
+    def object_cells(self, row: int, head: BatchHead, object_rows: np.ndarray) -> np.ndarray:
+        """Positions of the cells that hold some objects of a batch, ascending."""
+        _, fragments = self.object_fragments(row, head, object_rows)
+        return np.unique(cell_of(head, fragments))
+
+    # -- planning ------------------------------------------------------------
+
+    def plan(
+        self,
+        rows: np.ndarray | None = None,
+        box: Box | None = None,
+        object_ids: np.ndarray | None = None,
+    ) -> list[Selection]:
+        """The cells that a read has to look at, batch by batch in slot order.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, optional
+            Rows of the table; all where left out.
+        box : Box, optional
+            A half-open query.
+        object_ids : ndarray of int64, ascending, optional
+        """
+        table = self.state.table
+        keep = np.ones(len(table), bool)
+        if rows is not None:
+            keep[:] = False
+            keep[rows] = True
+        if box is not None:
+            keep &= ((table.hi >= box.lo) & (table.lo < box.hi)).all(axis=1)
+        if object_ids is not None:
+            first = np.searchsorted(object_ids, table.id_min)
+            last = np.searchsorted(object_ids, table.id_max, side="right")
+            keep &= last > first
+        chosen = np.flatnonzero(keep).tolist()
+        members: dict[int, np.ndarray] = {}
+        if object_ids is not None:
+            unseen = np.ones(len(object_ids), bool)
+            for row, (ids, _) in zip(chosen, self.ids(chosen), strict=True):
+                members[row] = np.flatnonzero(np.isin(ids, object_ids, assume_unique=True))
+                unseen &= ~np.isin(object_ids, ids, assume_unique=True)
+            if rows is None and unseen.any():
+                absent = object_ids[unseen]
+                raise NotFoundError(
+                    f"no object {', '.join(map(str, absent[:5].tolist()))} in {self.state.path!r}"
+                    + (f", and {len(absent) - 5:,} more" if len(absent) > 5 else "")
+                )
+            chosen = [row for row in chosen if len(members[row])]
+        selections = []
+        for row, head in zip(chosen, self.heads(chosen), strict=True):
+            wanted = members.get(row)
+            if wanted is None:
+                at = np.arange(len(head.cells))
+            else:
+                at = self.object_cells(row, head, wanted)
+            if box is not None:
+                at = at[self.state.facts.grid.touching(box, head.cells[at])]
+            if len(at):
+                selections.append(Selection(row, head, at, wanted))
+        return selections
+
+    # -- reading -------------------------------------------------------------
+
+    def rows_of(
+        self, array: str, dtype: np.dtype, row_shape: tuple[int, ...], selections: Sequence[Selection]
+    ) -> np.ndarray:
+        """All rows of an array in the selected cells: (n, *row_shape)."""
+        row_bytes = dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
+        total = sum(s.vertex_count for s in selections)
+        out = np.empty(HEADER + total * row_bytes, np.uint8)
+        wanted = [
+            Wanted(
+                int(self.state.table.slot[s.row]),
+                s.head.cells[s.at],
+                s.head.cell_vertices[s.at],
+                len(s.head.cells),
+                int(s.head.vertex_start[-1]),
+            )
+            for s in selections
+        ]
+        grid = self.state.facts.grid
+        path = _paths.join(self.state.path, array)
+        read_rows(self.store, path, grid, wanted, row_bytes, self._shard_indexes, out)
+        return out[HEADER:].view(dtype).reshape(total, *row_shape)
+
+    def positions_of(self, selections: Sequence[Selection]) -> np.ndarray:
+        """Coordinates of all vertices in the selected cells: (n, D)."""
+        return self.rows_of("vertices", self.meta.vertex_dtype, (self.meta.ndim,), selections)
+
+    def attribute_of(
+        self, attribute: AttributeMeta, selections: Sequence[Selection]
+    ) -> np.ndarray:
+        """Values of an attribute in the selected cells; the fill value where it has none."""
+        path = _paths.join("vertex_attributes", attribute.name)
+        present = self.state.table.attributes.get(attribute.name)
+        has = [s for s in selections if present is not None and present[s.row]]
+        values = self.rows_of(path, attribute.dtype, attribute.row_shape, has)
+        if len(has) == len(selections):
+            return values
+        result = attribute.fill(sum(s.vertex_count for s in selections))
+        offset = taken = 0
+        for s in selections:
+            n = s.vertex_count
+            if present is not None and present[s.row]:
+                result[offset : offset + n] = values[taken : taken + n]
+                taken += n
+            offset += n
+        return result
+
+    def vertex_ids_of(self, selections: Sequence[Selection]) -> np.ndarray:
+        """Numbers, within the level, of all vertices in the selected cells."""
+        return _joined(
+            [
+                spans(
+                    s.head.vertex_start[s.at] + self.vertex_base[s.row],
+                    s.head.cell_vertices[s.at].astype(np.int64),
+                )
+                for s in selections
+            ]
+        )
+
+    def object_ids_of(
+        self, selections: Sequence[Selection]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The object of each vertex in the selected cells, and a mask of those asked for."""
+        tables = self.ids([s.row for s in selections])
+        found, masks = [], []
+        for s, (ids, _), (rows, counts) in zip(
+            selections, tables, self.fragments(selections), strict=True
+        ):
+            found.append(np.repeat(ids[rows], counts))
+            if s.object_rows is not None:
+                asked = np.zeros(len(ids), bool)
+                asked[s.object_rows] = True
+                masks.append(np.repeat(asked[rows], counts))
+        return _joined(found), np.concatenate(masks) if masks else None
+
+    def windows(self, selections: Sequence[Selection]) -> Iterator[list[Selection]]:
+        """Cut a plan into pieces of about WINDOW_VERTICES vertices, in order."""
+        piece: list[Selection] = []
+        room = WINDOW_VERTICES
+        for s in selections:
+            ends = np.cumsum(s.head.cell_vertices[s.at])
+            done = 0
+            while done < len(s.at):
+                before = int(ends[done - 1]) if done else 0
+                stop = max(int(np.searchsorted(ends, before + room, side="right")), done + 1)
+                part = replace(s, at=s.at[done:stop])
+                piece.append(part)
+                room -= part.vertex_count
+                done = stop
+                if room <= 0 or done < len(s.at):
+                    yield piece
+                    piece, room = [], WINDOW_VERTICES
+        if piece:
+            yield piece
+
+
+def _present(payload: memoryview | None, key: str) -> memoryview:
+    if payload is None:
+        raise IntegrityError(f"the batch index {key!r} lacks a section that its head implies")
+    return payload
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)

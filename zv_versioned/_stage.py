@@ -1,0 +1,296 @@
+"""What a transaction has staged on one level: batches uploaded, nothing visible.
+
+An append checks everything, sorts the vertices, uploads the shards one after
+the other under the batch's slot, and remembers a row for the table. The table
+and the level's facts are written by :meth:`LevelStage.documents`, when the
+transaction commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _checks, _paths, _store
+from ._cells_io import Blocks, check_payloads, encode_rows
+from ._ids import KnownIds
+from ._read import LevelReader
+from ._state import LevelState, load_table, table_key
+from .errors import ArrayError, MetadataError
+from .format import batches, metadata, shards
+from .format.batches import BatchIndex
+from .format.metadata import CAPACITY, AttributeMeta, DatasetMeta, LevelFacts
+from .format.table import BUCKET, BatchRow, BatchTable, new_content_id, new_uuid
+from .spatial.assign import Assignment, assign, object_rows
+from .spatial.boxes import Box
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+    from ._cache import Cache
+
+_OUT_OF_BOUNDS = ("raise", "expand")
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """The objects of one append: ids ascending, which are new, and each vertex's row."""
+
+    ids: np.ndarray
+    is_new: np.ndarray
+    rows: np.ndarray
+
+
+class LevelStage:
+    """The staged side of one level.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        The transaction's own.
+    meta : DatasetMeta
+        The dataset as the transaction sees it.
+    facts : LevelFacts
+        The level as the transaction began.
+    known_ids : KnownIds
+    parts : Cache
+    """
+
+    def __init__(
+        self, store: Store, meta: DatasetMeta, facts: LevelFacts, known_ids: KnownIds, parts: Cache
+    ) -> None:
+        self._store = store
+        self._base = facts
+        self._known_ids = known_ids
+        self._parts = parts
+        self._base_reader: LevelReader | None = None
+        self._new_ids: list[np.ndarray] = []
+        self.meta = meta
+        self.facts = facts
+        self.rows: list[BatchRow] = []
+        # True while a batch is half uploaded, and for ever where that failed.
+        self.broken = False
+        self.path = _paths.level_path(meta.name, facts.level)
+
+    @property
+    def new_ids(self) -> np.ndarray:
+        """Ids of the objects that begin in this transaction, in the order of their rows."""
+        return np.concatenate(self._new_ids) if self._new_ids else np.zeros(0, np.int64)
+
+    def append(
+        self,
+        positions: Any,
+        object_ids: Any,
+        dtype: Any,
+        attributes: Mapping[str, Any] | None,
+        out_of_bounds: str,
+    ) -> dict[str, Any]:
+        """Check, sort and upload one batch; see :meth:`ZVWriter.append_vertices`."""
+        if out_of_bounds not in _OUT_OF_BOUNDS:
+            raise MetadataError(
+                f'out_of_bounds must be "raise" or "expand", got {out_of_bounds!r}'
+            )
+        array = _checks.positions(positions, self.meta.ndim, self.meta.vertex_dtype, dtype)
+        values = _checks.attributes(attributes, len(array), self.facts.attributes)
+        if object_ids is not None:
+            object_ids = _checks.object_ids(object_ids, len(array))
+        if len(array) == 0:
+            ids = np.zeros(0, np.int64)
+            return _summary(0, 0, 0, ids)
+        if self.facts.slots >= CAPACITY:
+            raise ArrayError(
+                f"level {self.path!r} has {CAPACITY:,} batches, all that it has room for; append "
+                "more vertices at a time"
+            )
+        box = _checks.box_of_finite(array)
+        meta = self._grown(array, box, out_of_bounds)
+        objects = self._objects(object_ids, len(array))
+        plan = assign(array, box, objects.rows, len(objects.ids), self.facts.grid)
+        for row_bytes in (
+            array.dtype.itemsize * self.meta.ndim,
+            *(attribute.row_bytes for attribute, _ in values),
+        ):
+            check_payloads(plan.cell_vertices, row_bytes)
+        self.broken = True
+        row = self._upload(array, box, values, objects, plan)
+        self.broken = False
+        self._remember(row, meta, values, objects)
+        new = int(objects.is_new.sum())
+        return _summary(len(array), new, len(plan.cells), objects.ids)
+
+    def _grown(self, array: np.ndarray, box: Box, out_of_bounds: str) -> DatasetMeta:
+        if out_of_bounds == "raise":
+            _checks.within(array, box, self.meta.bounds)
+            return self.meta
+        if self.meta.bounds.contains(box):
+            return self.meta
+        self.facts.grid.check_within(box)
+        return self.meta.with_bounds(self.meta.bounds.union(box))
+
+    # -- objects -------------------------------------------------------------
+
+    def _objects(self, given: np.ndarray | None, n: int) -> _Objects:
+        if given is None:
+            first = self.facts.max_object_id + 1
+            if first + n - 1 > _checks.MAX_ID:
+                raise ArrayError(
+                    f"the level's largest object id is {first - 1}: no {n:,} ids are left after "
+                    "it; pass object_ids"
+                )
+            ids = np.arange(first, first + n, dtype=np.int64)
+            return _Objects(ids, np.ones(n, bool), np.arange(n))
+        ids, rows = object_rows(given)
+        is_new = np.ones(len(ids), bool)
+        if int(ids[0]) <= self.facts.max_object_id:
+            for begun in self._new_ids:
+                is_new &= ~np.isin(ids, begun, assume_unique=True)
+            self._refuse_taken(ids[is_new & (ids <= self._base.max_object_id)])
+        return _Objects(ids, is_new, rows)
+
+    def _refuse_taken(self, ids: np.ndarray) -> None:
+        """Refuse ids that objects of earlier commits have."""
+        if len(ids) == 0:
+            return
+        if self._base_reader is None:
+            table = load_table(self._store, self.path, self._base, self.meta.ndim)
+            state = LevelState(self.path, self._base, table)
+            self._base_reader = LevelReader(self._store, self.meta, state, self._parts)
+        reader = self._base_reader
+        taken = self._known_ids.among(ids, reader.state.table, reader.ids)
+        if len(taken):
+            shown = ", ".join(map(str, taken[:5].tolist())) + (", …" if len(taken) > 5 else "")
+            raise ArrayError(
+                f"{len(taken):,} object ids overlap existing objects of {self.path!r}: {shown}. "
+                "Each id is used once; leave object_ids out to have new ones given, or use ids "
+                f"above {self.facts.max_object_id}"
+            )
+
+    # -- bytes ---------------------------------------------------------------
+
+    def _upload(
+        self,
+        array: np.ndarray,
+        box: Box,
+        values: list[tuple[AttributeMeta, np.ndarray]],
+        objects: _Objects,
+        plan: Assignment,
+    ) -> BatchRow:
+        slot, grid = self.facts.slots, self.facts.grid
+        self._create_attributes([a for a, _ in values if a.name not in self.facts.attributes])
+        blocks = Blocks.of(plan.cells, grid)
+        arrays = [("vertices", array), *(("vertex_attributes/" + a.name, v) for a, v in values)]
+        sizes = []
+        for name, rows in arrays:
+            path, size = _paths.join(self.path, name), 0
+            codec = metadata.vertex_codec(rows.dtype)
+            for block, shard in encode_rows(
+                rows, plan.order, plan.cell_vertices, blocks, grid.places, codec
+            ):
+                _store.set_many(self._store, [(_paths.shard_key(path, slot, block), shard)])
+                size += len(shard)
+            sizes.append(size)
+        head_bytes = self._upload_index(slot, objects, plan)
+        return BatchRow(
+            uuid=new_uuid(),
+            slot=slot,
+            n_vertices=len(array),
+            n_objects=len(objects.ids),
+            n_new_objects=int(objects.is_new.sum()),
+            n_fragments=len(plan.fragment_object),
+            n_cells=len(plan.cells),
+            id_min=int(objects.ids[0]),
+            id_max=int(objects.ids[-1]),
+            head_bytes=head_bytes,
+            vertex_bytes=sizes[0],
+            lo=box.lo,
+            hi=box.hi,
+            attributes={attribute.name: new_content_id() for attribute, _ in values},
+        )
+
+    def _upload_index(self, slot: int, objects: _Objects, plan: Assignment) -> int:
+        index = BatchIndex(
+            cells=plan.cells,
+            cell_vertices=plan.cell_vertices,
+            cell_fragments=plan.cell_fragments,
+            fragment_object=plan.fragment_object,
+            fragment_vertices=plan.fragment_vertices,
+            object_ids=objects.ids,
+            object_is_new=objects.is_new,
+            object_fragments=np.bincount(plan.fragment_object, minlength=len(objects.ids)),
+            # A point cloud's objects have no order of their own: that of the cells.
+            order=np.argsort(plan.fragment_object, kind="stable"),
+        )
+        encoded = batches.encode(index)
+        shard = shards.pack(batches.SECTIONS, [(place, [cell]) for place, cell in encoded])
+        path = _paths.join(self.path, "batches", "index")
+        _store.set_many(self._store, [(_paths.shard_key(path, slot, (0,)), shard)])
+        return len(encoded[0][1])
+
+    def _create_attributes(self, fresh: list[AttributeMeta]) -> None:
+        items = []
+        group = _paths.join(self.path, "vertex_attributes")
+        if fresh and not self.facts.attributes:
+            items.append((f"{group}/zarr.json", metadata.dumps(metadata.group())))
+        for attribute in fresh:
+            document = metadata.attribute_array(self.facts.grid, self.meta.axes, attribute)
+            items.append((f"{group}/{attribute.name}/zarr.json", metadata.dumps(document)))
+        _store.set_many(self._store, items)
+
+    def _remember(
+        self,
+        row: BatchRow,
+        meta: DatasetMeta,
+        values: list[tuple[AttributeMeta, np.ndarray]],
+        objects: _Objects,
+    ) -> None:
+        self.meta = meta
+        self.rows.append(row)
+        self._new_ids.append(objects.ids[objects.is_new])
+        self.facts = replace(
+            self.facts,
+            slots=row.slot + 1,
+            vertex_count=self.facts.vertex_count + row.n_vertices,
+            num_objects=self.facts.num_objects + row.n_new_objects,
+            max_object_id=max(self.facts.max_object_id, row.id_max),
+            attributes={**self.facts.attributes, **{a.name: a for a, _ in values}},
+        )
+
+    # -- publishing ----------------------------------------------------------
+
+    def documents(self) -> list[tuple[str, bytes]]:
+        """What a commit has to write: buckets of the table and the level's facts."""
+        if not self.rows:
+            return []
+        table = BatchTable.from_rows(self.rows, self.meta.ndim)
+        first = self._base.slots // BUCKET
+        if self._base.slots % BUCKET:
+            before = load_table(self._store, self.path, self._base, self.meta.ndim, first)
+            table = BatchTable.concatenate([before, table])
+        bucket_of = table.slot // BUCKET
+        items = [
+            (table_key(self.path, int(bucket)), table.take(bucket_of == bucket).encode())
+            for bucket in np.unique(bucket_of)
+        ]
+        document = metadata.group(self.facts.to_attributes(self.meta.axes))
+        items.append((f"{self.path}/zarr.json", metadata.dumps(document)))
+        return items
+
+    def summary(self) -> dict[str, int]:
+        """What the commit's metadata says of this level."""
+        return {
+            "batches_added": len(self.rows),
+            "vertices_added": sum(row.n_vertices for row in self.rows),
+            "objects_added": sum(row.n_new_objects for row in self.rows),
+        }
+
+
+def _summary(vertices: int, new: int, chunks: int, ids: np.ndarray) -> dict[str, Any]:
+    return {
+        "vertices_added": vertices,
+        "new_objects": new,
+        "chunks_touched": chunks,
+        "object_ids": ids,
+    }

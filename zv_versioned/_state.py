@@ -1,0 +1,102 @@
+"""The state of a dataset at one snapshot: its documents and its table of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from zarr.abc.store import Store
+
+from . import _paths, _store
+from .errors import IntegrityError, NotFoundError
+from .format import cells
+from .format.metadata import DatasetMeta, LevelFacts
+from .format.table import BUCKET, BatchTable
+
+
+@dataclass(frozen=True)
+class LevelState:
+    """A level at one snapshot.
+
+    Parameters
+    ----------
+    path : str
+        Its group.
+    facts : LevelFacts
+    table : BatchTable
+        All of its batches, by slot.
+    """
+
+    path: str
+    facts: LevelFacts
+    table: BatchTable
+
+
+def root_attributes(store: Store) -> dict[str, Any]:
+    """The attributes of the repository's root group; empty where there is none yet."""
+    document = _store.get_json(store, "")
+    return {} if document is None else dict(document.get("attributes", {}))
+
+
+def dataset_names(attributes: dict[str, Any]) -> list[str]:
+    """The datasets that a root group's attributes list, sorted."""
+    return sorted(attributes.get("zv_repository", {}).get("datasets", []))
+
+
+def unknown_dataset(name: str, there_are: Iterable[str]) -> NotFoundError:
+    """The error for a dataset that is not there."""
+    names = ", ".join(repr(n) for n in there_are) or "none yet"
+    return NotFoundError(f"no dataset {name!r} in this snapshot; there are: {names}")
+
+
+def load_dataset(store: Store, name: str) -> DatasetMeta:
+    """Read a dataset's document.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such dataset.
+    """
+    document = _store.get_json(store, name)
+    attributes = {} if document is None else document.get("attributes", {})
+    if "zv_dataset" not in attributes:
+        raise unknown_dataset(name, dataset_names(root_attributes(store)))
+    return DatasetMeta.from_attributes(name, attributes)
+
+
+def load_level(store: Store, meta: DatasetMeta, level: int) -> LevelState:
+    """Read a level's document and its table of batches.
+
+    Raises
+    ------
+    NotFoundError
+        If the dataset has no such level.
+    """
+    path = _paths.level_path(meta.name, level)
+    document = _store.get_json(store, path)
+    if document is None:
+        raise NotFoundError(f"dataset {meta.name!r} has no level {level}; it has level 0")
+    facts = LevelFacts.from_attributes(path, document.get("attributes", {}))
+    return LevelState(path, facts, load_table(store, path, facts, meta.ndim))
+
+
+def load_table(
+    store: Store, path: str, facts: LevelFacts, ndim: int, first_bucket: int = 0
+) -> BatchTable:
+    """Read a level's table of batches from a bucket on, in one batched call."""
+    buckets = -(-facts.slots // BUCKET)
+    keys = [(table_key(path, bucket), 0, -1) for bucket in range(first_bucket, buckets)]
+    if not keys:
+        return BatchTable.empty(ndim)
+    tables = [BatchTable.decode(cells.decode(raw)) for raw in _store.get_many(store, keys)]
+    table = BatchTable.concatenate(tables)
+    slots = table.slot
+    if len(slots) and (int(slots[-1]) >= facts.slots or (slots[1:] <= slots[:-1]).any()):
+        raise IntegrityError(f"the table of batches of {path!r} does not fit its level's facts")
+    return table
+
+
+def table_key(path: str, bucket: int) -> str:
+    """The key of one bucket of a level's table."""
+    return f"{_paths.join(path, 'batches', 'table')}/c/{bucket}"

@@ -1,0 +1,148 @@
+"""Calls on a zarr store, batched and waited for: the only module that makes them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
+from zarr.core.buffer import cpu, default_buffer_prototype
+
+from . import _io
+from .errors import IntegrityError, StorageError, ZVError
+
+_PROTOTYPE = default_buffer_prototype()
+_WRITES_AT_ONCE = 16
+
+Request = tuple[str, int, int]
+"""A key and a byte range. (key, 0, -1) asks for the whole value, (key, -n, -1) for the last n
+bytes."""
+
+
+def _byte_range(start: int, stop: int) -> RangeByteRequest | SuffixByteRequest | None:
+    if stop >= 0:
+        return RangeByteRequest(start, stop)
+    return SuffixByteRequest(-start) if start < 0 else None
+
+
+def _view(buffer: Any) -> memoryview:
+    return memoryview(buffer.as_numpy_array()).toreadonly()
+
+
+async def _get(store: Store, key: str) -> memoryview | None:
+    buffer = await store.get(key, _PROTOTYPE)
+    return None if buffer is None else _view(buffer)
+
+
+async def _get_partial(store: Store, requests: Sequence[Request]) -> list[memoryview | None]:
+    ranges = [(key, _byte_range(start, stop)) for key, start, stop in requests]
+    buffers = await store.get_partial_values(_PROTOTYPE, ranges)
+    return [None if buffer is None else _view(buffer) for buffer in buffers]
+
+
+def get(store: Store, key: str) -> memoryview | None:
+    """One value, or None where there is none."""
+    try:
+        return _io.run(_get(store, key))
+    except ZVError:
+        raise
+    except Exception as error:
+        raise StorageError(f"reading {key!r} failed: {error}") from error
+
+
+def get_json(store: Store, path: str) -> dict[str, Any] | None:
+    """The document of a group or an array, or None where there is none."""
+    key = f"{path}/zarr.json" if path else "zarr.json"
+    raw = get(store, key)
+    if raw is None:
+        return None
+    try:
+        document = json.loads(bytes(raw))
+    except ValueError as error:
+        raise IntegrityError(f"{key!r} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise IntegrityError(f"{key!r} is not a document but {type(document).__name__}")
+    return document
+
+
+def get_many(store: Store, requests: Sequence[Request]) -> list[memoryview]:
+    """Many values or parts of values, in one batched call.
+
+    Raises
+    ------
+    IntegrityError
+        If one that must be there is not.
+    StorageError
+        If the storage fails.
+    """
+    if not requests:
+        return []
+    try:
+        values = _io.run(_get_partial(store, requests))
+    except ZVError:
+        raise
+    except Exception:
+        # The batched call says neither which value failed nor why; one by one does.
+        values = [_get_one(store, request) for request in requests]
+    found = []
+    for (key, start, stop), value in zip(requests, values, strict=True):
+        if value is None:
+            raise _missing(key)
+        if stop >= 0 and len(value) != stop - start:
+            raise IntegrityError(
+                f"chunk {key!r} ends before byte {stop}: it is cut short. Restore it from a copy"
+            )
+        found.append(value)
+    return found
+
+
+def _get_one(store: Store, request: Request) -> memoryview | None:
+    key, start, stop = request
+    try:
+        buffer = _io.run(store.get(key, _PROTOTYPE, _byte_range(start, stop)))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise StorageError(f"reading chunk {key!r} failed: {reason}") from error
+    return None if buffer is None else _view(buffer)
+
+
+def _missing(what: str) -> IntegrityError:
+    return IntegrityError(
+        f"a chunk that this snapshot needs is missing: {what}. Was it removed by hand, or "
+        "collected while it was in use?"
+    )
+
+
+async def _set_all(store: Store, items: Iterable[tuple[str, bytes]]) -> None:
+    free = asyncio.Semaphore(_WRITES_AT_ONCE)
+
+    async def put(key: str, value: bytes) -> None:
+        async with free:
+            await store.set(key, cpu.Buffer.from_bytes(value))
+
+    # A TaskGroup: when one write fails the others are stopped and waited for.
+    async with asyncio.TaskGroup() as group:
+        for key, value in items:
+            group.create_task(put(key, value))
+
+
+def set_many(store: Store, items: Sequence[tuple[str, bytes]]) -> None:
+    """Write values, several at once; returns when all are written.
+
+    Raises
+    ------
+    StorageError
+        If one fails; the others are then stopped, none goes on behind the
+        caller's back.
+    """
+    if not items:
+        return
+    try:
+        _io.run(_set_all(store, items))
+    except* ZVError as group:
+        raise group.exceptions[0] from group
+    except* Exception as group:
+        first = group.exceptions[0]
+        raise StorageError(f"writing {len(items)} chunks failed: {first}") from first

@@ -1,0 +1,42 @@
+"""``zv-versioned demo``"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def demo(
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            "--path",
+            metavar="DIR",
+            help="Where to make the repository: a folder that is empty or not there yet. "
+            "Default: a new folder among the temporary files.",
+        ),
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep/--no-keep", help="Keep the repository, or remove it at the end.")
+    ] = True,
+) -> None:
+    """Append real synapses, make a mistake, take it back, and see what a pinned view is for."""
+    from ..demo import data, show, story
+
+    if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise typer.BadParameter(
+            f"{path} is there already and not an empty folder", param_hint="--path"
+        )
+    neurons = data.load()
+    location = path or Path(tempfile.mkdtemp(prefix="zv-versioned-demo-"))
+    try:
+        told = story.tell(location.resolve(), neurons)
+    finally:
+        if not keep:
+            shutil.rmtree(location, ignore_errors=True)
+    show.show(told, Console(highlight=False), kept=keep)

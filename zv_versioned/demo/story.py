@@ -1,0 +1,206 @@
+"""What happens in the demo: five commits, one of them bad, and the way back.
+
+:func:`tell` does it and returns the facts; it prints nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ArrayError, IntegrityError
+from ..repository import Repository
+from ..view import View
+from .data import Neuron
+
+__all__ = ["DATASET", "LATERAL_HORN", "TAG", "Append", "Measurement", "Story", "Version", "tell"]
+
+DATASET = "synapses"
+TAG = "paper-v1"
+AUTHOR = "demo"
+AXES = [{"name": name, "type": "space", "unit": "nanometer"} for name in "xyz"]
+#: A box around the lateral horn, where these neurons end, in nanometres.
+LATERAL_HORN = ((10_000, 130_000, 95_000), (75_000, 195_000, 140_000))
+#: The bounds of the dataset are rounded outward to this, in nanometres.
+BOUNDS_STEP = 10_000
+
+
+@dataclass(frozen=True)
+class Append:
+    """One neuron appended, as one commit."""
+
+    neuron: int
+    synapses: int
+    cells: int
+    snapshot_id: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The analysis, on one snapshot. Equal measurements are equal to the last bit."""
+
+    snapshot_id: str
+    neurons: int
+    synapses: int
+    in_box: int
+    outputs_in_box: int
+    mean_confidence: float
+    digest: str
+
+    @property
+    def share(self) -> float:
+        """The part of all synapses that lies in the box, 0 to 1."""
+        return self.in_box / self.synapses if self.synapses else 0.0
+
+
+@dataclass(frozen=True)
+class Version:
+    """A line of the history."""
+
+    snapshot_id: str
+    message: str
+    neurons: int | None
+    synapses: int | None
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that happened, in order."""
+
+    location: str
+    bounds: tuple[tuple[int, ...], tuple[int, ...]]
+    appends: list[Append]
+    pinned: Measurement
+    bad: Append
+    main_after_bad: Measurement
+    pinned_after_bad: Measurement
+    main_after_reset: Measurement
+    redone: Append
+    main_at_end: Measurement
+    pinned_at_end: Measurement
+    history: list[Version]
+    taken_back: Version
+    positions_before: NDArray[np.float32]
+    positions_after_bad: NDArray[np.float32]
+
+
+def tell(location: str | Path, neurons: Sequence[Neuron]) -> Story:
+    """Create a repository at `location` and live through the whole story.
+
+    All neurons but the last are appended. A view is pinned and tagged. The last
+    neuron comes in the wrong unit, is taken back, and comes again as it should.
+
+    Raises
+    ------
+    ArrayError
+        If there are fewer than two neurons.
+    IntegrityError
+        If the pinned view answered anything else than before. It never does.
+    """
+    if len(neurons) < 2:
+        raise ArrayError(f"the demo needs at least 2 neurons, got {len(neurons)}")
+    *good, last = neurons
+    bounds = _bounds(neurons)
+    repo = Repository.create(location)
+    with repo.transaction("main", message=f"create dataset {DATASET!r}", author=AUTHOR) as tx:
+        tx.create_dataset(DATASET, kind="point_cloud", bounds=bounds, axes=AXES)
+
+    appends = [_append(repo, neuron, neuron.nanometres) for neuron in good]
+    repo.create_tag(TAG, at="main")
+    view = repo.view("main")
+    pinned = measure(view)
+    before = view[DATASET][0].positions()
+
+    bad = _append(repo, last, last.voxels)
+    view_after_bad = repo.view("main")
+    main_after_bad, pinned_after_bad = measure(view_after_bad), measure(view)
+    after_bad = view_after_bad[DATASET][0].positions()
+    taken_back = _version(repo, bad.snapshot_id, f"append neuron {last.id}")
+
+    repo.reset_branch("main", to=pinned.snapshot_id)
+    main_after_reset = measure(repo.view("main"))
+    redone = _append(repo, last, last.nanometres)
+    main_at_end, pinned_at_end = measure(repo.view("main")), measure(view)
+
+    if not pinned == pinned_after_bad == main_after_reset == pinned_at_end:
+        raise IntegrityError(
+            f"the view pinned to {pinned.snapshot_id} moved: {pinned}, {pinned_after_bad}, "
+            f"{main_after_reset}, {pinned_at_end}"
+        )
+    return Story(
+        location=str(location),
+        bounds=bounds,
+        appends=appends,
+        pinned=pinned,
+        bad=bad,
+        main_after_bad=main_after_bad,
+        pinned_after_bad=pinned_after_bad,
+        main_after_reset=main_after_reset,
+        redone=redone,
+        main_at_end=main_at_end,
+        pinned_at_end=pinned_at_end,
+        history=[_version(repo, info.snapshot_id, info.message) for info in repo.log("main")],
+        taken_back=taken_back,
+        positions_before=before,
+        positions_after_bad=after_bad,
+    )
+
+
+def measure(view: View) -> Measurement:
+    """The analysis: how much of the wiring is in the lateral horn, and how sure that is."""
+    level = view[DATASET][0]
+    inside = level.read(bbox=LATERAL_HORN, attributes=["confidence", "is_presynaptic"])
+    confidence = inside.attributes["confidence"].astype(np.float64)
+    digest = hashlib.sha256(np.ascontiguousarray(level.positions()).tobytes())
+    digest.update(np.ascontiguousarray(level.object_ids()).tobytes())
+    return Measurement(
+        snapshot_id=view.snapshot_id,
+        neurons=level.num_objects,
+        synapses=level.vertex_count,
+        in_box=len(inside.positions),
+        outputs_in_box=int(inside.attributes["is_presynaptic"].sum()),
+        mean_confidence=float(confidence.mean()) if len(confidence) else 0.0,
+        digest=digest.hexdigest(),
+    )
+
+
+def _append(repo: Repository, neuron: Neuron, positions: NDArray[np.float32]) -> Append:
+    started = time.perf_counter()
+    with repo.transaction("main", message=f"append neuron {neuron.id}", author=AUTHOR) as tx:
+        result = tx.writer(DATASET).append_vertices_sync(
+            positions,
+            object_ids=np.full(len(neuron), neuron.id, np.int64),
+            attributes={
+                "confidence": neuron.confidence,
+                "is_presynaptic": neuron.is_presynaptic,
+            },
+        )
+    return Append(
+        neuron=neuron.id,
+        synapses=result["vertices_added"],
+        cells=result["chunks_touched"],
+        snapshot_id=tx.result.snapshot_id,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _bounds(neurons: Sequence[Neuron]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """From the corner that coordinates count from to the data's end, rounded outward."""
+    highest = np.max([neuron.nanometres.max(axis=0) for neuron in neurons if len(neuron)], axis=0)
+    steps = np.floor(highest.astype(np.float64) / BOUNDS_STEP).astype(np.int64) + 1
+    return (0, 0, 0), tuple(int(step) * BOUNDS_STEP for step in steps)
+
+
+def _version(repo: Repository, snapshot_id: str, message: str) -> Version:
+    view = repo.view(snapshot_id=snapshot_id)
+    if DATASET not in view.datasets:
+        return Version(snapshot_id, message, None, None)
+    level = view[DATASET][0]
+    return Version(snapshot_id, message, level.num_objects, level.vertex_count)

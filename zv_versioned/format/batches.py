@@ -1,0 +1,257 @@
+"""What a batch consists of: its cells, its fragments, its objects.
+
+A batch is one append, immutable. Its *index* says in which cells its vertices
+lie, which fragments each cell holds, and which fragments make up each object.
+Everything that Zarr Vectors keeps in fragment tables and manifests follows
+from it, and because it names nothing outside the batch it is carried from one
+branch to another as it is, whatever slot it gets there.
+
+On disk the index is one shard of :data:`SECTIONS` places in ``batches/index``:
+
+- place 0, *cells*: per cell its number in the grid, its vertices and its
+  fragments; and the directory of the other places;
+- place 1, *ids*: the object ids, ascending, unless they are a run; and which
+  of them begin here, unless all do;
+- the next :data:`PAGES` places, *fragments* in vertex order: the object each
+  belongs to (a row of this batch) and its vertices;
+- the last :data:`PAGES` places, *objects*: how many fragments each has, and
+  which, in the object's own order.
+
+A page ends at the end of a cell or of an object, so that a box or an object
+needs few of them however large the batch is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import IntegrityError
+from . import columns
+from .cells import CellCodec
+
+SECTIONS = 64
+PAGES = 31
+CELLS, IDS, FRAGMENTS, OBJECTS = 0, 1, 2, 2 + PAGES
+CODEC = CellCodec(typesize=8, cname="zstd", clevel=1)
+
+_PAGE_ROWS = 1 << 16
+
+
+def narrow(values: np.ndarray) -> np.ndarray:
+    """Return `values` (all non-negative) as int32 where they fit, else as int64."""
+    fits = values.size == 0 or int(values.max()) < 1 << 31
+    return values.astype("<i4" if fits else "<i8", copy=False)
+
+
+@dataclass(frozen=True)
+class BatchIndex:
+    """The index of one batch, whole.
+
+    Parameters
+    ----------
+    cells : ndarray of int64, shape (C,)
+        Numbers of the cells in the grid, ascending.
+    cell_vertices, cell_fragments : ndarray of int, shape (C,)
+        Vertices and fragments of each cell.
+    fragment_object : ndarray of int, shape (F,)
+        The row, in this batch, of the object a fragment belongs to; fragments
+        are in vertex order.
+    fragment_vertices : ndarray of int, shape (F,)
+        Vertices of each fragment.
+    object_ids : ndarray of int64, shape (O,)
+        Ascending, without repeats.
+    object_is_new : ndarray of bool, shape (O,)
+        False where the object goes on from an earlier batch.
+    object_fragments : ndarray of int, shape (O,)
+        Fragments of each object.
+    order : ndarray of int, shape (F,)
+        Fragment numbers, object after object, each in the object's own order.
+    """
+
+    cells: np.ndarray
+    cell_vertices: np.ndarray
+    cell_fragments: np.ndarray
+    fragment_object: np.ndarray
+    fragment_vertices: np.ndarray
+    object_ids: np.ndarray
+    object_is_new: np.ndarray
+    object_fragments: np.ndarray
+    order: np.ndarray
+
+    @property
+    def vertex_count(self) -> int:
+        """Vertices of the batch."""
+        return int(self.cell_vertices.sum())
+
+
+def is_run(ids: np.ndarray) -> bool:
+    """Whether ascending ids without repeats are a run ``a, a + 1, …``."""
+    return len(ids) > 0 and int(ids[-1]) - int(ids[0]) + 1 == len(ids)
+
+
+def _page_ends(rows_of_each: np.ndarray) -> np.ndarray:
+    """Cut items (cells, objects) into at most PAGES pages of about equal rows.
+
+    Returns
+    -------
+    ndarray of int64
+        ``ends[k]``: one past the last item of page `k`.
+    """
+    ends = np.cumsum(rows_of_each, dtype=np.int64)
+    total = int(ends[-1]) if len(ends) else 0
+    pages = min(PAGES, max(1, -(-total // _PAGE_ROWS)))
+    goals = (np.arange(1, pages + 1) * total) // pages
+    cuts = np.searchsorted(ends, goals, side="left") + 1
+    cuts[-1] = len(ends)
+    return np.unique(np.minimum(cuts, len(ends)))
+
+
+def encode(index: BatchIndex) -> list[tuple[int, bytes]]:
+    """Encode an index as the cells of its shard.
+
+    Returns
+    -------
+    list of (place, cell)
+        In the order in which they are to be laid: place 0 first, so that who
+        knows its length reads it, and with it the directory, by one range.
+    """
+    places: list[tuple[int, bytes]] = []
+    ids: dict[str, np.ndarray] = {}
+    if not is_run(index.object_ids):
+        ids["id"] = index.object_ids.astype("<i8", copy=False)
+    if not index.object_is_new.all():
+        ids["is_new"] = index.object_is_new.astype("u1")
+    if ids:
+        places.append((IDS, CODEC.encode(columns.pack(ids))))
+    cell_ends = _page_ends(index.cell_fragments)
+    object_ends = _page_ends(index.object_fragments)
+    fragment_bounds = np.concatenate(([0], np.cumsum(index.cell_fragments, dtype=np.int64)))
+    order_bounds = np.concatenate(([0], np.cumsum(index.object_fragments, dtype=np.int64)))
+    first = 0
+    for page, end in enumerate(cell_ends.tolist()):
+        rows = slice(fragment_bounds[first], fragment_bounds[end])
+        page_columns = {
+            "object": narrow(index.fragment_object[rows]),
+            "vertices": narrow(index.fragment_vertices[rows]),
+        }
+        places.append((FRAGMENTS + page, CODEC.encode(columns.pack(page_columns))))
+        first = end
+    first = 0
+    for page, end in enumerate(object_ends.tolist()):
+        rows = slice(order_bounds[first], order_bounds[end])
+        page_columns = {
+            "fragments": narrow(index.object_fragments[first:end]),
+            "order": narrow(index.order[rows]),
+        }
+        places.append((OBJECTS + page, CODEC.encode(columns.pack(page_columns))))
+        first = end
+    directory = np.zeros((SECTIONS, 2), np.int64)
+    offset = 0
+    for place, cell in places:
+        directory[place] = offset, len(cell)
+        offset += len(cell)
+    head = {
+        "cell": index.cells.astype("<i8", copy=False),
+        "vertices": narrow(index.cell_vertices),
+        "fragments": narrow(index.cell_fragments),
+        "cell_page_end": cell_ends.astype("<i8"),
+        "object_page_end": object_ends.astype("<i8"),
+        "directory": narrow(directory),
+    }
+    return [(CELLS, CODEC.encode(columns.pack(head))), *places]
+
+
+@dataclass(frozen=True)
+class BatchHead:
+    """Place 0 of an index: the cells, and where the rest lies.
+
+    Parameters
+    ----------
+    cells, cell_vertices, cell_fragments
+        As in :class:`BatchIndex`.
+    vertex_start, fragment_start : ndarray of int64, shape (C + 1,)
+        The first vertex and the first fragment of each cell, within the batch.
+    cell_page_end, object_page_end : ndarray of int64
+        One past the last cell, or object, of each page.
+    section_start, section_stop : ndarray of int64, shape (SECTIONS,)
+        Byte ranges of the places within the shard; both 0 where absent.
+    """
+
+    cells: np.ndarray
+    cell_vertices: np.ndarray
+    cell_fragments: np.ndarray
+    vertex_start: np.ndarray
+    fragment_start: np.ndarray
+    cell_page_end: np.ndarray
+    object_page_end: np.ndarray
+    section_start: np.ndarray
+    section_stop: np.ndarray
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    starts = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    return starts
+
+
+def _need(table: Mapping[str, np.ndarray], *names: str) -> list[np.ndarray]:
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise IntegrityError(f"a batch's index lacks {', '.join(missing)}")
+    return [table[name] for name in names]
+
+
+def decode_head(payload: memoryview, head_bytes: int) -> BatchHead:
+    """Read place 0; `head_bytes` is its stored length, after which the rest lies."""
+    cell, vertices, fragments, cell_end, object_end, directory = _need(
+        columns.unpack(payload),
+        "cell",
+        "vertices",
+        "fragments",
+        "cell_page_end",
+        "object_page_end",
+        "directory",
+    )
+    offset, size = directory.astype(np.int64).T
+    start = np.where(size > 0, offset + head_bytes, 0)
+    return BatchHead(
+        cells=cell,
+        cell_vertices=vertices,
+        cell_fragments=fragments,
+        vertex_start=_starts(vertices),
+        fragment_start=_starts(fragments),
+        cell_page_end=cell_end,
+        object_page_end=object_end,
+        section_start=start,
+        section_stop=np.where(size > 0, start + size, 0),
+    )
+
+
+def decode_ids(
+    payload: memoryview | None, n_objects: int, id_min: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Object ids and which of them are new, from place 1 (None where it is absent)."""
+    table = columns.unpack(payload) if payload is not None else {}
+    ids = table.get("id")
+    if ids is None:
+        ids = np.arange(id_min, id_min + n_objects, dtype=np.int64)
+    is_new = table.get("is_new")
+    is_new = np.ones(n_objects, bool) if is_new is None else is_new.astype(bool)
+    if len(ids) != n_objects or len(is_new) != n_objects:
+        raise IntegrityError(f"a batch of {n_objects} objects stores {len(ids)} ids")
+    return ids, is_new
+
+
+def decode_fragments(payload: memoryview) -> tuple[np.ndarray, np.ndarray]:
+    """Object rows and vertex counts of one page of fragments."""
+    rows, vertices = _need(columns.unpack(payload), "object", "vertices")
+    return rows, vertices
+
+
+def decode_objects(payload: memoryview) -> tuple[np.ndarray, np.ndarray]:
+    """Fragment counts and the fragments themselves of one page of objects."""
+    counts, order = _need(columns.unpack(payload), "fragments", "order")
+    return counts, order

@@ -1,0 +1,86 @@
+"""Shards: cells laid side by side, with an index behind them.
+
+The index has 16 bytes a place, offset and length as little-endian uint64, both
+all ones where there is no cell, in C order of the block, and a CRC-32C.
+
+Source: Zarr v3 core specification, chapter on the sharding codec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import google_crc32c
+import numpy as np
+
+from ..errors import IntegrityError
+
+_ABSENT = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+def index_size(places: int) -> int:
+    """Size in bytes of the index of a shard with `places` places."""
+    return 16 * places + 4
+
+
+def pack(places: int, cells: Iterable[tuple[int, Sequence[bytes]]]) -> bytes:
+    """Lay cells side by side and put the index behind them.
+
+    Parameters
+    ----------
+    places : int
+        How many cells the block has room for.
+    cells : iterable of (place, parts)
+        The cells that exist, each as parts to be joined, in the order in which
+        their bytes are laid.
+
+    Returns
+    -------
+    bytes
+        The shard.
+    """
+    index = np.full((places, 2), _ABSENT, "<u8")
+    parts: list[bytes] = []
+    offset = 0
+    for place, cell in cells:
+        size = sum(map(len, cell))
+        index[place] = offset, size
+        offset += size
+        parts.extend(cell)
+    table = index.tobytes()
+    parts.append(table)
+    parts.append(google_crc32c.value(table).to_bytes(4, "little"))
+    return b"".join(parts)
+
+
+def read_index(tail: memoryview, places: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read the index at the end of a shard.
+
+    Parameters
+    ----------
+    tail : memoryview
+        The shard, or at least its last ``index_size(places)`` bytes.
+    places : int
+        How many cells the block has room for.
+
+    Returns
+    -------
+    start, stop : ndarray of int64, shape (places,)
+        Byte ranges of the cells; -1 where there is none.
+
+    Raises
+    ------
+    IntegrityError
+        If the index is cut short or its checksum does not fit.
+    """
+    size = index_size(places)
+    if len(tail) < size:
+        raise IntegrityError(f"a shard of {len(tail)} bytes is shorter than its index of {size}")
+    table = np.frombuffer(tail[-size:-4], np.uint8)
+    if google_crc32c.value(table) != int.from_bytes(tail[-4:], "little"):
+        raise IntegrityError("the index of a shard is damaged: its checksum does not fit")
+    entries = table.view("<u8").reshape(places, 2)
+    absent = entries[:, 0] == _ABSENT
+    start = np.where(absent, -1, entries[:, 0].astype(np.int64))
+    stop = np.where(absent, -1, start + entries[:, 1].astype(np.int64))
+    return start, stop

@@ -1,0 +1,1 @@
+"""History: what was committed, by whom, and when."""

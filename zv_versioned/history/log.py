@@ -1,0 +1,101 @@
+"""The log: commits, newest first, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from itertools import islice
+from typing import Any, Protocol
+
+OWN = "zv_versioned"
+
+
+class _Snapshot(Protocol):
+    id: str
+    parent_id: str | None
+    message: str
+    written_at: datetime
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CommitInfo:
+    """One commit.
+
+    Parameters
+    ----------
+    snapshot_id : str
+    message : str
+    author : str
+        Empty for the commit that every repository begins with.
+    time : datetime
+        When, with its zone.
+    parents : tuple of str
+        Snapshot ids; empty for the first.
+    summary : dict
+        ``created``: datasets made; ``changes``: for each level, the batches,
+        vertices and objects added.
+    metadata : dict
+        The user's own.
+    """
+
+    snapshot_id: str
+    message: str
+    author: str
+    time: datetime
+    parents: tuple[str, ...]
+    summary: dict[str, Any]
+    metadata: dict[str, Any]
+
+    @classmethod
+    def from_snapshot(cls, info: _Snapshot) -> CommitInfo:
+        """From what the storage says of a snapshot."""
+        own = info.metadata.get(OWN, {})
+        return cls(
+            snapshot_id=info.id,
+            message=info.message,
+            author=own.get("author", ""),
+            time=info.written_at,
+            parents=(info.parent_id,) if info.parent_id else (),
+            summary={"created": own.get("created", []), "changes": own.get("changes", {})},
+            metadata={key: value for key, value in info.metadata.items() if key != OWN},
+        )
+
+    @property
+    def vertices_added(self) -> int:
+        """Vertices that this commit added, over all levels."""
+        return sum(c.get("vertices_added", 0) for c in self.summary["changes"].values())
+
+    def __str__(self) -> str:
+        when = self.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return f"{self.snapshot_id}  {when}  {self.author or '-':<10}  {self.message}"
+
+
+class CommitLog(list[CommitInfo]):
+    """Commits, newest first; a list that shows itself as a table."""
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self)) or "<no commits>"
+
+    def _repr_html_(self) -> str:
+        cell = "text-align:left;padding:2px 12px 2px 0"
+        head = "".join(
+            f"<th style='{cell}'>{name}</th>"
+            for name in ("snapshot", "time", "author", "message", "new vertices")
+        )
+        rows = "".join(
+            f"<tr><td style='{cell}'><code>{c.snapshot_id[:8]}</code></td>"
+            f"<td style='{cell}'>{c.time.astimezone():%Y-%m-%d %H:%M}</td>"
+            f"<td style='{cell}'>{escape(c.author)}</td>"
+            f"<td style='{cell}'>{escape(c.message)}</td>"
+            f"<td style='{cell};text-align:right'>{c.vertices_added:,}</td></tr>"
+            for c in self
+        )
+        return f"<table style='font-size:90%'><tr>{head}</tr>{rows}</table>"
+
+
+def read_log(snapshots: Iterable[Any], limit: int | None) -> CommitLog:
+    """Commits of an ancestry, at most `limit`."""
+    return CommitLog(CommitInfo.from_snapshot(info) for info in islice(snapshots, limit))

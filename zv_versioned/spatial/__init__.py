@@ -1,0 +1,1 @@
+"""Space: the grid of a level, boxes, and which vertex lies in which cell."""

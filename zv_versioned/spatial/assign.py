@@ -1,0 +1,169 @@
+"""Vertices to cells and fragments: the order in which a batch is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .boxes import Box
+from .grid import Grid
+
+_BLOCK_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Where the vertices of one append go.
+
+    Parameters
+    ----------
+    order : ndarray of int64, shape (N,)
+        Input rows in vertex order: by cell, object, input row.
+    cells : ndarray of int64, shape (C,)
+        Numbers of the cells that have vertices, ascending.
+    cell_vertices, cell_fragments : ndarray of int64, shape (C,)
+    fragment_object : ndarray of int64, shape (F,)
+        Object row of each fragment, in vertex order.
+    fragment_vertices : ndarray of int64, shape (F,)
+    """
+
+    order: np.ndarray
+    cells: np.ndarray
+    cell_vertices: np.ndarray
+    cell_fragments: np.ndarray
+    fragment_object: np.ndarray
+    fragment_vertices: np.ndarray
+
+
+def cell_numbers(positions: np.ndarray, box: Box, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """The cell of each vertex, numbered within the cells that the vertices span.
+
+    The division is done in float64 by the cell's edge itself: multiplying by
+    its inverse, or dividing in float32, puts vertices on a cell's boundary into
+    the wrong cell.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (N, D)
+        Finite, within the grid.
+    box : Box
+        The smallest box around them.
+    grid : Grid
+
+    Returns
+    -------
+    numbers : ndarray of int64, shape (N,)
+        In C order of the spanned cells, so in the order of the grid's own.
+    span : ndarray of int64, shape (2, D)
+        Index (from 0) of the first spanned cell, and spanned cells on each axis.
+    """
+    size = np.asarray(grid.chunk_shape)
+    first = np.floor(box.lo / size)
+    counts = (np.floor(box.hi / size) - first).astype(np.int64) + 1
+    strides = np.cumprod([1.0, *counts[:0:-1]])[::-1].copy()
+    numbers = np.empty(len(positions), np.int64)
+    for start in range(0, len(positions), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        index = np.divide(positions[rows], size, dtype=np.float64)
+        np.floor(index, out=index)
+        index -= first
+        # Whole numbers below 2**53: a float dot product is exact, and fast.
+        numbers[rows] = index @ strides
+    return numbers, np.stack([first.astype(np.int64) - np.asarray(grid.origin), counts])
+
+
+def object_rows(object_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ids, ascending, and the row of each vertex's id among them.
+
+    Parameters
+    ----------
+    object_ids : ndarray of int64, shape (N,)
+
+    Returns
+    -------
+    ids : ndarray of int64, shape (O,)
+    rows : ndarray of int64, shape (N,)
+    """
+    if (object_ids[1:] >= object_ids[:-1]).all():
+        rows = np.zeros(len(object_ids), np.int64)
+        np.cumsum(object_ids[1:] != object_ids[:-1], out=rows[1:])
+        return object_ids[_run_starts(object_ids)], rows
+    lo, hi = int(object_ids.min()), int(object_ids.max())
+    if hi - lo < 4 * len(object_ids) + 1024:
+        present = np.zeros(hi - lo + 1, bool)
+        present[object_ids - lo] = True
+        ids = np.flatnonzero(present) + lo
+        row_of = np.cumsum(present, dtype=np.int64) - 1
+        return ids, row_of[object_ids - lo]
+    # Ids often come in runs: sort one of each run, not every vertex.
+    starts = _run_starts(object_ids)
+    ids, run_rows = np.unique(object_ids[starts], return_inverse=True)
+    lengths = np.diff(starts, append=len(object_ids))
+    return ids, np.repeat(run_rows.astype(np.int64), lengths)
+
+
+def _sorted_order(keys: np.ndarray, key_bits: int) -> np.ndarray:
+    """A stable argsort of small keys: packed with the row into one u64, then sorted."""
+    n = len(keys)
+    row_bits = max(1, (n - 1).bit_length())
+    if key_bits + row_bits > 63:
+        return np.argsort(keys, kind="stable")
+    packed = (keys << row_bits).view(np.uint64)
+    packed |= np.arange(n, dtype=np.uint64)
+    packed.sort()
+    packed &= np.uint64((1 << row_bits) - 1)
+    return packed.view(np.int64)
+
+
+def assign(
+    positions: np.ndarray, box: Box, rows: np.ndarray, n_objects: int, grid: Grid
+) -> Assignment:
+    """Sort vertices by cell, then object, then input row.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (N, D)
+        N at least 1; finite, within the grid.
+    box : Box
+        The smallest box around them.
+    rows : ndarray of int64, shape (N,)
+        Object row of each vertex, from 0.
+    n_objects : int
+    grid : Grid
+    """
+    numbers, (first, counts) = cell_numbers(positions, box, grid)
+    object_bits = max(1, (n_objects - 1).bit_length())
+    cell_bits = int(np.prod(counts, dtype=object)).bit_length()
+    distinct = None
+    if object_bits + cell_bits > 63:
+        # So large a span of cells that they must be made dense to fit a key.
+        distinct, numbers = np.unique(numbers, return_inverse=True)
+        cell_bits = len(distinct).bit_length()
+    numbers <<= object_bits
+    numbers |= rows
+    keys = numbers
+    order = _sorted_order(keys, object_bits + cell_bits)
+    keys = keys[order]
+    fragment_first = _run_starts(keys)
+    fragment_keys = keys[fragment_first]
+    fragment_cell = fragment_keys >> object_bits
+    cell_first = _run_starts(fragment_cell)
+    cells = fragment_cell[cell_first]
+    if distinct is not None:
+        cells = distinct[cells]
+    fragment_vertices = np.diff(fragment_first, append=len(keys))
+    index = np.stack(np.unravel_index(cells, counts.tolist()), axis=-1) + first
+    return Assignment(
+        order=order,
+        cells=index @ grid.strides,
+        cell_vertices=np.add.reduceat(fragment_vertices, cell_first),
+        cell_fragments=np.diff(cell_first, append=len(fragment_keys)),
+        fragment_object=fragment_keys & ((1 << object_bits) - 1),
+        fragment_vertices=fragment_vertices,
+    )
+
+
+def _run_starts(values: np.ndarray) -> np.ndarray:
+    """Where each run of equal values begins."""
+    return np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1))

@@ -1,0 +1,217 @@
+"""The regular grid of a level.
+
+A cell is addressed by absolute integers, ``floor(coordinate / chunk_shape)``
+taken in float64, as Zarr Vectors has it. Arrays are indexed from 0, so a grid
+has an *origin*, the absolute address of its first cell. The declared grid is
+larger than the bounds by a margin on every side: an array without chunks costs
+nothing, and bounds can grow without moving a single stored chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArrayError, MetadataError
+from .boxes import Box
+
+MARGIN = 1024
+"""Cells that the grid reaches beyond the bounds it was made for, each way."""
+
+MAX_CELLS_PER_AXIS = 1 << 20
+BLOCK_CELLS = 512
+"""Most cells of a shard."""
+
+_EXACT = 2.0**52
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The grid of one level; it never changes once made.
+
+    Parameters
+    ----------
+    chunk_shape : tuple of float
+        Edge lengths of a cell, in the units of the coordinates.
+    origin : tuple of int
+        Absolute address of the first cell.
+    shape : tuple of int
+        Cells on each axis.
+    block : tuple of int
+        Cells of a shard on each axis; divides `shape`.
+    """
+
+    chunk_shape: tuple[float, ...]
+    origin: tuple[int, ...]
+    shape: tuple[int, ...]
+    block: tuple[int, ...]
+
+    @classmethod
+    def for_bounds(cls, bounds: Box, chunk_shape: Sequence[float]) -> Grid:
+        """Lay out a grid for `bounds`, with the margin around it.
+
+        Raises
+        ------
+        MetadataError
+            If the cells would be too many or their addresses not exact.
+        """
+        size = np.asarray(chunk_shape, np.float64)
+        first, last = np.floor(bounds.lo / size), np.floor(bounds.hi / size)
+        counts = last - first + 1
+        if (np.maximum(abs(first), abs(last)) > _EXACT).any() or (
+            counts > MAX_CELLS_PER_AXIS
+        ).any():
+            raise MetadataError(
+                f"chunk_shape {tuple(size.tolist())} makes {[f'{c:.3g}' for c in counts]} cells "
+                f"over bounds {bounds}; at most {MAX_CELLS_PER_AXIS:,} an axis can be addressed. "
+                "Use larger chunks"
+            )
+        block = _block_shape(counts.astype(np.int64))
+        low_margin = -(-MARGIN // block) * block
+        shape = -(-(counts.astype(np.int64) + low_margin + MARGIN) // block) * block
+        origin = first.astype(np.int64) - low_margin
+        return cls(
+            tuple(size.tolist()),
+            tuple(origin.tolist()),
+            tuple(shape.tolist()),
+            tuple(block.tolist()),
+        )
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.shape)
+
+    @property
+    def places(self) -> int:
+        """Cells of one block."""
+        return int(np.prod(self.block))
+
+    @cached_property
+    def strides(self) -> np.ndarray:
+        """What one step on each axis adds to a cell's number (C order)."""
+        return np.cumprod([1, *self.shape[:0:-1]])[::-1].astype(np.int64)
+
+    @cached_property
+    def extent(self) -> Box:
+        """The space that the grid can ever cover; bounds grow no further."""
+        size = np.asarray(self.chunk_shape)
+        lo = np.asarray(self.origin) * size
+        return Box(lo, lo + np.asarray(self.shape) * size)
+
+    def coordinates(self, cells: np.ndarray) -> np.ndarray:
+        """Indices, from 0, of cells given by number: (C,) to (C, D) int64."""
+        return np.stack(np.unravel_index(cells, self.shape), axis=-1).astype(np.int64)
+
+    def blocks(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The block each cell lies in and its place there.
+
+        Parameters
+        ----------
+        cells : ndarray of int64, shape (C,)
+            Cell numbers.
+
+        Returns
+        -------
+        block : ndarray of int64, shape (C, D)
+            Block indices: what a shard's key has after the slot.
+        place : ndarray of int64, shape (C,)
+            The cell's number within the block, in C order.
+        """
+        index = self.coordinates(cells)
+        block, inner = np.divmod(index, np.asarray(self.block))
+        return block, np.ravel_multi_index(tuple(inner.T), self.block)
+
+    def touching(self, box: Box, cells: np.ndarray) -> np.ndarray:
+        """Mask of the cells (by number) that a half-open box can have vertices in."""
+        size = np.asarray(self.chunk_shape)
+        origin = np.asarray(self.origin)
+        # An infinite side is clamped before it becomes an integer.
+        low = np.clip(np.floor(box.lo / size) - origin, -1, self.shape).astype(np.int64)
+        high = np.clip(np.floor(box.hi / size) - origin, -1, self.shape).astype(np.int64)
+        index = self.coordinates(cells)
+        return np.asarray(((index >= low) & (index <= high)).all(axis=1))
+
+    def inside(self, box: Box, cells: np.ndarray) -> np.ndarray:
+        """Mask of the cells (by number) that lie wholly in a half-open box.
+
+        A vertex's cell follows from a rounded division, so a cell at the edge
+        of the box is never called inside: one cell of slack on both sides.
+        """
+        size = np.asarray(self.chunk_shape)
+        absolute = self.coordinates(cells) + np.asarray(self.origin)
+        within = ((absolute - 1) * size >= box.lo) & ((absolute + 2) * size <= box.hi)
+        return np.asarray(within.all(axis=1))
+
+    def to_metadata(self) -> dict[str, Any]:
+        """The grid as a level's document has it."""
+        return {
+            "chunk_shape": list(self.chunk_shape),
+            "origin": list(self.origin),
+            "shape": list(self.shape),
+            "block": list(self.block),
+        }
+
+    @classmethod
+    def from_metadata(cls, document: dict[str, Any]) -> Grid:
+        """Read what :meth:`to_metadata` wrote."""
+        return cls(
+            tuple(document["chunk_shape"]),
+            tuple(document["origin"]),
+            tuple(document["shape"]),
+            tuple(document["block"]),
+        )
+
+    def check_within(self, box: Box) -> None:
+        """Refuse coordinates that no cell of the grid can hold.
+
+        Raises
+        ------
+        ArrayError
+            Naming how far the grid reaches.
+        """
+        size = np.asarray(self.chunk_shape)
+        first, last = np.floor(box.lo / size), np.floor(box.hi / size)
+        origin = np.asarray(self.origin)
+        if (first < origin).any() or (last >= origin + np.asarray(self.shape)).any():
+            raise ArrayError(
+                f"vertices reach {box}, beyond {self.extent}, as far as the grid of this level can "
+                f"grow ({MARGIN:,} cells around its first bounds). Check the unit of the "
+                "coordinates, or create a dataset with wider bounds"
+            )
+
+
+def _block_shape(counts: np.ndarray) -> np.ndarray:
+    """A block of at most BLOCK_CELLS cells, as even as the grid allows."""
+    block = np.ones(len(counts), np.int64)
+    while True:
+        # Grow the shortest side that the grid still has room for.
+        for axis in np.argsort(block, kind="stable"):
+            if block[axis] < counts[axis]:
+                side = min(block[axis] * 2, max(8, int(block[axis])) * 2)
+                if np.prod(block) // block[axis] * side <= BLOCK_CELLS:
+                    block[axis] = side
+                    break
+        else:
+            return block
+
+
+def default_chunk_shape(bounds: Box) -> tuple[float, ...]:
+    """Cell edges that give at most 8 cells an axis over closed `bounds`."""
+    sizes = []
+    for lo, hi in zip(bounds.lo.tolist(), bounds.hi.tolist(), strict=True):
+        extent = hi - lo
+        if extent == 0:
+            sizes.append(max(1.0, abs(lo) * 2.0**-40))
+            continue
+        for count in (8, 7, 6, 4, 2, 1):
+            # A hair more than the share, so that the upper bound is in the last cell.
+            size = extent / count * (1 + 2.0**-30)
+            if np.floor(hi / size) - np.floor(lo / size) < 8:
+                break
+        sizes.append(size)
+    return tuple(sizes)

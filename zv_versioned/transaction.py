@@ -1,0 +1,529 @@
+"""A transaction: everything that one writer session stages, published as one snapshot."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _io, _paths, _state, _store
+from ._checks import parse_vertex_dtype
+from ._stage import LevelStage
+from .errors import MetadataError, NotFoundError, ReadOnlyError
+from .format import metadata as documents
+from .format.metadata import KINDS, DatasetMeta, LevelFacts
+from .geometry import html_table
+from .spatial.boxes import parse_bounds, parse_chunk_shape
+from .spatial.grid import Grid, default_chunk_shape
+from .writer import ZVWriter
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from .repository import Repository
+
+OWN_METADATA = "zv_versioned"
+"""The key under which a commit's metadata has our own facts."""
+
+
+@dataclass(frozen=True, eq=False)
+class CommitResult(Mapping[str, Any]):
+    """What a commit did; attributes and mapping keys are the same.
+
+    Parameters
+    ----------
+    snapshot_id : str
+        The new snapshot; where nothing was staged, the one that was there.
+    branch : str
+    message : str
+    objects_committed, vertices_committed : int
+        New objects and new vertices.
+    object_ids : ndarray of int64, or dict of str to ndarray
+        Ids of the new objects: of a writer's commit an array, of a
+        transaction's one array a level, by the level's dataset (and, beyond
+        level 0, ``dataset/level``).
+    committed : bool
+        Always True; a commit that cannot be made raises.
+    """
+
+    snapshot_id: str
+    branch: str
+    message: str
+    objects_committed: int
+    vertices_committed: int
+    object_ids: Any
+    committed: bool = True
+    _stages: dict[str, tuple[int, int, np.ndarray]] = field(default_factory=dict, repr=False)
+
+    _KEYS = (
+        "committed",
+        "objects_committed",
+        "vertices_committed",
+        "snapshot_id",
+        "object_ids",
+        "branch",
+        "message",
+    )
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._KEYS:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._KEYS)
+
+    def __len__(self) -> int:
+        return len(self._KEYS)
+
+    def _for_level(self, dataset: str, level: int) -> CommitResult:
+        none = (0, 0, np.zeros(0, np.int64))
+        vertices, objects, ids = self._stages.get(stage_name(dataset, level), none)
+        return replace(
+            self, vertices_committed=vertices, objects_committed=objects, object_ids=ids
+        )
+
+    def _facts(self) -> list[tuple[str, str]]:
+        return [
+            ("snapshot", self.snapshot_id),
+            ("branch", self.branch),
+            ("message", self.message),
+            ("new vertices", f"{self.vertices_committed:,}"),
+            ("new objects", f"{self.objects_committed:,}"),
+        ]
+
+    def __repr__(self) -> str:
+        return (
+            f"<CommitResult: {self.snapshot_id} on {self.branch!r}, "
+            f"{self.vertices_committed:,} new vertices, {self.objects_committed:,} new objects>"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table("Commit", self._facts())
+
+
+def stage_name(dataset: str, level: int) -> str:
+    """How a result names a level: the dataset, and the level where it is not 0."""
+    return dataset if level == 0 else _paths.join(dataset, str(level))
+
+
+class Transaction:
+    """One writer session on a branch.
+
+    Made by :meth:`Repository.transaction`. Leaving the ``with`` block (or
+    ``async with``) commits; an exception in it abandons everything. Until the
+    commit nothing is visible, also after a crash.
+
+    Attributes
+    ----------
+    branch : str
+    base_snapshot_id : str
+        The branch's tip when the transaction began.
+    result : CommitResult or None
+        What the commit did, once it is done.
+
+    Examples
+    --------
+    >>> import zv_versioned as zvv
+    >>> repo = zvv.Repository.create("memory://")
+    >>> with repo.transaction("main", message="begin") as tx:
+    ...     ds = tx.create_dataset("cells", kind="point_cloud", bounds=([0, 0, 0], [9, 9, 9]))
+    >>> tx.result.committed
+    True
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        branch: str,
+        message: str | None,
+        author: str | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> None:
+        self._repository = repository
+        self._message = _parse_message(message)
+        self._metadata = _parse_metadata(metadata, author)
+        self._session = repository._backend.begin(branch)
+        self.branch = branch
+        self.base_snapshot_id: str = self._session.snapshot_id
+        self.result: CommitResult | None = None
+        # One transaction does one thing at a time, whichever threads ask.
+        self._lock = threading.RLock()
+        self._state = "open"
+        self._stages: dict[tuple[str, int], LevelStage] = {}
+        self._metas: dict[str, DatasetMeta] = {}
+        self._created: list[str] = []
+        self._root: dict[str, Any] | None = None
+
+    # -- what is staged ------------------------------------------------------
+
+    def create_dataset(
+        self,
+        name: str,
+        *,
+        kind: str,
+        bounds: tuple[Sequence[float], Sequence[float]],
+        chunk_shape: Sequence[float] | None = None,
+        vertex_dtype: DTypeLike = "float32",
+        axes: Sequence[Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> DatasetMeta:
+        """Create a dataset, with level 0.
+
+        Parameters
+        ----------
+        name : str
+            Its group path; "" for the repository's root.
+        kind : {"point_cloud"}
+            The kind of geometry.
+        bounds : (lo, hi)
+            Smallest and largest coordinates, D = 1 to 4 numbers each. Closed: a
+            vertex may lie on either.
+        chunk_shape : sequence of float, optional
+            Edges of a cell, in the units of the coordinates; left out, at most 8
+            cells an axis.
+        vertex_dtype : dtype-like
+            Of the coordinates: float32, float64 or an integer of up to 4 bytes.
+        axes : sequence of str or mapping, optional
+            Names, or mappings with ``name``, ``type`` ("space", "time", …) and
+            ``unit`` (UDUNITS-2, such as "nanometer"); x, y, z by default.
+        metadata : mapping, optional
+            Facts of your own, JSON.
+
+        Returns
+        -------
+        DatasetMeta
+
+        Raises
+        ------
+        MetadataError
+            If anything is not acceptable or the dataset exists.
+
+        Notes
+        -----
+        Source: Zarr Vectors 0.9, chapter on root metadata.
+        """
+        _paths.check_dataset(name)
+        if kind not in KINDS:
+            raise MetadataError(f"kind {kind!r} is unknown; choose one of {', '.join(KINDS)}")
+        box = parse_bounds(bounds)
+        ndim = len(box.lo)
+        shape = (
+            default_chunk_shape(box)
+            if chunk_shape is None
+            else parse_chunk_shape(chunk_shape, ndim)
+        )
+        parsed_axes = documents.parse_axes(axes, ndim)
+        dtype = parse_vertex_dtype(vertex_dtype)
+        user = _parse_json(metadata, "metadata of a dataset")
+        meta = DatasetMeta(name, kind, box, shape, parsed_axes, dtype, user)
+        facts = LevelFacts(0, Grid.for_bounds(box, shape), 0, 0, 0, -1, {})
+        with self._changing():
+            self._refuse_overlap(name)
+            items = self._dataset_documents(meta, facts)
+            # Half-written documents must never be published.
+            self._state = "failed"
+            _store.set_many(self._session.store, items)
+            self._state = "open"
+            self._created.append(name)
+            self._metas[name] = meta
+            self._stages[name, 0] = self._stage_of(meta, facts)
+        return meta
+
+    def _refuse_overlap(self, name: str) -> None:
+        there = [*_state.dataset_names(self._root_attributes()), *self._created]
+        if name in there:
+            raise MetadataError(
+                f"dataset {name!r} exists; open a writer on it with tx.writer({name!r}), or choose "
+                "another name"
+            )
+        for other in there:
+            if other and name and (other.startswith(name + "/") or name.startswith(other + "/")):
+                raise MetadataError(
+                    f"dataset {name!r} and dataset {other!r} would lie in each other; choose "
+                    "another name"
+                )
+
+    def _root_attributes(self) -> dict[str, Any]:
+        if self._root is None:
+            self._root = _state.root_attributes(self._session.store)
+        return self._root
+
+    def _dataset_documents(self, meta: DatasetMeta, facts: LevelFacts) -> list[tuple[str, bytes]]:
+        level = _paths.level_path(meta.name, 0)
+        groups: dict[str, dict[str, Any]] = {path: {} for path in _paths.parents(meta.name)}
+        names = [*_state.dataset_names(self._root_attributes()), *self._created, meta.name]
+        root = {**self._root_attributes(), "zv_repository": {"datasets": sorted(names)}}
+        if meta.name == "":
+            root.update(meta.to_attributes())
+        else:
+            groups[meta.name] = meta.to_attributes()
+        self._root = root
+        groups[""] = root
+        groups[level] = facts.to_attributes(meta.axes)
+        groups[f"{level}/batches"] = {}
+        arrays = {
+            f"{level}/vertices": documents.vertices_array(
+                facts.grid, meta.axes, meta.vertex_dtype
+            ),
+            f"{level}/batches/index": documents.index_array(),
+            f"{level}/batches/table": documents.table_array(),
+        }
+        nodes = {path: documents.group(attributes) for path, attributes in groups.items()}
+        return [
+            (_paths.join(path, "zarr.json"), documents.dumps(document))
+            for path, document in {**nodes, **arrays}.items()
+        ]
+
+    def writer(self, dataset: str, level: int = 0) -> ZVWriter:
+        """A writer of one level of a dataset, within this transaction.
+
+        Parameters
+        ----------
+        dataset : str
+        level : int
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such dataset or level.
+        ReadOnlyError
+            If the transaction is over.
+        """
+        with self._staging(dataset, level):
+            return ZVWriter(self, dataset, level, owns=False)
+
+    @contextmanager
+    def _staging(self, dataset: str, level: int) -> Iterator[LevelStage]:
+        """The staged side of a level, for one change."""
+        with self._changing():
+            stage = self._stages.get((dataset, level))
+            if stage is None:
+                stage = self._open_stage(dataset, level)
+            try:
+                yield stage
+            finally:
+                if stage.broken:
+                    self._state = "failed"
+            self._metas[dataset] = stage.meta
+
+    def _open_stage(self, dataset: str, level: int) -> LevelStage:
+        store = self._session.store
+        meta = self._metas.get(dataset)
+        if meta is None:
+            meta = self._metas[dataset] = _state.load_dataset(store, dataset)
+        path = _paths.level_path(dataset, level)
+        document = _store.get_json(store, path)
+        if document is None:
+            raise NotFoundError(f"dataset {dataset!r} has no level {level!r}; it has level 0")
+        facts = LevelFacts.from_attributes(path, document["attributes"])
+        stage = self._stages[dataset, level] = self._stage_of(meta, facts)
+        return stage
+
+    def _stage_of(self, meta: DatasetMeta, facts: LevelFacts) -> LevelStage:
+        repository = self._repository
+        known = repository._known_ids(_paths.level_path(meta.name, facts.level))
+        return LevelStage(self._session.store, meta, facts, known, repository._parts)
+
+    # -- one state after the other -------------------------------------------
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        self._repository._backend._check()
+        with self._lock:
+            if self._state != "open":
+                raise ReadOnlyError(
+                    f"this transaction on {self.branch!r} {self._standing()}; begin another with "
+                    f"repo.transaction({self.branch!r})"
+                )
+            yield
+
+    def _standing(self) -> str:
+        return {
+            "open": "is open",
+            "committed": "was committed",
+            "aborted": "was abandoned",
+            "failed": "failed while writing and can only be abandoned",
+        }[self._state]
+
+    # -- the end -------------------------------------------------------------
+
+    def commit(self, message: str | None = None) -> CommitResult:
+        """Publish everything that was staged as one snapshot.
+
+        Parameters
+        ----------
+        message : str, optional
+            Takes the place of the transaction's.
+
+        Returns
+        -------
+        CommitResult
+            Where nothing was staged, of the snapshot that was there: nothing
+            changes.
+
+        Raises
+        ------
+        ConflictError
+            If somebody else has committed to the branch since the transaction
+            began; nothing is changed, and the transaction is over.
+        ReadOnlyError
+            If the transaction is over.
+        """
+        message = self._message if message is None else _parse_message(message)
+        with self._changing():
+            try:
+                self.result = self._publish(message)
+            except BaseException:
+                self._abandon("aborted")
+                raise
+            self._state = "committed"
+            return self.result
+
+    def _publish(self, message: str | None) -> CommitResult:
+        changed = {
+            stage_name(*key): stage for key, stage in self._stages.items() if stage.rows
+        }
+        message = message or _default_message(self._created, changed)
+        snapshot = self.base_snapshot_id
+        if changed or self._created:
+            items = [item for stage in changed.values() for item in stage.documents()]
+            items += self._grown_bounds()
+            _store.set_many(self._session.store, items)
+            own = {
+                "transaction": uuid.uuid4().hex,
+                "author": self._metadata["author"],
+                "created": self._created,
+                "changes": {name: stage.summary() for name, stage in changed.items()},
+            }
+            commit_metadata = {**self._metadata["user"], OWN_METADATA: own}
+            backend = self._repository._backend
+            snapshot = backend.publish(self._session, self.branch, message, commit_metadata)
+        stages = {
+            name: (s.summary()["vertices_added"], s.summary()["objects_added"], s.new_ids)
+            for name, s in changed.items()
+        }
+        return CommitResult(
+            snapshot_id=snapshot,
+            branch=self.branch,
+            message=message,
+            objects_committed=sum(objects for _, objects, _ in stages.values()),
+            vertices_committed=sum(vertices for vertices, _, _ in stages.values()),
+            object_ids={name: ids for name, (_, _, ids) in stages.items()},
+            _stages=stages,
+        )
+
+    def _grown_bounds(self) -> list[tuple[str, bytes]]:
+        """Documents of the datasets whose bounds an append let grow."""
+        items = []
+        for (name, _), stage in self._stages.items():
+            if not stage.rows:
+                continue
+            document = _store.get_json(self._session.store, name) or documents.group()
+            new = stage.meta.to_attributes()["zarr_vectors"]
+            if document["attributes"]["zarr_vectors"] != new:
+                document["attributes"]["zarr_vectors"] = new
+                items.append((_paths.join(name, "zarr.json"), documents.dumps(document)))
+        return items
+
+    def abort(self) -> None:
+        """Abandon everything that was staged; the branch is as it was."""
+        with self._lock:
+            if self._state in ("open", "failed"):
+                self._abandon("aborted")
+
+    def _abandon(self, state: str) -> None:
+        self._state = state
+        self._stages.clear()
+        self._session.discard_changes()
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.abort()
+        elif self._state in ("open", "failed"):
+            self.commit()
+
+    async def __aenter__(self) -> Transaction:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await _io.in_thread(self.__exit__, kind, error, trace)
+
+    def __repr__(self) -> str:
+        staged = sum(len(stage.rows) for stage in self._stages.values())
+        return (
+            f"<Transaction on {self.branch!r} from {self.base_snapshot_id}: {self._standing()}, "
+            f"{staged} batches staged>"
+        )
+
+
+def _default_message(created: list[str], changed: Mapping[str, LevelStage]) -> str:
+    parts = [f"create {name or 'the root dataset'}" for name in created]
+    for name, stage in changed.items():
+        s = stage.summary()
+        parts.append(
+            f"append {s['vertices_added']:,} vertices in {s['objects_added']:,} new objects to "
+            f"{name or 'the root dataset'}"
+        )
+    return "; ".join(parts) or "nothing changed"
+
+
+def _parse_message(message: object) -> str | None:
+    if message is not None and not isinstance(message, str):
+        raise MetadataError(f"a commit message must be text, got {message!r}")
+    return message
+
+
+def _parse_json(mapping: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
+    if mapping is None:
+        return {}
+    if not isinstance(mapping, Mapping) or not all(isinstance(key, str) for key in mapping):
+        raise MetadataError(f"{what} must be a mapping with text keys, got {mapping!r}")
+    try:
+        parsed: dict[str, Any] = json.loads(json.dumps(dict(mapping), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise MetadataError(f"{what} must be JSON: {error}") from error
+    return parsed
+
+
+def _parse_metadata(metadata: Mapping[str, Any] | None, author: str | None) -> dict[str, Any]:
+    user = _parse_json(metadata, "metadata of a commit")
+    if OWN_METADATA in user:
+        raise MetadataError(f"the metadata key {OWN_METADATA!r} is taken; choose another")
+    if author is not None and not (isinstance(author, str) and author.strip()):
+        raise MetadataError(f"an author must be text, got {author!r}")
+    return {"user": user, "author": author or default_author()}
+
+
+def default_author() -> str:
+    """Who commits where nobody is named: ZV_VERSIONED_AUTHOR, else the user's login."""
+    named = os.environ.get("ZV_VERSIONED_AUTHOR")
+    if named:
+        return named
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        # A container may run under a number that no login has.
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"

@@ -6,6 +6,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -75,14 +76,14 @@ def test_creating_a_second_time_is_refused_and_harms_nothing(any_location: AnyLo
     location, options = any_location
     backend = Backend.create(location, **options)
     snapshot_id = commit(backend, "x", 1)
-    with pytest.raises(MetadataError, match="there is a repository at .* already"):
+    with pytest.raises(MetadataError, match=r"there is a repository at .* already"):
         Backend.create(location, **options)
     assert backend.branch_tip("main") == snapshot_id
 
 
 def test_opening_nothing_is_told_apart_from_a_failure(any_location: AnyLocation) -> None:
     location, options = any_location
-    with pytest.raises(NotFoundError, match=f"no repository at {location}"):
+    with pytest.raises(NotFoundError, match=f"no repository at {re.escape(location)}"):
         Backend.open(location, **options)
 
 
@@ -108,7 +109,7 @@ def test_a_file_is_no_place_for_a_repository(tmp_path: Path) -> None:
     assert not Backend.exists(tmp_path / "file")
     with pytest.raises(NotFoundError):
         Backend.open(tmp_path / "file")
-    with pytest.raises(StorageError, match="cannot|Not a directory"):
+    with pytest.raises(StorageError, match=r"cannot|Not a directory"):
         Backend.create(tmp_path / "file" / "below")
 
 
@@ -201,6 +202,7 @@ def test_an_icechunk_storage_on_s3_has_a_printable_location(s3_location: AnyLoca
         (None, {}, "give a path"),
         (7, {}, "give a path"),
         (b"/tmp/x", {}, "give a path"),
+        ("caf\udce9", {}, "not valid UTF-8"),
         ("a\0b", {}, "give a path"),
         ("ftp://host/x", {}, "'ftp://' is not known"),
         ("https://host/x", {}, "s3://bucket/prefix"),
@@ -320,11 +322,11 @@ def test_what_is_absent_is_named_with_what_there_is(any_location: AnyLocation) -
     location, options = any_location
     backend = Backend.create(location, **options)
     tip = backend.branch_tip("main")
-    with pytest.raises(NotFoundError, match="no branch 'mian' .*did you mean 'main'"):
+    with pytest.raises(NotFoundError, match=r"no branch 'mian' .*did you mean 'main'"):
         backend.branch_tip("mian")
-    with pytest.raises(NotFoundError, match="no branch 'zzz' .*there are 'main'"):
+    with pytest.raises(NotFoundError, match=r"no branch 'zzz' .*there are 'main'"):
         backend.begin("zzz")
-    with pytest.raises(NotFoundError, match="no tag 'v1' .*there are none"):
+    with pytest.raises(NotFoundError, match=r"no tag 'v1' .*there are none"):
         backend.tag_target("v1")
     for absent in ("nonsense", "ZZZZZZZZZZZZZZZZZZZ0", ""):
         for use in (
@@ -568,6 +570,23 @@ def test_a_held_lock_keeps_mutations_out_but_not_readers(local_location: str) ->
     assert holder.branch_tip("main") == tip
 
 
+def test_a_repository_that_was_removed_does_not_come_back_empty(local_location: str) -> None:
+    backend = Backend.create(local_location)
+    shutil.rmtree(local_location)
+    with pytest.raises(StorageError, match="its folder is gone"), backend.mutation("commit"):
+        pass
+    assert not Path(local_location).exists()
+
+
+def test_icechunks_garbage_collection_leaves_the_lock_alone(local_location: str) -> None:
+    backend = Backend.create(local_location)
+    tip = commit(backend, "x", 1)
+    with backend.mutation("collect garbage"):
+        backend._repository.garbage_collect(datetime.now(UTC) + timedelta(days=1))
+        assert Path(local_location, "zv_versioned.lock").exists()
+    assert attributes(Backend.open(local_location), tip) == {"x": 1}
+
+
 def test_reading_takes_no_lock_and_writes_no_file(local_location: str) -> None:
     backend = Backend.create(local_location)
     tip = commit(backend, "x", 1)
@@ -661,7 +680,7 @@ def test_a_local_repository_copied_to_s3_is_safe_there(
     assert settings is not None
     assert settings.unsafe_use_conditional_update is True
     assert settings.unsafe_use_conditional_create is True
-    mine, theirs = write(backend, "x", 1), write(backend, "x", 2)
+    mine, theirs = write(backend, "x", 2), write(backend, "x", 3)
     backend.publish(theirs, "main", "theirs", {})
     with pytest.raises(ConflictError):
         backend.publish(mine, "main", "mine", {})
@@ -688,7 +707,7 @@ def test_damage_is_reported_as_ours_with_icechunks_report_as_cause(local_locatio
     ("text", "expected"),
     [
         ("ref not found `x`", NotFoundError),
-        ("  × snapshot not found: `x`\n  | context", NotFoundError),
+        ("  \u00d7 snapshot not found: `x`\n  | context", NotFoundError),
         ("  x tag already exists, tags are immutable: `t`", MetadataError),
         ("session error: Read only sessions cannot modify the repository", ReadOnlyError),
         ("object store error Object at location /x not found: No such file", StorageError),
@@ -762,7 +781,8 @@ def test_a_forked_child_fails_at_once_and_is_told_to_spawn(local_location: str) 
         calls = dict(
             create=lambda: Backend.create(location + "2"), open=lambda: Backend.open(location),
             exists=lambda: Backend.exists(location), branches=backend.branches, tags=backend.tags,
-            branch_tip=lambda: backend.branch_tip("main"), tag_target=lambda: backend.tag_target("t"),
+            branch_tip=lambda: backend.branch_tip("main"),
+            tag_target=lambda: backend.tag_target("t"),
             create_branch=lambda: backend.create_branch("b", tip),
             delete_branch=lambda: backend.delete_branch("b"),
             create_tag=lambda: backend.create_tag("t", tip),

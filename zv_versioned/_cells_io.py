@@ -52,11 +52,11 @@ class Blocks:
         if len(cells) == 0 or (block == block[0]).all():
             keys = [tuple(block[0].tolist())] if len(cells) else []
             return cls(keys, [np.arange(len(cells))] * len(keys), [place] * len(keys))
-        keys, inverse = np.unique(block, axis=0, return_inverse=True)
+        distinct, inverse = np.unique(block, axis=0, return_inverse=True)
         order = np.argsort(inverse.reshape(-1), kind="stable")
         cuts = np.cumsum(np.bincount(inverse.reshape(-1)))[:-1]
         rows = np.split(order, cuts)
-        return cls([tuple(key) for key in keys.tolist()], rows, [place[r] for r in rows])
+        return cls([tuple(key) for key in distinct.tolist()], rows, [place[r] for r in rows])
 
 
 def check_payloads(cell_vertices: np.ndarray, row_bytes: int) -> None:
@@ -108,7 +108,7 @@ def encode_rows(
         for cell, place in zip(members.tolist(), cell_places.tolist(), strict=True):
             start, stop = starts[cell], stops[cell]
             # "clip" skips a check that costs as much as the copy; the order is ours.
-            np.take(rows, order[start:stop], axis=0, out=body[: stop - start], mode="clip")
+            rows.take(order[start:stop], axis=0, out=body[: stop - start], mode="clip")
             framed = scratch[: HEADER + (stop - start) * row_bytes]
             parts.append((place, codec.encode_framed(framed)))
         yield block, shards.pack(places, parts)

@@ -38,7 +38,8 @@ def parse_vertex_dtype(dtype: Any) -> np.dtype[Any]:
             f"vertex_dtype {parsed.name!r} is not one that coordinates can have; choose one of "
             f"{', '.join(sorted(_POSITION_KINDS))}"
         )
-    return parsed.newbyteorder("=")
+    native: np.dtype[Any] = parsed.newbyteorder("=")
+    return native
 
 
 def positions(values: Any, ndim: int, stored: np.dtype[Any], dtype: Any = None) -> np.ndarray:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
 from .errors import StorageError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _start_lock = threading.Lock()
@@ -34,9 +35,9 @@ def check_process(pid: int, what: str) -> None:
     if os.getpid() != pid:
         raise StorageError(
             f"{what} was opened in process {pid} and cannot be used in process {os.getpid()}, "
-            "which was forked from it: the storage threads did not survive the fork. Start workers "
-            "with multiprocessing.get_context('spawn') (or 'forkserver') and open the repository in "
-            "each of them."
+            "which was forked from it: the storage threads did not survive the fork. Start "
+            "workers with multiprocessing.get_context('spawn') (or 'forkserver') and open the "
+            "repository in each of them."
         )
 
 
@@ -67,7 +68,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run_coroutine_threadsafe(coroutine, _get_loop()).result()
 
 
-async def in_thread(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a blocking `function` in a worker thread: the body of every async twin."""
     return await asyncio.to_thread(function, *args, **kwargs)
 

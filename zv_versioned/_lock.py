@@ -138,6 +138,11 @@ class RepositoryLock:
 
     def _acquire_file(self, deadline: float, purpose: str) -> None:
         file_lock = self._shared.file_lock
+        # Where a repository was removed, filelock would bring an empty folder back.
+        if not os.path.isdir(self.path):
+            raise StorageError(
+                f"the repository at {self.path} cannot be locked to {purpose}: its folder is gone"
+            )
         try:
             file_lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
         except filelock.Timeout:

@@ -27,7 +27,7 @@ def check_name(name: object, what: str) -> str:
     if not name.strip() or name != name.strip():
         raise MetadataError(f"the name of an {what} must not be empty or padded, got {name!r}")
     bad = [c for c in name if c in "/\\" or ord(c) < 32 or ord(c) == 127]
-    if bad or name.startswith(".") or ".." in name or name.startswith("__"):
+    if bad or name.startswith((".", "__")) or ".." in name:
         raise MetadataError(
             f"{name!r} cannot be the name of an {what}: no '/', '\\', '..' or control characters, "
             "and no '.' or '__' in front"

@@ -124,9 +124,7 @@ class LevelReader:
             if stop and found[row, section] is None:
                 requests.append((self._key(row), start, stop))
                 asked.append((row, section))
-        for (row, section), value in zip(
-            asked, _store.get_many(self.store, requests), strict=True
-        ):
+        for (row, section), value in zip(asked, _store.get_many(self.store, requests), strict=True):
             payload = cells.decode(value)
             found[row, section] = payload
             self._parts.put((self._uuid(row), section), payload, len(payload))
@@ -155,6 +153,11 @@ class LevelReader:
             for row in rows
         ]
 
+    def object_ids(self) -> np.ndarray:
+        """Ids of all objects: by batch, then ascending."""
+        tables = self.ids(range(len(self.state.table)))
+        return _joined([ids[is_new] for ids, is_new in tables])
+
     def fragments(self, selections: Sequence[Selection]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Object rows and vertex counts of the fragments in the selected cells."""
         wanted: list[tuple[int, BatchHead, int]] = []
@@ -169,7 +172,8 @@ class LevelReader:
             objects, counts = [], []
             for page in np.unique(page_of).tolist():
                 first_cell = int(s.head.cell_page_end[page - 1]) if page else 0
-                rows, vertices = batches.decode_fragments(_present(next(payloads), self._key(s.row)))
+                payload = _present(next(payloads), self._key(s.row))
+                rows, vertices = batches.decode_fragments(payload)
                 at = s.at[page_of == page]
                 if len(at) < s.head.cell_page_end[page] - first_cell:
                     start = s.head.fragment_start[at] - s.head.fragment_start[first_cell]
@@ -275,7 +279,11 @@ class LevelReader:
     # -- reading -------------------------------------------------------------
 
     def rows_of(
-        self, array: str, dtype: np.dtype, row_shape: tuple[int, ...], selections: Sequence[Selection]
+        self,
+        array: str,
+        dtype: np.dtype,
+        row_shape: tuple[int, ...],
+        selections: Sequence[Selection],
     ) -> np.ndarray:
         """All rows of an array in the selected cells: (n, *row_shape)."""
         row_bytes = dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
@@ -300,9 +308,7 @@ class LevelReader:
         """Coordinates of all vertices in the selected cells: (n, D)."""
         return self.rows_of("vertices", self.meta.vertex_dtype, (self.meta.ndim,), selections)
 
-    def attribute_of(
-        self, attribute: AttributeMeta, selections: Sequence[Selection]
-    ) -> np.ndarray:
+    def attribute_of(self, attribute: AttributeMeta, selections: Sequence[Selection]) -> np.ndarray:
         """Values of an attribute in the selected cells; the fill value where it has none."""
         path = _paths.join("vertex_attributes", attribute.name)
         present = self.state.table.attributes.get(attribute.name)

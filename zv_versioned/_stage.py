@@ -24,7 +24,7 @@ from .format import batches, metadata, shards
 from .format.batches import BatchIndex
 from .format.metadata import CAPACITY, AttributeMeta, DatasetMeta, LevelFacts
 from .format.table import BUCKET, BatchRow, BatchTable, new_content_id, new_uuid
-from .spatial.assign import Assignment, assign, object_rows
+from .spatial.assign import Assignment, assign, object_rows, stable_order
 from .spatial.boxes import Box
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ class LevelStage:
     ) -> dict[str, Any]:
         """Check, sort and upload one batch; see :meth:`ZVWriter.append_vertices`."""
         if out_of_bounds not in _OUT_OF_BOUNDS:
-            raise MetadataError(
-                f'out_of_bounds must be "raise" or "expand", got {out_of_bounds!r}'
-            )
+            raise MetadataError(f'out_of_bounds must be "raise" or "expand", got {out_of_bounds!r}')
         array = _checks.positions(positions, self.meta.ndim, self.meta.vertex_dtype, dtype)
         values = _checks.attributes(attributes, len(array), self.facts.attributes)
         if object_ids is not None:
@@ -179,6 +177,7 @@ class LevelStage:
         plan: Assignment,
     ) -> BatchRow:
         slot, grid = self.facts.slots, self.facts.grid
+        upload = _store.Uploader(self._store)
         self._create_attributes([a for a, _ in values if a.name not in self.facts.attributes])
         blocks = Blocks.of(plan.cells, grid)
         arrays = [("vertices", array), *(("vertex_attributes/" + a.name, v) for a, v in values)]
@@ -189,10 +188,13 @@ class LevelStage:
             for block, shard in encode_rows(
                 rows, plan.order, plan.cell_vertices, blocks, grid.places, codec
             ):
-                _store.set_many(self._store, [(_paths.shard_key(path, slot, block), shard)])
+                upload.put(_paths.shard_key(path, slot, block), shard)
                 size += len(shard)
             sizes.append(size)
-        head_bytes = self._upload_index(slot, objects, plan)
+        shard, head_bytes = _encode_index(objects, plan)
+        path = _paths.join(self.path, "batches", "index")
+        upload.put(_paths.shard_key(path, slot, (0,)), shard)
+        upload.flush()
         return BatchRow(
             uuid=new_uuid(),
             slot=slot,
@@ -209,25 +211,6 @@ class LevelStage:
             hi=box.hi,
             attributes={attribute.name: new_content_id() for attribute, _ in values},
         )
-
-    def _upload_index(self, slot: int, objects: _Objects, plan: Assignment) -> int:
-        index = BatchIndex(
-            cells=plan.cells,
-            cell_vertices=plan.cell_vertices,
-            cell_fragments=plan.cell_fragments,
-            fragment_object=plan.fragment_object,
-            fragment_vertices=plan.fragment_vertices,
-            object_ids=objects.ids,
-            object_is_new=objects.is_new,
-            object_fragments=np.bincount(plan.fragment_object, minlength=len(objects.ids)),
-            # A point cloud's objects have no order of their own: that of the cells.
-            order=np.argsort(plan.fragment_object, kind="stable"),
-        )
-        encoded = batches.encode(index)
-        shard = shards.pack(batches.SECTIONS, [(place, [cell]) for place, cell in encoded])
-        path = _paths.join(self.path, "batches", "index")
-        _store.set_many(self._store, [(_paths.shard_key(path, slot, (0,)), shard)])
-        return len(encoded[0][1])
 
     def _create_attributes(self, fresh: list[AttributeMeta]) -> None:
         items = []
@@ -294,3 +277,23 @@ def _summary(vertices: int, new: int, chunks: int, ids: np.ndarray) -> dict[str,
         "chunks_touched": chunks,
         "object_ids": ids,
     }
+
+
+def _encode_index(objects: _Objects, plan: Assignment) -> tuple[bytes, int]:
+    """The shard of a batch's index, and the length of its head."""
+    n = len(objects.ids)
+    index = BatchIndex(
+        cells=plan.cells,
+        cell_vertices=plan.cell_vertices,
+        cell_fragments=plan.cell_fragments,
+        fragment_object=plan.fragment_object,
+        fragment_vertices=plan.fragment_vertices,
+        object_ids=objects.ids,
+        object_is_new=objects.is_new,
+        object_fragments=np.bincount(plan.fragment_object, minlength=n),
+        # A point cloud's objects have no order of their own: that of the cells.
+        order=stable_order(plan.fragment_object, n),
+    )
+    encoded = batches.encode(index)
+    shard = shards.pack(batches.SECTIONS, [(place, [cell]) for place, cell in encoded])
+    return shard, len(encoded[0][1])

@@ -58,11 +58,33 @@ def load_dataset(store: Store, name: str) -> DatasetMeta:
     NotFoundError
         If there is no such dataset.
     """
-    document = _store.get_json(store, name)
+    return _dataset(store, name, _store.get_json(store, name))
+
+
+def _dataset(store: Store, name: str, document: dict[str, Any] | None) -> DatasetMeta:
     attributes = {} if document is None else document.get("attributes", {})
     if "zv_dataset" not in attributes:
         raise unknown_dataset(name, dataset_names(root_attributes(store)))
     return DatasetMeta.from_attributes(name, attributes)
+
+
+def load_facts(
+    store: Store, name: str, level: int, meta: DatasetMeta | None = None
+) -> tuple[DatasetMeta, LevelFacts]:
+    """Read the documents of a dataset (unless `meta` is given) and of one of its levels.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such dataset, or it has no such level.
+    """
+    path = _paths.level_path(name, level)
+    documents = _store.get_documents(store, [path] if meta else [path, name])
+    if meta is None:
+        meta = _dataset(store, name, documents[1])
+    if documents[0] is None:
+        raise NotFoundError(f"dataset {name!r} has no level {level}; it has level 0")
+    return meta, LevelFacts.from_attributes(path, documents[0].get("attributes", {}))
 
 
 def load_level(store: Store, meta: DatasetMeta, level: int) -> LevelState:
@@ -74,10 +96,7 @@ def load_level(store: Store, meta: DatasetMeta, level: int) -> LevelState:
         If the dataset has no such level.
     """
     path = _paths.level_path(meta.name, level)
-    document = _store.get_json(store, path)
-    if document is None:
-        raise NotFoundError(f"dataset {meta.name!r} has no level {level}; it has level 0")
-    facts = LevelFacts.from_attributes(path, document.get("attributes", {}))
+    _, facts = load_facts(store, meta.name, level, meta)
     return LevelState(path, facts, load_table(store, path, facts, meta.ndim))
 
 

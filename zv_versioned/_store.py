@@ -42,22 +42,36 @@ async def _get_partial(store: Store, requests: Sequence[Request]) -> list[memory
     return [None if buffer is None else _view(buffer) for buffer in buffers]
 
 
-def get(store: Store, key: str) -> memoryview | None:
-    """One value, or None where there is none."""
+async def _get_all(store: Store, keys: Sequence[str]) -> list[memoryview | None]:
+    return list(await asyncio.gather(*(_get(store, key) for key in keys)))
+
+
+def get_documents(store: Store, paths: Sequence[str]) -> list[dict[str, Any] | None]:
+    """The documents of groups or arrays, at the same time; None where there is none.
+
+    Raises
+    ------
+    IntegrityError
+        If one is not JSON.
+    StorageError
+        If the storage fails.
+    """
+    keys = [f"{path}/zarr.json" if path else "zarr.json" for path in paths]
     try:
-        return _io.run(_get(store, key))
+        values = _io.run(_get_all(store, keys))
     except ZVError:
         raise
     except Exception as error:
-        raise StorageError(f"reading {key!r} failed: {error}") from error
+        raise StorageError(f"reading {', '.join(keys)} failed: {error}") from error
+    return [None if v is None else _parse(key, v) for key, v in zip(keys, values, strict=True)]
 
 
 def get_json(store: Store, path: str) -> dict[str, Any] | None:
-    """The document of a group or an array, or None where there is none."""
-    key = f"{path}/zarr.json" if path else "zarr.json"
-    raw = get(store, key)
-    if raw is None:
-        return None
+    """The document of one group or array, or None where there is none."""
+    return get_documents(store, [path])[0]
+
+
+def _parse(key: str, raw: memoryview) -> dict[str, Any]:
     try:
         document = json.loads(bytes(raw))
     except ValueError as error:
@@ -146,3 +160,32 @@ def set_many(store: Store, items: Sequence[tuple[str, bytes]]) -> None:
     except* Exception as group:
         first = group.exceptions[0]
         raise StorageError(f"writing {len(items)} chunks failed: {first}") from first
+
+
+class Uploader:
+    """Collects values and writes them in batches of bounded size.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+    limit : int
+        Bytes to hold back at most before they are written.
+    """
+
+    def __init__(self, store: Store, limit: int = 16 << 20) -> None:
+        self._store = store
+        self._limit = limit
+        self._held: list[tuple[str, bytes]] = []
+        self._size = 0
+
+    def put(self, key: str, value: bytes) -> None:
+        """Take one value; write what is held where that is enough."""
+        self._held.append((key, value))
+        self._size += len(value)
+        if self._size >= self._limit:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held; returns when it is written."""
+        items, self._held, self._size = self._held, [], 0
+        set_many(self._store, items)

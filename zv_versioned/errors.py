@@ -5,7 +5,7 @@
     ZVError
     ├── ArrayError       (ValueError)   bad shapes, dtypes, lengths, values, ids
     ├── MetadataError    (ValueError)   bad names, bounds, kinds, settings, locations
-    ├── NotFoundError    (LookupError)  no such repository, dataset, level, branch, tag, snapshot, object
+    ├── NotFoundError    (LookupError)  no such repository, dataset, level, branch, tag, object
     ├── ReadOnlyError                   a write through something that is closed or pinned
     ├── ConflictError                   somebody else's commit stands in the way
     ├── ViolationError                  a merge that would break geometry

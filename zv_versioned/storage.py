@@ -141,6 +141,10 @@ def _refuse_options(what: str, options: Mapping[str, Any]) -> None:
 def _local(text: str, options: Mapping[str, Any]) -> _Place:
     _refuse_options("a local path", options)
     folder = Path(os.path.abspath(os.path.expanduser(text)))
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise MetadataError(f"location {str(folder)!r} is not valid UTF-8; rename it") from None
     return _Place(
         str(folder), "file", folder=folder, make=lambda: ic.local_filesystem_storage(str(folder))
     )
@@ -300,8 +304,8 @@ def _check_name(kind: str, name: object, *, new: bool = False) -> None:
         raise MetadataError(f"a {kind} name must be a non-empty string, not {name!r}")
     if new and not _REF_NAME.fullmatch(name):
         raise MetadataError(
-            f"{name!r} is no good {kind} name: use 1 to 200 letters, digits and . _ - + = @ (ASCII, "
-            "no slash, no space), beginning with a letter, a digit or _"
+            f"{name!r} is no good {kind} name: use 1 to 200 letters, digits and . _ - + = @ "
+            "(ASCII, no slash, no space), beginning with a letter, a digit or _"
         )
 
 
@@ -683,7 +687,7 @@ def _existing(place: _Place) -> ic.Storage | None:
     if place.scheme == "memory":
         with _memory_lock:
             return _memory.get(place.name)
-    if place.folder is not None and not place.folder.is_dir():
+    if place.folder is not None and not os.path.isdir(place.folder):
         return None
     with translated(place.location):
         return place.make()
@@ -720,8 +724,9 @@ def _refuse_unless_clean(place: _Place, folder: Path) -> None:
     if folder.is_dir():
         ours = {LOCK_FILE, HOLDER_FILE, _CREATING}
         there = sorted({path.name for path in folder.iterdir()} - ours)
-        if there and ic.Repository.exists(place.make()):
-            raise _occupied(place.location)
+        with translated(place.location):
+            if there and ic.Repository.exists(place.make()):
+                raise _occupied(place.location)
         if there:
             raise MetadataError(
                 f"{place.location} is a folder that is not empty and holds no repository (but "

@@ -18,7 +18,7 @@ import numpy as np
 from . import _io, _paths, _state, _store
 from ._checks import parse_vertex_dtype
 from ._stage import LevelStage
-from .errors import MetadataError, NotFoundError, ReadOnlyError
+from .errors import MetadataError, ReadOnlyError
 from .format import metadata as documents
 from .format.metadata import KINDS, DatasetMeta, LevelFacts
 from .geometry import html_table
@@ -88,9 +88,7 @@ class CommitResult(Mapping[str, Any]):
     def _for_level(self, dataset: str, level: int) -> CommitResult:
         none = (0, 0, np.zeros(0, np.int64))
         vertices, objects, ids = self._stages.get(stage_name(dataset, level), none)
-        return replace(
-            self, vertices_committed=vertices, objects_committed=objects, object_ids=ids
-        )
+        return replace(self, vertices_committed=vertices, objects_committed=objects, object_ids=ids)
 
     def _facts(self) -> list[tuple[str, str]]:
         return [
@@ -272,9 +270,7 @@ class Transaction:
         groups[level] = facts.to_attributes(meta.axes)
         groups[f"{level}/batches"] = {}
         arrays = {
-            f"{level}/vertices": documents.vertices_array(
-                facts.grid, meta.axes, meta.vertex_dtype
-            ),
+            f"{level}/vertices": documents.vertices_array(facts.grid, meta.axes, meta.vertex_dtype),
             f"{level}/batches/index": documents.index_array(),
             f"{level}/batches/table": documents.table_array(),
         }
@@ -318,14 +314,7 @@ class Transaction:
 
     def _open_stage(self, dataset: str, level: int) -> LevelStage:
         store = self._session.store
-        meta = self._metas.get(dataset)
-        if meta is None:
-            meta = self._metas[dataset] = _state.load_dataset(store, dataset)
-        path = _paths.level_path(dataset, level)
-        document = _store.get_json(store, path)
-        if document is None:
-            raise NotFoundError(f"dataset {dataset!r} has no level {level!r}; it has level 0")
-        facts = LevelFacts.from_attributes(path, document["attributes"])
+        meta, facts = _state.load_facts(store, dataset, level, self._metas.get(dataset))
         stage = self._stages[dataset, level] = self._stage_of(meta, facts)
         return stage
 
@@ -390,9 +379,7 @@ class Transaction:
             return self.result
 
     def _publish(self, message: str | None) -> CommitResult:
-        changed = {
-            stage_name(*key): stage for key, stage in self._stages.items() if stage.rows
-        }
+        changed = {stage_name(*key): stage for key, stage in self._stages.items() if stage.rows}
         message = message or _default_message(self._created, changed)
         snapshot = self.base_snapshot_id
         if changed or self._created:

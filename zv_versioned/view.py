@@ -332,7 +332,9 @@ class Level:
         reader = self._reader
         box = None if bbox is None else parse_bbox(bbox, reader.meta.ndim)
         names = self._attribute_names(attributes)
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        if limit is not None and (
+            isinstance(limit, bool) or not isinstance(limit, int) or limit < 0
+        ):
             raise ArrayError(f"limit must be a whole number from 0 up, got {limit!r}")
         ids = None if objects is None else _object_ids(objects)
         plan = reader.plan(self._batch_rows(batches), box, ids)
@@ -418,19 +420,18 @@ class Level:
         self._attribute_names([name])
         state = self._reader.state
         absent = state.table.attributes[name] == 0
-        if missing == "raise" and absent.any():
+        lacking = int(state.table.n_vertices[absent].sum())
+        if missing == "raise" and lacking:
             raise ArrayError(
-                f"attribute {name!r} has no values for {int(state.table.n_vertices[absent].sum()):,}"
-                f" of {self.vertex_count:,} vertices, those of batches "
-                f"{state.table.slot[absent].tolist()[:10]}; read it with missing=\"fill\""
+                f"attribute {name!r} lacks values for {lacking:,} of"
+                f" {self.vertex_count:,} vertices, those of batches "
+                f'{state.table.slot[absent].tolist()[:10]}; read it with missing="fill"'
             )
         return self._reader.attribute_of(state.facts.attributes[name], self._reader.plan())
 
     def object_ids(self) -> np.ndarray:
         """Ids of all objects, int64, shape (num_objects,): by batch, then ascending."""
-        tables = self._reader.ids(range(len(self._reader.state.table)))
-        begun = [ids[is_new] for ids, is_new in tables]
-        return np.concatenate(begun) if begun else np.zeros(0, np.int64)
+        return self._reader.object_ids()
 
     def _attribute_names(self, attributes: str | Sequence[str]) -> list[str]:
         if isinstance(attributes, str):
@@ -477,8 +478,8 @@ class Level:
         view = self._dataset._view
         if view.branch is None:
             raise ReadOnlyError(
-                f"this view is pinned to snapshot {view.snapshot_id} and has no branch to write to; "
-                "take one of a branch, repo.view('main'), or begin repo.transaction(branch)"
+                f"this view is pinned to snapshot {view.snapshot_id} and has no branch to write "
+                "to; take one of a branch, repo.view('main'), or begin repo.transaction(branch)"
             )
         transaction = view._repository.transaction(
             view.branch, message=message, author=author, metadata=metadata

@@ -30,7 +30,8 @@ class ZVWriter:
     >>> with repo.transaction("main", message="two synapses") as tx:
     ...     ds = tx.create_dataset("synapses", kind="point_cloud", bounds=([0, 0], [9, 9]))
     ...     writer = tx.writer("synapses")
-    ...     result = writer.append_vertices_sync(np.array([[1, 2], [3, 4]], "f4"), object_ids=[7, 7])
+    ...     points = np.array([[1, 2], [3, 4]], "f4")
+    ...     result = writer.append_vertices_sync(points, object_ids=[7, 7])
     >>> result["vertices_added"], result["new_objects"]
     (2, 1)
     """

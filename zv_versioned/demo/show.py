@@ -36,8 +36,8 @@ def show(story: Story, console: Console, *, kept: bool = True) -> None:
     total = story.main_at_end
     _say(
         console,
-        f"{total.synapses:,} synapses of {total.neurons} olfactory neurons of a fly, "
-        "from the hemibrain connectome.",
+        f"{total.synapses:,} synapses of {total.neurons} olfactory neurons of a fly "
+        "(hemibrain connectome).",
     )
 
     _step(console, 1, "Append neuron after neuron, each its own commit")
@@ -67,8 +67,8 @@ def show(story: Story, console: Console, *, kept: bool = True) -> None:
     _table(console, _comparison([("view", pinned), ("main", story.main_after_bad)]))
     _say(
         console,
-        f"{bad.synapses:,} synapses more, and {_many(story.main_after_bad.in_box - pinned.in_box)} "
-        f"of them in the lateral horn, where {_percent(pinned.share)} of the others are.",
+        f"{bad.synapses:,} more synapses, and "
+        f"{_many(story.main_after_bad.in_box - pinned.in_box)} of them in the lateral horn.",
     )
 
     _step(console, 4, "Take it back, append it rightly, and ask the pinned view again")
@@ -96,8 +96,8 @@ def show(story: Story, console: Console, *, kept: bool = True) -> None:
         _code(console, "import zv_versioned as zvv")
         _code(console, f"repo = zvv.Repository.open({story.location!r})")
         _code(console, f'level = repo.view(tag="{TAG}")["{DATASET}"][0]')
-        _code(console, f"geometry = level.read(bbox={LATERAL_HORN})")
-        _code(console, f'mistake = repo.view("{_short(bad.snapshot_id)}")', "kept until it expires")
+        _code(console, f"part = level.read(bbox={LATERAL_HORN})")
+        _code(console, f'mistake = repo.view(snapshot_id="{bad.snapshot_id}")', "still readable")
     console.print()
 
 

@@ -158,8 +158,9 @@ def measure(view: View) -> Measurement:
     level = view[DATASET][0]
     inside = level.read(bbox=LATERAL_HORN, attributes=["confidence", "is_presynaptic"])
     confidence = inside.attributes["confidence"].astype(np.float64)
-    digest = hashlib.sha256(np.ascontiguousarray(level.positions()).tobytes())
-    digest.update(np.ascontiguousarray(level.object_ids()).tobytes())
+    whole = level.read()
+    digest = hashlib.sha256(np.ascontiguousarray(whole.positions).tobytes())
+    digest.update(np.ascontiguousarray(whole.object_ids).tobytes())
     return Measurement(
         snapshot_id=view.snapshot_id,
         neurons=level.num_objects,
@@ -176,18 +177,20 @@ def _append(repo: Repository, neuron: Neuron, positions: NDArray[np.float32]) ->
     with repo.transaction("main", message=f"append neuron {neuron.id}", author=AUTHOR) as tx:
         result = tx.writer(DATASET).append_vertices_sync(
             positions,
-            object_ids=np.full(len(neuron), neuron.id, np.int64),
+            object_ids=neuron.id,
             attributes={
                 "confidence": neuron.confidence,
                 "is_presynaptic": neuron.is_presynaptic,
             },
         )
+    seconds = time.perf_counter() - started
+    assert tx.result is not None  # the block was left without an error
     return Append(
         neuron=neuron.id,
         synapses=result["vertices_added"],
         cells=result["chunks_touched"],
         snapshot_id=tx.result.snapshot_id,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
     )
 
 

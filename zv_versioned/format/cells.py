@@ -28,6 +28,10 @@ CRC = 4
 MAX_PAYLOAD = blosc.MAX_BUFFERSIZE - HEADER
 """The largest payload of one cell, in bytes: blosc's limit on one buffer."""
 
+# Cells are small, and blosc's threads cost more than they bring; deciding it per call would cost
+# a look at the process and the thread each time. zarr's own codec sets the same.
+blosc.use_threads = False
+
 _FRAME = struct.Struct("<II")
 _BLOSC_SIZES = struct.Struct("<III")
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
@@ -80,9 +84,7 @@ class CellCodec:
                 "written by zv_versioned"
             )
         settings = codecs[1]["configuration"]
-        return cls(
-            settings["typesize"], settings["cname"], settings["clevel"], settings["shuffle"]
-        )
+        return cls(settings["typesize"], settings["cname"], settings["clevel"], settings["shuffle"])
 
     def encode_framed(self, framed: np.ndarray) -> list[bytes]:
         """Compress a buffer whose first 8 bytes are left free for the frame.
@@ -97,7 +99,7 @@ class CellCodec:
         list of bytes
             The parts of the cell, to be joined by the caller.
         """
-        _FRAME.pack_into(framed, 0, 1, len(framed) - HEADER)
+        _FRAME.pack_into(framed.data, 0, 1, len(framed) - HEADER)
         packed = blosc.compress(
             framed, self.cname.encode(), self.clevel, _SHUFFLES[self.shuffle], 0, self.typesize
         )
@@ -149,7 +151,7 @@ def decode_framed(cell: memoryview, framed: np.ndarray) -> None:
             "file from a copy, or read a snapshot that does not use it"
         )
     blosc.decompress(body, framed)
-    if _FRAME.unpack_from(framed, 0) != (1, size):
+    if _FRAME.unpack_from(framed.data, 0) != (1, size):
         raise IntegrityError("a cell's frame is not that of a single item")
 
 

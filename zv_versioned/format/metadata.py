@@ -235,7 +235,7 @@ def check_layout(layout: int, what: str) -> None:
     """Refuse what a newer version of this software wrote."""
     if layout > LAYOUT:
         raise IntegrityError(
-            f"{what} has layout {layout}, and this version reads up to {LAYOUT}: update zv_versioned"
+            f"{what} has layout {layout}, and this version reads up to {LAYOUT}: update it"
         )
 
 

@@ -134,10 +134,7 @@ class BatchTable:
             np.concatenate([t.lo for t in tables]),
             np.concatenate([t.hi for t in tables]),
             {n: np.concatenate([t.scalars[n] for t in tables]) for n in _SCALARS},
-            {
-                n: np.concatenate([t.attributes.get(n, zero[id(t)]) for t in tables])
-                for n in names
-            },
+            {n: np.concatenate([t.attributes.get(n, zero[id(t)]) for t in tables]) for n in names},
         )
 
     def take(self, rows: np.ndarray | slice) -> BatchTable:

@@ -181,9 +181,7 @@ class _LevelNodes:
 
     @cached_property
     def _ids(self) -> np.ndarray:
-        tables = self._reader.ids(range(len(self._table)))
-        begun = [ids[is_new] for ids, is_new in tables]
-        return np.concatenate(begun) if begun else np.zeros(0, np.int64)
+        return self._reader.object_ids()
 
     def _id_chunk(self, bucket: int) -> bytes:
         chunk = np.zeros(ID_BUCKET, "<i8")

@@ -103,11 +103,15 @@ def object_rows(object_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ids, np.repeat(run_rows.astype(np.int64), lengths)
 
 
-def _sorted_order(keys: np.ndarray, key_bits: int) -> np.ndarray:
-    """A stable argsort of small keys: packed with the row into one u64, then sorted."""
+def stable_order(keys: np.ndarray, bound: int) -> np.ndarray:
+    """A stable argsort of keys from 0 up to `bound`.
+
+    Key and row are packed into one number and sorted as such: several times
+    faster than an argsort.
+    """
     n = len(keys)
     row_bits = max(1, (n - 1).bit_length())
-    if key_bits + row_bits > 63:
+    if bound.bit_length() + row_bits > 63:
         return np.argsort(keys, kind="stable")
     packed = (keys << row_bits).view(np.uint64)
     packed |= np.arange(n, dtype=np.uint64)
@@ -143,7 +147,7 @@ def assign(
     numbers <<= object_bits
     numbers |= rows
     keys = numbers
-    order = _sorted_order(keys, object_bits + cell_bits)
+    order = stable_order(keys, 1 << (object_bits + cell_bits))
     keys = keys[order]
     fragment_first = _run_starts(keys)
     fragment_keys = keys[fragment_first]

@@ -43,8 +43,10 @@ def check_process(pid: int, what: str) -> None:
 
 def _get_loop() -> asyncio.AbstractEventLoop:
     global _loop, _loop_pid
+    if _loop_pid is not None:
+        check_process(_loop_pid, "a repository")
     with _start_lock:
-        if _loop is None or _loop_pid != os.getpid():
+        if _loop is None:
             loop = asyncio.new_event_loop()
             thread = threading.Thread(target=loop.run_forever, name="zv-versioned-io", daemon=True)
             thread.start()
@@ -71,13 +73,3 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a blocking `function` in a worker thread: the body of every async twin."""
     return await asyncio.to_thread(function, *args, **kwargs)
-
-
-def _forget_loop_in_child() -> None:
-    # A lock held by another thread at the moment of the fork would stay held for ever.
-    global _start_lock, _loop
-    _start_lock = threading.Lock()
-    _loop = None
-
-
-os.register_at_fork(after_in_child=_forget_loop_in_child)

@@ -413,8 +413,6 @@ class Backend:
             except ic.IcechunkError as error:
                 if "repository doesn't exist" not in str(error):
                     raise
-                if place.folder is not None and (place.folder / "repo").exists():
-                    absent = f"{place.location} needs an icechunk newer than {ic.__version__}"
                 raise NotFoundError(absent) from error
         return cls(place, repository, lock_timeout)
 

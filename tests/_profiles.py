@@ -1,4 +1,4 @@
-"""Hypothesis profiles: ``import tests._profiles`` (or ``from . import _profiles``) loads one.
+"""Hypothesis profiles; ``import _profiles`` in ``conftest.py`` loads one.
 
 ``HYPOTHESIS_PROFILE`` chooses it: ``default``, ``ci`` (no deadline, more
 examples) or ``long``. Each prints, on a failure, the ``@reproduce_failure``

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import threading
 import uuid
@@ -17,6 +16,7 @@ import numpy as np
 
 from . import _io, _paths, _state, _store
 from ._checks import parse_vertex_dtype
+from ._json import json_object
 from ._stage import LevelStage
 from .errors import MetadataError, ReadOnlyError
 from .format import metadata as documents
@@ -222,7 +222,7 @@ class Transaction:
         )
         parsed_axes = documents.parse_axes(axes, ndim)
         dtype = parse_vertex_dtype(vertex_dtype)
-        user = _parse_json(metadata, "metadata of a dataset")
+        user = json_object(metadata, "metadata of a dataset")
         meta = DatasetMeta(name, kind, box, shape, parsed_axes, dtype, user)
         facts = LevelFacts(0, Grid.for_bounds(box, shape), 0, 0, 0, -1, {})
         with self._changing():
@@ -327,7 +327,7 @@ class Transaction:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        self._repository._backend._check()
+        self._repository._backend.check_process()
         with self._lock:
             if self._state != "open":
                 raise ReadOnlyError(
@@ -483,20 +483,8 @@ def _parse_message(message: object) -> str | None:
     return message
 
 
-def _parse_json(mapping: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
-    if mapping is None:
-        return {}
-    if not isinstance(mapping, Mapping) or not all(isinstance(key, str) for key in mapping):
-        raise MetadataError(f"{what} must be a mapping with text keys, got {mapping!r}")
-    try:
-        parsed: dict[str, Any] = json.loads(json.dumps(dict(mapping), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise MetadataError(f"{what} must be JSON: {error}") from error
-    return parsed
-
-
 def _parse_metadata(metadata: Mapping[str, Any] | None, author: str | None) -> dict[str, Any]:
-    user = _parse_json(metadata, "metadata of a commit")
+    user = json_object(metadata, "metadata of a commit")
     if OWN_METADATA in user:
         raise MetadataError(f"the metadata key {OWN_METADATA!r} is taken; choose another")
     if author is not None and not (isinstance(author, str) and author.strip()):

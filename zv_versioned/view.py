@@ -66,7 +66,7 @@ class View(Mapping[str, "Dataset"]):
 
     def __getitem__(self, name: str) -> Dataset:
         if name not in self._known:
-            self._repository._backend._check()
+            self._repository._backend.check_process()
             self._known[name] = Dataset(self, _state.load_dataset(self._store, name))
         return self._known[name]
 

@@ -28,8 +28,8 @@ from weakref import WeakValueDictionary
 
 import filelock
 
-from ._io import check_process
-from .errors import MetadataError, StorageError
+from .._io import check_process
+from ..errors import MetadataError, StorageError
 
 __all__ = ["HOLDER_FILE", "LOCK_FILE", "RepositoryLock"]
 

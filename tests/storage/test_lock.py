@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 import zv_versioned
-from zv_versioned._lock import HOLDER_FILE, LOCK_FILE, RepositoryLock
 from zv_versioned.errors import MetadataError, StorageError
+from zv_versioned.storage.lock import HOLDER_FILE, LOCK_FILE, RepositoryLock
 
 spawn = multiprocessing.get_context("spawn")
 
@@ -225,7 +225,7 @@ def test_a_forked_child_neither_uses_nor_keeps_the_lock(tmp_path: Path) -> None:
         """
         import os, sys, time, warnings
         warnings.simplefilter("ignore")
-        from zv_versioned._lock import RepositoryLock
+        from zv_versioned.storage.lock import RepositoryLock
         from zv_versioned.errors import StorageError
         lock = RepositoryLock(sys.argv[1], timeout=5)
         with lock.hold("fork"):

@@ -23,7 +23,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zv_versioned
-from zv_versioned import storage as storage_module
 from zv_versioned.errors import (
     ConflictError,
     IntegrityError,
@@ -34,6 +33,7 @@ from zv_versioned.errors import (
     ZVError,
 )
 from zv_versioned.storage import Backend, translated
+from zv_versioned.storage import location as location_module
 
 spawn = multiprocessing.get_context("spawn")
 PROJECT = Path(zv_versioned.__file__).parents[1]
@@ -265,15 +265,15 @@ def test_cloud_locations_resolve_without_touching_the_network(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "account")
-    assert storage_module._resolve("az://box/a/b/", {}).location == "az://box/a/b"
-    assert storage_module._resolve("gcs://box/a", {"bearer_token": "t"}).location == "gs://box/a"
-    assert storage_module._resolve("S3://box//a", {"anonymous": True}).location == "s3://box/a"
+    assert location_module.resolve("az://box/a/b/", {}).location == "az://box/a/b"
+    assert location_module.resolve("gcs://box/a", {"bearer_token": "t"}).location == "gs://box/a"
+    assert location_module.resolve("S3://box//a", {"anonymous": True}).location == "s3://box/a"
 
 
 @given(st.text(), st.dictionaries(st.text(), st.integers(), max_size=2))
 def test_any_text_is_a_place_or_is_refused(text: str, options: dict[str, Any]) -> None:
     try:
-        place = storage_module._resolve(text, options)
+        place = location_module.resolve(text, options)
     except MetadataError:
         return
     assert place.location
@@ -791,7 +791,7 @@ def test_a_forked_child_fails_at_once_and_is_told_to_spawn(local_location: str) 
             snapshot=lambda: backend.snapshot(tip), ancestry=lambda: backend.ancestry(tip),
             read_store=lambda: backend.read_store(tip), begin=lambda: backend.begin("main"),
             publish=lambda: backend.publish(session, "main", "m", {}),
-            mutation=lambda: backend.mutation("x"),
+            mutation=lambda: backend.mutation("x"), check_process=backend.check_process,
         )
         public = {name for name in dir(Backend) if not name.startswith("_")}
         assert public == set(calls), public ^ set(calls)

@@ -1,0 +1,40 @@
+"""Facts of the user's own, as JSON keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import MetadataError
+
+
+def _stored_int(digits: str) -> int:
+    value = int(digits)
+    if not -(2**63) <= value < 2**64:
+        # icechunk would keep a float that is near it.
+        raise ValueError(f"{digits} does not fit 64 bits")
+    return value
+
+
+def json_object(mapping: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
+    """A mapping as JSON keeps it; empty where it is left out.
+
+    Raises
+    ------
+    MetadataError
+        If it is no mapping, a key is no text, or a value is nothing that JSON
+        keeps exactly.
+    """
+    if mapping is None:
+        return {}
+    try:
+        for key in mapping:
+            if not isinstance(key, str):
+                raise TypeError(f"its key {key!r} is no text")
+        kept: dict[str, Any] = json.loads(
+            json.dumps(dict(mapping), allow_nan=False), parse_int=_stored_int
+        )
+    except (TypeError, ValueError) as error:
+        raise MetadataError(f"{what} must be JSON under text keys: {error}") from error
+    return kept

@@ -1,0 +1,13 @@
+"""Where a repository lives, and the one place that knows icechunk's versions.
+
+`location` understands paths and URLs, `config` has icechunk's settings,
+`translate` makes its exceptions ours, `lock` guards a local filesystem, and
+`backend` is the repository as the rest of the package sees it: snapshot ids,
+sessions and stores.
+"""
+
+from .backend import Backend, SnapshotInfo
+from .location import Location
+from .translate import translated
+
+__all__ = ["Backend", "Location", "SnapshotInfo", "translated"]

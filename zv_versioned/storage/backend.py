@@ -1,0 +1,401 @@
+"""An icechunk repository, with its lock and its version differences hidden."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import icechunk as ic
+
+from .._io import check_process
+from .._json import json_object
+from ..errors import (
+    ConflictError,
+    MetadataError,
+    NotFoundError,
+    ReadOnlyError,
+)
+from .config import repository_config
+from .create import create_elsewhere, create_local, existing
+from .location import CLOUD, Location, Place, resolve
+from .lock import RepositoryLock
+from .translate import translated
+
+# icechunk 1 makes a name part of a path, and gives back escaped what it had to escape there.
+_REF_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@-]{0,199}")
+
+_runtime_pid: int | None = None
+
+
+@dataclass(frozen=True)
+class SnapshotInfo:
+    """One version, as icechunk keeps it."""
+
+    id: str
+    parent_id: str | None
+    message: str
+    written_at: datetime
+    metadata: dict[str, Any]
+
+
+def _check_runtime(location: str) -> None:
+    """Refuse a process forked from one that had used icechunk: its calls would hang."""
+    global _runtime_pid
+    if _runtime_pid is None:
+        _runtime_pid = os.getpid()
+    check_process(_runtime_pid, f"icechunk, which {location} needs,")
+
+
+def _check_name(kind: str, name: object, *, new: bool = False) -> None:
+    if not isinstance(name, str) or not name:
+        raise MetadataError(f"a {kind} name must be a non-empty string, not {name!r}")
+    if new and not _REF_NAME.fullmatch(name):
+        raise MetadataError(
+            f"{name!r} is no good {kind} name: use 1 to 200 letters, digits and . _ - + = @ "
+            "(ASCII, no slash, no space), beginning with a letter, a digit or _"
+        )
+
+
+class Backend:
+    """An icechunk repository, with its lock and its version differences hidden.
+
+    Made by :meth:`create` and :meth:`open`. Its methods block, may be called
+    from any thread and inside a running event loop, and refuse to work in a
+    forked child.
+
+    Attributes
+    ----------
+    location : str
+        Where it is; printable, it never holds credentials.
+    is_local : bool
+        Whether it lies on a filesystem, and so needs its lock.
+    """
+
+    def __init__(self, place: Place, repository: ic.Repository, lock_timeout: float) -> None:
+        self.location = place.location
+        self.is_local = place.folder is not None
+        self._repository = repository
+        self._lock = None if place.folder is None else RepositoryLock(place.folder, lock_timeout)
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.location}>"
+
+    @classmethod
+    def create(
+        cls, location: Location, *, lock_timeout: float = 60.0, **storage_options: Any
+    ) -> Backend:
+        """Create a repository and open it.
+
+        Parameters
+        ----------
+        location : str, os.PathLike or icechunk.Storage
+            Where; see the module's description.
+        lock_timeout : float
+            Seconds to wait for the lock of a local repository.
+        **storage_options
+            Handed to icechunk's constructor for this kind of storage.
+
+        Returns
+        -------
+        Backend
+            The new repository.
+
+        Raises
+        ------
+        MetadataError
+            If something is there already, or the location or an option is not
+            acceptable.
+        """
+        place = resolve(location, storage_options)
+        _check_runtime(place.location)
+        if place.folder is not None:
+            create_local(place, place.folder, RepositoryLock(place.folder, lock_timeout))
+            return cls._open(place, lock_timeout)
+        if place.scheme in CLOUD and not place.name:
+            raise MetadataError(
+                f"{place.location} names no prefix; a repository needs one: {place.location}/name"
+            )
+        repository = create_elsewhere(place)
+        return cls(place, repository, lock_timeout)
+
+    @classmethod
+    def open(
+        cls, location: Location, *, lock_timeout: float = 60.0, **storage_options: Any
+    ) -> Backend:
+        """Open a repository; parameters as for :meth:`create`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        place = resolve(location, storage_options)
+        _check_runtime(place.location)
+        return cls._open(place, lock_timeout)
+
+    @classmethod
+    def _open(cls, place: Place, lock_timeout: float) -> Backend:
+        storage = existing(place)
+        absent = f"there is no repository at {place.location}; create one, or check the location"
+        if storage is None:
+            if place.location == "memory://":
+                absent = "memory:// is private to its creator; only memory://name can be opened"
+            raise NotFoundError(absent)
+        with translated(place.location):
+            try:
+                repository = ic.Repository.open(storage, config=repository_config(place, storage))
+            except ic.IcechunkError as error:
+                if "repository doesn't exist" not in str(error):
+                    raise
+                raise NotFoundError(absent) from error
+        return cls(place, repository, lock_timeout)
+
+    @classmethod
+    def exists(cls, location: Location, **storage_options: Any) -> bool:
+        """Tell whether there is a repository at `location`."""
+        place = resolve(location, storage_options)
+        _check_runtime(place.location)
+        storage = existing(place)
+        with translated(place.location):
+            return storage is not None and ic.Repository.exists(storage)
+
+    def branches(self) -> list[str]:
+        """Return the names of all branches, sorted."""
+        self.check_process()
+        with translated(self.location):
+            return sorted(self._repository.list_branches())
+
+    def tags(self) -> list[str]:
+        """Return the names of all tags, sorted."""
+        self.check_process()
+        with translated(self.location):
+            return sorted(self._repository.list_tags())
+
+    def branch_tip(self, name: str) -> str:
+        """Return the snapshot id of the tip of branch `name`; NotFoundError if there is none."""
+        self.check_process()
+        with self._finding("branch", name):
+            return self._repository.lookup_branch(name)
+
+    def tag_target(self, name: str) -> str:
+        """Return the snapshot id that tag `name` stands for; NotFoundError if there is none."""
+        self.check_process()
+        with self._finding("tag", name):
+            return self._repository.lookup_tag(name)
+
+    def create_branch(self, name: str, snapshot_id: str) -> None:
+        """Create branch `name` at a snapshot; MetadataError if it exists."""
+        self.check_process()
+        _check_name("branch", name, new=True)
+        with self.mutation(f"create branch {name}"):
+            target = self.snapshot(snapshot_id).id
+            if name in self.branches():
+                raise self._taken("branch", name, "exists already")
+            try:
+                with translated(self.location):
+                    self._repository.create_branch(name, target)
+            except MetadataError as error:
+                raise self._taken("branch", name, "exists already") from error
+
+    def delete_branch(self, name: str) -> None:
+        """Delete branch `name`; ``main`` cannot be deleted."""
+        self.check_process()
+        _check_name("branch", name)
+        if name == "main":
+            raise MetadataError(
+                "branch 'main' cannot be deleted; reset it to another snapshot instead"
+            )
+        with self.mutation(f"delete branch {name}"), self._finding("branch", name):
+            self._repository.delete_branch(name)
+
+    def create_tag(self, name: str, snapshot_id: str) -> None:
+        """Create tag `name` for a snapshot; MetadataError if it exists or ever existed."""
+        self.check_process()
+        _check_name("tag", name, new=True)
+        with self.mutation(f"create tag {name}"):
+            target = self.snapshot(snapshot_id).id
+            try:
+                with translated(self.location):
+                    self._repository.create_tag(name, target)
+            except MetadataError as error:
+                why = "exists already" if name in self.tags() else "was deleted, for good,"
+                raise self._taken("tag", name, why) from error
+
+    def delete_tag(self, name: str) -> None:
+        """Delete tag `name` for good: the name cannot be used again."""
+        self.check_process()
+        _check_name("tag", name)
+        with self.mutation(f"delete tag {name}"), self._finding("tag", name):
+            self._repository.delete_tag(name)
+
+    def reset_branch(self, name: str, snapshot_id: str) -> None:
+        """Make a snapshot the tip of branch `name`, wherever the tip was."""
+        self.check_process()
+        with self.mutation(f"reset branch {name}"):
+            target = self.snapshot(snapshot_id).id
+            with self._finding("branch", name):
+                self._repository.reset_branch(name, target)
+
+    def snapshot(self, snapshot_id: str) -> SnapshotInfo:
+        """Return what is known of a snapshot; NotFoundError if there is none."""
+        return next(self.ancestry(snapshot_id))
+
+    def ancestry(self, snapshot_id: str) -> Iterator[SnapshotInfo]:
+        """Return a snapshot and its ancestors, newest first.
+
+        Raises
+        ------
+        NotFoundError
+            At once, if there is no such snapshot.
+        """
+        self.check_process()
+        # For an absent one, icechunk 1's lookup_snapshot reports a failure of the storage.
+        with self._finding_snapshot(snapshot_id):
+            iterator = iter(self._repository.ancestry(snapshot_id=snapshot_id))
+            first = next(iterator)
+        return self._infos(first, iterator)
+
+    def _infos(self, info: Any, iterator: Iterator[Any]) -> Iterator[SnapshotInfo]:
+        while info is not None:
+            yield SnapshotInfo(
+                info.id, info.parent_id, info.message, info.written_at, dict(info.metadata)
+            )
+            self.check_process()
+            with translated(self.location):
+                info = next(iterator, None)
+
+    def read_store(self, snapshot_id: str) -> ic.IcechunkStore:
+        """Return a read-only zarr store of a snapshot; NotFoundError if there is none."""
+        self.check_process()
+        with self._finding_snapshot(snapshot_id):
+            return self._repository.readonly_session(snapshot_id=snapshot_id).store
+
+    def begin(self, branch: str) -> ic.Session:
+        """Return a writable session at the tip of `branch`; NotFoundError if there is none."""
+        self.check_process()
+        with self._finding("branch", branch):
+            return self._repository.writable_session(branch)
+
+    def publish(
+        self, session: ic.Session, branch: str, message: str, metadata: Mapping[str, Any]
+    ) -> str:
+        """Commit a session, unless its branch has moved since it began.
+
+        Parameters
+        ----------
+        session : icechunk.Session
+            From :meth:`begin`. After a conflict it is as it was.
+        branch : str
+            The branch it began on.
+        message : str
+            Of the commit.
+        metadata : mapping
+            Of the commit; JSON values under string keys.
+
+        Returns
+        -------
+        str
+            The id of the new snapshot.
+
+        Raises
+        ------
+        ConflictError
+            If the branch has moved: ``ours`` is its tip, ``theirs`` the
+            snapshot that the session began at.
+        """
+        self.check_process()
+        if session.read_only:
+            raise ReadOnlyError(
+                f"this session on {self.location} only reads, or was published already"
+            )
+        if session.branch != branch:
+            raise MetadataError(f"the session began on branch {session.branch!r}, not {branch!r}")
+        if not isinstance(message, str):
+            raise MetadataError(f"a commit message must be a string, not {message!r}")
+        if not session.has_uncommitted_changes:
+            raise MetadataError(f"nothing to publish to {branch!r}: the session changed nothing")
+        stored = json_object(metadata, "commit metadata")
+        began = session.snapshot_id
+        with self.mutation(f"commit to {branch}"):
+            # An object store makes this check itself, where it decides, and a round trip is spared.
+            if self.is_local and (tip := self.branch_tip(branch)) != began:
+                raise self._moved(branch, tip, began)
+            with translated(self.location):
+                try:
+                    return session.commit(message, stored)
+                except ic.ConflictError as error:
+                    if (tip := self.branch_tip(branch)) == began:
+                        raise
+                    raise self._moved(branch, tip, began) from error
+
+    def mutation(self, purpose: str) -> AbstractContextManager[None]:
+        """Return a context in which this process alone may change the repository.
+
+        It may be nested in one thread. Object stores need no lock, and have none.
+
+        Parameters
+        ----------
+        purpose : str
+            Shown to those who wait in vain, after "has held it to".
+        """
+        self.check_process()
+        return nullcontext() if self._lock is None else self._lock.hold(purpose)
+
+    def check_process(self) -> None:
+        """Refuse to go on in a forked child."""
+        check_process(self._pid, f"the repository at {self.location}")
+
+    def _taken(self, kind: str, name: str, why: str) -> MetadataError:
+        return MetadataError(f"{kind} {name!r} {why} in {self.location}; take another name")
+
+    def _moved(self, branch: str, tip: str, began: str) -> ConflictError:
+        return ConflictError(
+            f"branch {branch!r} of {self.location} moved to {tip} since the session began at "
+            f"{began}; begin again from the new tip",
+            what="branch",
+            where=branch,
+            ours=tip,
+            theirs=began,
+        )
+
+    @contextmanager
+    def _finding(self, kind: str, name: str) -> Iterator[None]:
+        _check_name(kind, name)
+        try:
+            with translated(self.location):
+                yield
+        except NotFoundError as error:
+            there = self.branches() if kind == "branch" else self.tags()
+            raise NotFoundError(
+                f"there is no {kind} {name!r} in {self.location}; {_suggest(name, there)}"
+            ) from error
+
+    @contextmanager
+    def _finding_snapshot(self, snapshot_id: str) -> Iterator[None]:
+        if not isinstance(snapshot_id, str):
+            raise MetadataError(f"a snapshot id must be a string, not {snapshot_id!r}")
+        try:
+            with translated(self.location):
+                yield
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"there is no snapshot {snapshot_id!r} in {self.location}; the log of a branch "
+                "lists those there are"
+            ) from error
+
+
+def _suggest(name: str, there: list[str]) -> str:
+    close = difflib.get_close_matches(name, there)
+    if close:
+        return "did you mean " + " or ".join(map(repr, close)) + "?"
+    if not there:
+        return "there are none"
+    more = f" and {len(there) - 10} more" if len(there) > 10 else ""
+    return "there are " + ", ".join(map(repr, there[:10])) + more

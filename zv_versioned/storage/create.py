@@ -1,0 +1,94 @@
+"""Creating a repository, so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from contextlib import nullcontext
+from pathlib import Path
+
+import icechunk as ic
+
+from ..errors import MetadataError, StorageError
+from .config import repository_config
+from .location import Place
+from .lock import HOLDER_FILE, LOCK_FILE, RepositoryLock
+from .translate import translated
+
+_CREATING = ".zv_versioned.creating"
+
+_memory: dict[str, ic.Storage] = {}
+_memory_lock = threading.Lock()
+
+
+def create_elsewhere(place: Place) -> ic.Repository:
+    """Create a repository in memory or in an object store."""
+    with _memory_lock if place.scheme == "memory" else nullcontext():
+        if place.name and place.name in _memory and place.scheme == "memory":
+            raise _occupied(place.location)
+        storage = place.make()
+        with translated(place.location):
+            if ic.Repository.exists(storage):
+                raise _occupied(place.location)
+            try:
+                repository = ic.Repository.create(storage, config=repository_config(place, storage))
+            except ic.ConflictError as error:
+                raise _occupied(place.location) from error
+        if place.scheme == "memory" and place.name:
+            _memory[place.name] = storage
+    return repository
+
+
+def existing(place: Place) -> ic.Storage | None:
+    """Return the storage of a place, or None where it is plain that nothing is there."""
+    if place.scheme == "memory":
+        with _memory_lock:
+            return _memory.get(place.name)
+    if place.folder is not None and not os.path.isdir(place.folder):
+        return None
+    with translated(place.location):
+        return place.make()
+
+
+def _occupied(location: str) -> MetadataError:
+    return MetadataError(f"there is a repository at {location} already; open it, or go elsewhere")
+
+
+def create_local(place: Place, folder: Path, lock: RepositoryLock) -> None:
+    """Create a repository beside its own lock file, which icechunk does not allow by itself.
+
+    It is made in a folder inside `folder` and then moved up, last the file by
+    which icechunk knows a repository: nobody ever sees half of one.
+    """
+    try:
+        _refuse_unless_clean(place, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock.hold("create the repository"):
+            _refuse_unless_clean(place, folder)
+            inside = folder / _CREATING
+            shutil.rmtree(inside, ignore_errors=True)
+            with translated(place.location):
+                storage = ic.local_filesystem_storage(str(inside))
+                ic.Repository.create(storage, config=repository_config(place, None))
+            for item in sorted(inside.iterdir(), key=lambda path: path.name in ("repo", "refs")):
+                item.rename(folder / item.name)
+            inside.rmdir()
+    except OSError as error:
+        raise StorageError(f"no repository can be created at {place.location}: {error}") from error
+
+
+def _refuse_unless_clean(place: Place, folder: Path) -> None:
+    if folder.is_dir():
+        ours = {LOCK_FILE, HOLDER_FILE, _CREATING}
+        there = sorted({path.name for path in folder.iterdir()} - ours)
+        with translated(place.location):
+            if there and ic.Repository.exists(place.make()):
+                raise _occupied(place.location)
+        if there:
+            raise MetadataError(
+                f"{place.location} is a folder that is not empty and holds no repository (but "
+                f"{there[0]!r}); take another location or an empty folder"
+            )
+    elif os.path.lexists(folder):
+        raise MetadataError(f"{place.location} is a file; take a folder, or a path that is free")

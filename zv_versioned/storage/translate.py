@@ -1,0 +1,63 @@
+"""icechunk's exceptions, made ours: the same for both of its major versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import icechunk as ic
+
+from ..errors import (
+    ConflictError,
+    IntegrityError,
+    MetadataError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+    ZVError,
+)
+
+_BY_CLASS = {
+    "NotFoundError": NotFoundError,
+    "ReadOnlyError": ReadOnlyError,
+    "FormatError": IntegrityError,
+}
+_BY_TEXT: tuple[tuple[str, type[ZVError]], ...] = (
+    (r"^(ref|snapshot|snapshot id|branch|tag|node) not found", NotFoundError),
+    (r"^invalid (ref name|snapshot id)|repository doesn't exist", NotFoundError),
+    (r"already (exists|deleted)|clean prefixes|cannot be deleted|no changes made", MetadataError),
+    (r"read.only", ReadOnlyError),
+    (r"deseriali[sz]|flatbuffer|invalid file format|magic", IntegrityError),
+)
+
+
+@contextmanager
+def translated(location: str) -> Iterator[None]:
+    """Turn what icechunk raises inside the block into our exceptions.
+
+    Parameters
+    ----------
+    location : str
+        Named in the message.
+
+    Raises
+    ------
+    ZVError
+        Of the fitting class; :class:`StorageError` where none fits better.
+    """
+    try:
+        yield
+    except (ic.IcechunkError, ic.ConflictError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        line = re.sub(r"^[x\u00d7]\s+", "", lines[0]) if lines else type(error).__name__
+        message = f"{location}: {line}"
+        if isinstance(error, ic.ConflictError):
+            raise ConflictError(message, what="branch", where=location) from error
+        for name, target in _BY_CLASS.items():
+            if isinstance(error, getattr(ic, name, ())):
+                raise target(message) from error
+        for pattern, target in _BY_TEXT:
+            if re.search(pattern, line, re.IGNORECASE):
+                raise target(message) from error
+        raise StorageError(f"{message} (the full report is this error's cause)") from error

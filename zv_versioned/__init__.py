@@ -13,9 +13,11 @@ from .errors import (
 )
 from .geometry import Geometry
 from .history.log import CommitInfo, CommitLog
+from .level import Batch, Level
 from .repository import Repository
-from .transaction import CommitResult, Transaction
-from .view import Batch, Dataset, Level, View
+from .result import CommitResult
+from .transaction import Transaction
+from .view import Dataset, View
 from .writer import ZVWriter
 
 __version__ = "0.1.0"

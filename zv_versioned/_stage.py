@@ -57,13 +57,23 @@ class LevelStage:
         The level as the transaction began.
     known_ids : KnownIds
     parts : Cache
+    tail : BatchTable, optional
+        The last bucket of the level's table, where it is known already.
     """
 
     def __init__(
-        self, store: Store, meta: DatasetMeta, facts: LevelFacts, known_ids: KnownIds, parts: Cache
+        self,
+        store: Store,
+        meta: DatasetMeta,
+        facts: LevelFacts,
+        known_ids: KnownIds,
+        parts: Cache,
+        tail: BatchTable | None = None,
     ) -> None:
         self._store = store
         self._base = facts
+        self._base_meta = meta
+        self._tail = tail
         self._known_ids = known_ids
         self._parts = parts
         self._base_reader: LevelReader | None = None
@@ -243,15 +253,29 @@ class LevelStage:
 
     # -- publishing ----------------------------------------------------------
 
+    @property
+    def bounds_grew(self) -> bool:
+        """Whether an append let the dataset's bounds grow."""
+        return self.meta is not self._base_meta
+
+    def state(self) -> tuple[DatasetMeta, LevelFacts, BatchTable]:
+        """What the next transaction needs to know of the level: facts and the last bucket."""
+        table = self._table()
+        return self.meta, self.facts, table.take(table.slot >= self.facts.slots // BUCKET * BUCKET)
+
+    def _table(self) -> BatchTable:
+        """The rows of the buckets that a commit writes."""
+        table = BatchTable.from_rows(self.rows, self.meta.ndim)
+        if self._base.slots % BUCKET == 0:
+            return table
+        if self._tail is None:
+            first = self._base.slots // BUCKET
+            self._tail = load_table(self._store, self.path, self._base, self.meta.ndim, first)
+        return BatchTable.concatenate([self._tail, table])
+
     def documents(self) -> list[tuple[str, bytes]]:
         """What a commit has to write: buckets of the table and the level's facts."""
-        if not self.rows:
-            return []
-        table = BatchTable.from_rows(self.rows, self.meta.ndim)
-        first = self._base.slots // BUCKET
-        if self._base.slots % BUCKET:
-            before = load_table(self._store, self.path, self._base, self.meta.ndim, first)
-            table = BatchTable.concatenate([before, table])
+        table = self._table()
         bucket_of = table.slot // BUCKET
         items = [
             (table_key(self.path, int(bucket)), table.take(bucket_of == bucket).encode())

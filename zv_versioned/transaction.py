@@ -8,11 +8,8 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from . import _io, _paths, _state, _store
 from ._checks import parse_vertex_dtype
@@ -21,7 +18,8 @@ from ._stage import LevelStage
 from .errors import MetadataError, ReadOnlyError
 from .format import metadata as documents
 from .format.metadata import KINDS, DatasetMeta, LevelFacts
-from .geometry import html_table
+from .format.table import BatchTable
+from .result import CommitResult, stage_name
 from .spatial.boxes import parse_bounds, parse_chunk_shape
 from .spatial.grid import Grid, default_chunk_shape
 from .writer import ZVWriter
@@ -33,85 +31,6 @@ if TYPE_CHECKING:
 
 OWN_METADATA = "zv_versioned"
 """The key under which a commit's metadata has our own facts."""
-
-
-@dataclass(frozen=True, eq=False)
-class CommitResult(Mapping[str, Any]):
-    """What a commit did; attributes and mapping keys are the same.
-
-    Parameters
-    ----------
-    snapshot_id : str
-        The new snapshot; where nothing was staged, the one that was there.
-    branch : str
-    message : str
-    objects_committed, vertices_committed : int
-        New objects and new vertices.
-    object_ids : ndarray of int64, or dict of str to ndarray
-        Ids of the new objects: of a writer's commit an array, of a
-        transaction's one array a level, by the level's dataset (and, beyond
-        level 0, ``dataset/level``).
-    committed : bool
-        Always True; a commit that cannot be made raises.
-    """
-
-    snapshot_id: str
-    branch: str
-    message: str
-    objects_committed: int
-    vertices_committed: int
-    object_ids: Any
-    committed: bool = True
-    _stages: dict[str, tuple[int, int, np.ndarray]] = field(default_factory=dict, repr=False)
-
-    _KEYS = (
-        "committed",
-        "objects_committed",
-        "vertices_committed",
-        "snapshot_id",
-        "object_ids",
-        "branch",
-        "message",
-    )
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self._KEYS:
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._KEYS)
-
-    def __len__(self) -> int:
-        return len(self._KEYS)
-
-    def _for_level(self, dataset: str, level: int) -> CommitResult:
-        none = (0, 0, np.zeros(0, np.int64))
-        vertices, objects, ids = self._stages.get(stage_name(dataset, level), none)
-        return replace(self, vertices_committed=vertices, objects_committed=objects, object_ids=ids)
-
-    def _facts(self) -> list[tuple[str, str]]:
-        return [
-            ("snapshot", self.snapshot_id),
-            ("branch", self.branch),
-            ("message", self.message),
-            ("new vertices", f"{self.vertices_committed:,}"),
-            ("new objects", f"{self.objects_committed:,}"),
-        ]
-
-    def __repr__(self) -> str:
-        return (
-            f"<CommitResult: {self.snapshot_id} on {self.branch!r}, "
-            f"{self.vertices_committed:,} new vertices, {self.objects_committed:,} new objects>"
-        )
-
-    def _repr_html_(self) -> str:
-        return html_table("Commit", self._facts())
-
-
-def stage_name(dataset: str, level: int) -> str:
-    """How a result names a level: the dataset, and the level where it is not 0."""
-    return dataset if level == 0 else _paths.join(dataset, str(level))
 
 
 class Transaction:
@@ -313,15 +232,20 @@ class Transaction:
             self._metas[dataset] = stage.meta
 
     def _open_stage(self, dataset: str, level: int) -> LevelStage:
-        store = self._session.store
-        meta, facts = _state.load_facts(store, dataset, level, self._metas.get(dataset))
-        stage = self._stages[dataset, level] = self._stage_of(meta, facts)
+        # What this process committed last it need not read again to go on from there.
+        known = self._repository._parts.get(_state_key(self.base_snapshot_id, dataset, level))
+        if known is None:
+            store, meta = self._session.store, self._metas.get(dataset)
+            known = *_state.load_facts(store, dataset, level, meta), None
+        stage = self._stages[dataset, level] = self._stage_of(*known)
         return stage
 
-    def _stage_of(self, meta: DatasetMeta, facts: LevelFacts) -> LevelStage:
+    def _stage_of(
+        self, meta: DatasetMeta, facts: LevelFacts, tail: BatchTable | None = None
+    ) -> LevelStage:
         repository = self._repository
-        known = repository._known_ids(_paths.level_path(meta.name, facts.level))
-        return LevelStage(self._session.store, meta, facts, known, repository._parts)
+        ids = repository._known_ids(_paths.level_path(meta.name, facts.level))
+        return LevelStage(self._session.store, meta, facts, ids, repository._parts, tail)
 
     # -- one state after the other -------------------------------------------
 
@@ -395,6 +319,10 @@ class Transaction:
             commit_metadata = {**self._metadata["user"], OWN_METADATA: own}
             backend = self._repository._backend
             snapshot = backend.publish(self._session, self.branch, message, commit_metadata)
+            for (dataset, level), stage in self._stages.items():
+                if stage.rows:
+                    key = _state_key(snapshot, dataset, level)
+                    self._repository._parts.put(key, stage.state(), 1 << 14)
         stages = {
             name: (s.summary()["vertices_added"], s.summary()["objects_added"], s.new_ids)
             for name, s in changed.items()
@@ -413,11 +341,9 @@ class Transaction:
         """Documents of the datasets whose bounds an append let grow."""
         items = []
         for (name, _), stage in self._stages.items():
-            if not stage.rows:
-                continue
-            document = _store.get_json(self._session.store, name) or documents.group()
-            new = stage.meta.to_attributes()["zarr_vectors"]
-            if document["attributes"]["zarr_vectors"] != new:
+            if stage.bounds_grew:
+                document = _store.get_json(self._session.store, name) or documents.group()
+                new = stage.meta.to_attributes()["zarr_vectors"]
                 document["attributes"]["zarr_vectors"] = new
                 items.append((_paths.join(name, "zarr.json"), documents.dumps(document)))
         return items
@@ -464,6 +390,10 @@ class Transaction:
             f"<Transaction on {self.branch!r} from {self.base_snapshot_id}: {self._standing()}, "
             f"{staged} batches staged>"
         )
+
+
+def _state_key(snapshot_id: str, dataset: str, level: int) -> tuple[str, str, str, int]:
+    return "level", snapshot_id, dataset, level
 
 
 def _default_message(created: list[str], changed: Mapping[str, LevelStage]) -> str:

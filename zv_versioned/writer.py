@@ -11,7 +11,8 @@ from . import _io
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
-    from .transaction import CommitResult, Transaction
+    from .result import CommitResult
+    from .transaction import Transaction
 
 
 class ZVWriter:
@@ -143,7 +144,7 @@ class ZVWriter:
         ReadOnlyError
             If the transaction is over.
         """
-        return self._transaction.commit(message)._for_level(self.dataset, self.level)
+        return self._transaction.commit(message).for_level(self.dataset, self.level)
 
     async def commit(self, message: str | None = None) -> CommitResult:
         """Commit the whole transaction; the coroutine of :meth:`commit_sync`."""

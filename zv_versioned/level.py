@@ -1,0 +1,361 @@
+"""One resolution level of a dataset at one snapshot: its vertices, objects and batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+
+from ._read import LevelReader, Selection
+from .errors import ArrayError, NotFoundError, ReadOnlyError
+from .geometry import Geometry, html_table
+from .spatial.boxes import Box, parse_bbox
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .view import Dataset
+    from .writer import ZVWriter
+
+Bounds = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one append added.
+
+    Parameters
+    ----------
+    slot : int
+        Its place on this branch.
+    uuid : UUID
+        Its name on every branch.
+    vertex_count, object_count : int
+    bounds : (lo, hi)
+        Smallest and largest coordinates of its vertices.
+    """
+
+    slot: int
+    uuid: UUID
+    vertex_count: int
+    object_count: int
+    bounds: Bounds
+
+
+class Objects:
+    """The objects of a level, by id: ``level.objects[5813024015]`` or a list of ids."""
+
+    def __init__(self, level: Level) -> None:
+        self._level = level
+
+    def __getitem__(self, ids: int | Sequence[int] | np.ndarray) -> Geometry:
+        return self._level.read(objects=ids, attributes="all")
+
+    def __len__(self) -> int:
+        return self._level.num_objects
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._level.object_ids().tolist())
+
+    def __contains__(self, object_id: object) -> bool:
+        if isinstance(object_id, bool) or not isinstance(object_id, (int, np.integer)):
+            return False
+        try:
+            self._level._reader.plan(object_ids=_object_ids(object_id))
+        except (NotFoundError, ArrayError):
+            return False
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} objects of {self._level!r}>"
+
+
+class Level:
+    """One resolution level of a dataset, at the view's snapshot."""
+
+    def __init__(self, dataset: Dataset, number: int, reader: LevelReader) -> None:
+        self._dataset = dataset
+        self._reader = reader
+        self.number = number
+
+    @property
+    def vertex_count(self) -> int:
+        """Number of vertices."""
+        return self._reader.state.facts.vertex_count
+
+    @property
+    def num_objects(self) -> int:
+        """Number of objects."""
+        return self._reader.state.facts.num_objects
+
+    @property
+    def attribute_names(self) -> list[str]:
+        """Names of the vertex attributes, sorted."""
+        return sorted(self._reader.state.facts.attributes)
+
+    @property
+    def batches(self) -> list[Batch]:
+        """The batches that the level consists of, by slot."""
+        table = self._reader.state.table
+        return [
+            Batch(
+                slot=int(table.slot[row]),
+                uuid=UUID(bytes=bytes(table.uuid[row])),
+                vertex_count=int(table.n_vertices[row]),
+                object_count=int(table.n_objects[row]),
+                bounds=(tuple(table.lo[row].tolist()), tuple(table.hi[row].tolist())),
+            )
+            for row in range(len(table))
+        ]
+
+    @property
+    def objects(self) -> Objects:
+        """The objects by id."""
+        return Objects(self)
+
+    # -- reading -------------------------------------------------------------
+
+    def read(
+        self,
+        *,
+        bbox: tuple[ArrayLike, ArrayLike] | None = None,
+        objects: int | Sequence[int] | np.ndarray | None = None,
+        attributes: str | Sequence[str] = (),
+        batches: int | Sequence[int] | None = None,
+        limit: int | None = None,
+    ) -> Geometry:
+        """Read vertices, in the order of the level.
+
+        The order is by slot, cell (C order), object, and the row in its append; it
+        never changes as long as nothing is removed or compacted.
+
+        Parameters
+        ----------
+        bbox : (lo, hi), optional
+            Half open: ``lo <= coordinate < hi`` on every axis, compared exactly, so
+            that boxes side by side share no vertex. Infinite sides are fine.
+        objects : int or sequence of int, optional
+            Ids of objects; vertices of others are left out.
+        attributes : sequence of str, or "all"
+            Which attributes to read; none by default. Where a batch has no values
+            the fill value stands: NaN, the smallest signed or the largest unsigned
+            integer, False.
+        batches : int or sequence of int, optional
+            Slots of the batches to read.
+        limit : int, optional
+            At most so many vertices, the first ones.
+
+        Returns
+        -------
+        Geometry
+
+        Raises
+        ------
+        ArrayError
+            If the box, an id or the limit is not acceptable.
+        NotFoundError
+            If there is no such object, attribute or batch.
+        IntegrityError
+            If stored bytes are damaged.
+
+        Examples
+        --------
+        >>> import numpy as np, zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> with repo.transaction() as tx:
+        ...     ds = tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [10, 10]))
+        ...     n = tx.writer("p").append_vertices_sync(np.array([[1, 1], [5, 5]], "f4"))
+        >>> repo.view()["p"][0].read(bbox=([0, 0], [5, 5])).positions
+        array([[1., 1.]], dtype=float32)
+        """
+        reader = self._reader
+        box = None if bbox is None else parse_bbox(bbox, reader.meta.ndim)
+        names = self._attribute_names(attributes)
+        if limit is not None and (
+            isinstance(limit, bool) or not isinstance(limit, int) or limit < 0
+        ):
+            raise ArrayError(f"limit must be a whole number from 0 up, got {limit!r}")
+        ids = None if objects is None else _object_ids(objects)
+        plan = reader.plan(self._batch_rows(batches), box, ids)
+        if box is None and ids is None and limit is None:
+            return self._read_whole(plan, names)
+        return self._read_filtered(plan, names, box, limit)
+
+    def _read_whole(self, plan: list[Selection], names: list[str]) -> Geometry:
+        reader = self._reader
+        known = reader.state.facts.attributes
+        return Geometry(
+            positions=reader.positions_of(plan),
+            vertex_ids=reader.vertex_ids_of(plan),
+            object_ids=reader.object_ids_of(plan)[0],
+            attributes={name: reader.attribute_of(known[name], plan) for name in names},
+        )
+
+    def _read_filtered(
+        self, plan: list[Selection], names: list[str], box: Box | None, limit: int | None
+    ) -> Geometry:
+        pieces: list[Geometry] = []
+        left = self.vertex_count if limit is None else limit
+        for window in self._reader.windows(plan):
+            if left <= 0:
+                break
+            piece = self._read_window(window, names, box, left)
+            left -= len(piece)
+            pieces.append(piece)
+        if not pieces:
+            return self._read_whole([], names)
+        return Geometry(
+            positions=np.concatenate([p.positions for p in pieces]),
+            vertex_ids=np.concatenate([p.vertex_ids for p in pieces]),
+            object_ids=np.concatenate([p.object_ids for p in pieces]),
+            attributes={n: np.concatenate([p.attributes[n] for p in pieces]) for n in names},
+        )
+
+    def _read_window(
+        self, window: list[Selection], names: list[str], box: Box | None, limit: int
+    ) -> Geometry:
+        reader = self._reader
+        positions = reader.positions_of(window)
+        object_ids, wanted = reader.object_ids_of(window)
+        mask = np.ones(len(positions), bool) if wanted is None else wanted
+        if box is not None:
+            mask &= box.select(positions)
+        rows = np.flatnonzero(mask)[:limit]
+        known = reader.state.facts.attributes
+        return Geometry(
+            positions=positions[rows],
+            vertex_ids=reader.vertex_ids_of(window)[rows],
+            object_ids=object_ids[rows],
+            attributes={name: reader.attribute_of(known[name], window)[rows] for name in names},
+        )
+
+    def positions(self) -> np.ndarray:
+        """Coordinates of all vertices, shape (vertex_count, D), in the order of the level."""
+        return self._reader.positions_of(self._reader.plan())
+
+    def attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
+        """Values of an attribute for all vertices, in the order of the level.
+
+        Parameters
+        ----------
+        name : str
+        missing : {"fill", "raise"}
+            Where a batch has no values: NaN, the smallest signed or the largest
+            unsigned integer, or False; or an error.
+
+        Returns
+        -------
+        ndarray, shape (vertex_count,) or (vertex_count, C)
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such attribute.
+        ArrayError
+            With ``missing="raise"``, where values are missing.
+        """
+        if missing not in ("fill", "raise"):
+            raise ArrayError(f'missing must be "fill" or "raise", got {missing!r}')
+        self._attribute_names([name])
+        state = self._reader.state
+        absent = state.table.attributes[name] == 0
+        lacking = int(state.table.n_vertices[absent].sum())
+        if missing == "raise" and lacking:
+            raise ArrayError(
+                f"attribute {name!r} lacks values for {lacking:,} of"
+                f" {self.vertex_count:,} vertices, those of batches "
+                f'{state.table.slot[absent].tolist()[:10]}; read it with missing="fill"'
+            )
+        return self._reader.attribute_of(state.facts.attributes[name], self._reader.plan())
+
+    def object_ids(self) -> np.ndarray:
+        """Ids of all objects, int64, shape (num_objects,): by batch, then ascending."""
+        return self._reader.object_ids()
+
+    def _attribute_names(self, attributes: str | Sequence[str]) -> list[str]:
+        if isinstance(attributes, str):
+            if attributes == "all":
+                return self.attribute_names
+            attributes = [attributes]
+        known = self._reader.state.facts.attributes
+        for name in attributes:
+            if name not in known:
+                there = ", ".join(map(repr, self.attribute_names)) or "none"
+                raise NotFoundError(f"no attribute {name!r} in {self!r}; there are: {there}")
+        return list(dict.fromkeys(attributes))
+
+    def _batch_rows(self, batches: int | Sequence[int] | None) -> np.ndarray | None:
+        if batches is None:
+            return None
+        asked = np.atleast_1d(np.asarray(batches))
+        slots = self._reader.state.table.slot
+        if asked.size and asked.dtype.kind not in "iu":
+            raise ArrayError(f"batches are given by slot, a whole number, got {batches!r}")
+        absent = asked[~np.isin(asked, slots)]
+        if len(absent):
+            raise NotFoundError(f"no batch {absent.tolist()[:5]} in {self!r}, see level.batches")
+        return np.flatnonzero(np.isin(slots, asked))
+
+    # -- writing -------------------------------------------------------------
+
+    def writer(
+        self,
+        *,
+        message: str | None = None,
+        author: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> ZVWriter:
+        """A writer of this level with a transaction of its own, on the view's branch.
+
+        It begins at the branch's tip. Leaving its ``with`` block commits.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the view is pinned to a tag or a snapshot and so has no branch.
+        """
+        view = self._dataset._view
+        if view.branch is None:
+            raise ReadOnlyError(
+                f"this view is pinned to snapshot {view.snapshot_id} and has no branch to write "
+                "to; take one of a branch, repo.view('main'), or begin repo.transaction(branch)"
+            )
+        transaction = view._repository.transaction(
+            view.branch, message=message, author=author, metadata=metadata
+        )
+        writer = transaction.writer(self._dataset.name, self.number)
+        writer._owns = True
+        return writer
+
+    def __repr__(self) -> str:
+        return (
+            f"<Level {self.number} of {self._dataset.name!r} at {self._dataset._view.snapshot_id}: "
+            f"{self.vertex_count:,} vertices, {self.num_objects:,} objects>"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = self._reader.state.facts
+        rows = [
+            ("snapshot", self._dataset._view.snapshot_id),
+            ("vertices", f"{self.vertex_count:,}"),
+            ("objects", f"{self.num_objects:,}"),
+            ("batches", f"{len(self._reader.state.table):,}"),
+        ]
+        for name in self.attribute_names:
+            attribute = facts.attributes[name]
+            shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""
+            rows.append((f"attribute {name!r}", f"{attribute.dtype}{shape}"))
+        return html_table(f"Level {self.number} of {self._dataset.name!r}", rows)
+
+
+def _object_ids(objects: object) -> np.ndarray:
+    """Ids asked for, ascending, without repeats."""
+    ids = np.atleast_1d(np.asarray(objects))
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise ArrayError(f"objects are given by id, whole numbers, got {objects!r}")
+    if ids.size and (int(ids.min()) < 0 or int(ids.max()) > 2**63 - 1):
+        raise ArrayError(f"object ids are 0 to 2**63 - 1, got {int(ids.min())} to {int(ids.max())}")
+    return np.unique(ids.astype(np.int64))

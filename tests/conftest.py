@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import _profiles  # noqa: F401  registers the hypothesis profiles
 import pytest
 
 S3_BUCKET = "zv-versioned-tests"

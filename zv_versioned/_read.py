@@ -243,26 +243,14 @@ class LevelReader:
         if rows is not None:
             keep[:] = False
             keep[rows] = True
-        if box is not None:
-            keep &= ((table.hi >= box.lo) & (table.lo < box.hi)).all(axis=1)
-        if object_ids is not None:
-            first = np.searchsorted(object_ids, table.id_min)
-            last = np.searchsorted(object_ids, table.id_max, side="right")
-            keep &= last > first
-        chosen = np.flatnonzero(keep).tolist()
         members: dict[int, np.ndarray] = {}
         if object_ids is not None:
-            unseen = np.ones(len(object_ids), bool)
-            for row, (ids, _) in zip(chosen, self.ids(chosen), strict=True):
-                members[row] = np.flatnonzero(np.isin(ids, object_ids, assume_unique=True))
-                unseen &= ~np.isin(object_ids, ids, assume_unique=True)
-            if rows is None and unseen.any():
-                absent = object_ids[unseen]
-                raise NotFoundError(
-                    f"no object {', '.join(map(str, absent[:5].tolist()))} in {self.state.path!r}"
-                    + (f", and {len(absent) - 5:,} more" if len(absent) > 5 else "")
-                )
-            chosen = [row for row in chosen if len(members[row])]
+            members = self._members(keep, object_ids, strict=rows is None)
+            keep[:] = False
+            keep[list(members)] = True
+        if box is not None:
+            keep &= ((table.hi >= box.lo) & (table.lo < box.hi)).all(axis=1)
+        chosen = np.flatnonzero(keep).tolist()
         selections = []
         for row, head in zip(chosen, self.heads(chosen), strict=True):
             wanted = members.get(row)
@@ -275,6 +263,29 @@ class LevelReader:
             if len(at):
                 selections.append(Selection(row, head, at, wanted))
         return selections
+
+    def _members(
+        self, among: np.ndarray, object_ids: np.ndarray, *, strict: bool
+    ) -> dict[int, np.ndarray]:
+        """For each batch (row) that has some of the objects, their rows in it."""
+        table = self.state.table
+        first = np.searchsorted(object_ids, table.id_min)
+        last = np.searchsorted(object_ids, table.id_max, side="right")
+        candidates = np.flatnonzero(among & (last > first)).tolist()
+        unseen = np.ones(len(object_ids), bool)
+        members = {}
+        for row, (ids, _) in zip(candidates, self.ids(candidates), strict=True):
+            at = np.flatnonzero(np.isin(ids, object_ids, assume_unique=True))
+            if len(at):
+                members[row] = at
+                unseen &= ~np.isin(object_ids, ids[at], assume_unique=True)
+        if strict and unseen.any():
+            absent = object_ids[unseen]
+            raise NotFoundError(
+                f"no object {', '.join(map(str, absent[:5].tolist()))} in {self.state.path!r}"
+                + (f", and {len(absent) - 5:,} more" if len(absent) > 5 else "")
+            )
+        return members
 
     # -- reading -------------------------------------------------------------
 

@@ -25,7 +25,7 @@ _GOOD = "green"
 _REGIONS = (
     ("calyx", 72_000, 76_000),
     ("lateral horn", 80_000, 131_000),
-    ("antennal lobe", 40_000, 203_000),
+    ("antennal lobe", 16_000, 203_000),
 )
 
 

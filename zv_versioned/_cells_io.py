@@ -178,14 +178,17 @@ def read_rows(
             whole.append(small or complete)
     values = _fetch_cells(store, shard_places, whole, grid.places, indexes)
     cells = [
-        (int(begin), int(size), value)
-        for target, shard in zip(targets, values, strict=True)
+        (begin, size, value, key)
+        for (key, _), target, shard in zip(shard_places, targets, values, strict=True)
         for (begin, size), value in zip(target.tolist(), shard, strict=True)
     ]
     if len(shard_places) > 1:
         cells.sort(key=lambda cell: cell[0])
-    for begin, size, value in reversed(cells):
-        cell_format.decode_framed(value, out[begin : begin + size + HEADER])
+    for begin, size, value, key in reversed(cells):
+        try:
+            cell_format.decode_framed(value, out[begin : begin + size + HEADER])
+        except IntegrityError as error:
+            raise IntegrityError(f"shard {key!r}: {error}") from error
 
 
 def _fetch_cells(

@@ -8,8 +8,10 @@ aligned to 8 bytes, then each column's raw bytes, each padded to 8 bytes.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -48,18 +50,21 @@ def unpack(payload: memoryview) -> dict[str, np.ndarray]:
     """
     try:
         magic, length = _PREFIX.unpack_from(payload)
+        if magic != _MAGIC:
+            raise ValueError(f"it begins with {bytes(magic)!r}, not {_MAGIC!r}")
         head = json.loads(bytes(payload[_PREFIX.size : _PREFIX.size + length]))
-    except (struct.error, ValueError) as error:
+        return _cut(payload, head, _PREFIX.size + length)
+    except (struct.error, ValueError, TypeError) as error:
         raise IntegrityError(f"a table of columns cannot be read: {error}") from error
-    if magic != _MAGIC:
-        raise IntegrityError(f"a table of columns begins with {bytes(magic)!r}, not {_MAGIC!r}")
-    offset = _PREFIX.size + length
+
+
+def _cut(payload: memoryview, head: list[Any], offset: int) -> dict[str, np.ndarray]:
     columns: dict[str, np.ndarray] = {}
     for name, dtype, shape in head:
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         size = count * np.dtype(dtype).itemsize
-        if offset + size > len(payload):
-            raise IntegrityError(f"column {name!r} of a table is cut short")
+        if min(shape, default=0) < 0 or offset + size > len(payload):
+            raise ValueError(f"column {name!r} of shape {shape} does not fit")
         columns[name] = np.frombuffer(payload, dtype, count, offset).reshape(shape)
         offset += size + _pad(size)
     return columns

@@ -96,8 +96,12 @@ def parse_axes(axes: Sequence[Any] | None, ndim: int) -> list[dict[str, str]]:
     if axes is None:
         names = ["x", "y", "z"][:ndim] if ndim < 4 else ["t", "x", "y", "z"]
         axes = [{"name": name, "type": "time" if name == "t" else "space"} for name in names]
+    if isinstance(axes, str) or not isinstance(axes, Sequence):
+        raise MetadataError(f"axes must be a list of names or mappings, got {axes!r}")
     parsed: list[dict[str, str]] = []
     for axis in axes:
+        if not isinstance(axis, str | Mapping):
+            raise MetadataError(f"an axis is a name or a mapping with one, got {axis!r}")
         entry = {"name": axis} if isinstance(axis, str) else dict(axis)
         unknown = entry.keys() - {"name", "type", "unit"}
         if unknown or not all(isinstance(v, str) and v for v in entry.values()):

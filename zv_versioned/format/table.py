@@ -44,7 +44,7 @@ def new_uuid() -> np.ndarray:
 
 def new_content_id() -> int:
     """A random name, never 0, for the values of one attribute over one batch."""
-    return secrets.randbits(63) + 1
+    return secrets.randbits(63) or 1
 
 
 @dataclass(frozen=True)

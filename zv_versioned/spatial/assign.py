@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,15 +62,17 @@ def cell_numbers(positions: np.ndarray, box: Box, grid: Grid) -> tuple[np.ndarra
     size = np.asarray(grid.chunk_shape)
     first = np.floor(box.lo / size)
     counts = (np.floor(box.hi / size) - first).astype(np.int64) + 1
-    strides = np.cumprod([1.0, *counts[:0:-1]])[::-1].copy()
+    strides = np.cumprod([1, *counts[:0:-1]])[::-1].copy()
+    # Whole numbers below 2**53 are exact in float64, and a dot product of floats is fast.
+    dtype = np.float64 if math.prod(counts.tolist()) < 1 << 53 else np.int64
+    strides = strides.astype(dtype)
     numbers = np.empty(len(positions), np.int64)
     for start in range(0, len(positions), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
         index = np.divide(positions[rows], size, dtype=np.float64)
         np.floor(index, out=index)
         index -= first
-        # Whole numbers below 2**53: a float dot product is exact, and fast.
-        numbers[rows] = index @ strides
+        numbers[rows] = index.astype(dtype, copy=False) @ strides
     return numbers, np.stack([first.astype(np.int64) - np.asarray(grid.origin), counts])
 
 
@@ -138,7 +141,7 @@ def assign(
     """
     numbers, (first, counts) = cell_numbers(positions, box, grid)
     object_bits = max(1, (n_objects - 1).bit_length())
-    cell_bits = int(np.prod(counts, dtype=object)).bit_length()
+    cell_bits = math.prod(counts.tolist()).bit_length()
     distinct = None
     if object_bits + cell_bits > 63:
         # So large a span of cells that they must be made dense to fit a key.

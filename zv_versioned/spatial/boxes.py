@@ -63,7 +63,7 @@ def _least_from(bound: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
         return bound
     with np.errstate(over="ignore"):
         rounded = bound.astype(dtype)
-    up = np.nextafter(rounded, dtype.type(np.inf))
+        up = np.nextafter(rounded, dtype.type(np.inf))
     return np.where(rounded.astype(np.float64) < bound, up, rounded)
 
 

@@ -9,6 +9,7 @@ nothing, and bounds can grow without moving a single stored chunk.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +24,18 @@ MARGIN = 1024
 """Cells that the grid reaches beyond the bounds it was made for, each way."""
 
 MAX_CELLS_PER_AXIS = 1 << 20
+MAX_CELLS = 1 << 62
 BLOCK_CELLS = 512
 """Most cells of a shard."""
 
 _EXACT = 2.0**52
+_TINY = float(np.finfo(np.float64).tiny)
+
+
+def _cells(corner: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Absolute addresses of the cells that a corner lies in, as floats; infinite where too far."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.floor(corner / size))
 
 
 @dataclass(frozen=True)
@@ -60,15 +69,18 @@ class Grid:
             If the cells would be too many or their addresses not exact.
         """
         size = np.asarray(chunk_shape, np.float64)
-        first, last = np.floor(bounds.lo / size), np.floor(bounds.hi / size)
-        counts = last - first + 1
-        if (np.maximum(abs(first), abs(last)) > _EXACT).any() or (
-            counts > MAX_CELLS_PER_AXIS
-        ).any():
+        first, last = _cells(bounds.lo, size), _cells(bounds.hi, size)
+        with np.errstate(invalid="ignore"):
+            counts = last - first + 1
+        if not (
+            (np.maximum(abs(first), abs(last)) <= _EXACT).all()
+            and (counts <= MAX_CELLS_PER_AXIS).all()
+            and math.prod(2 * (MARGIN + BLOCK_CELLS) + c for c in counts.tolist()) < MAX_CELLS
+        ):
             raise MetadataError(
                 f"chunk_shape {tuple(size.tolist())} makes {[f'{c:.3g}' for c in counts]} cells "
-                f"over bounds {bounds}; at most {MAX_CELLS_PER_AXIS:,} an axis can be addressed. "
-                "Use larger chunks"
+                f"over bounds {bounds}; at most {MAX_CELLS_PER_AXIS:,} an axis, and 2**62 in "
+                "all, can be addressed. Use larger chunks"
             )
         block = _block_shape(counts.astype(np.int64))
         low_margin = -(-MARGIN // block) * block
@@ -131,8 +143,8 @@ class Grid:
         size = np.asarray(self.chunk_shape)
         origin = np.asarray(self.origin)
         # An infinite side is clamped before it becomes an integer.
-        low = np.clip(np.floor(box.lo / size) - origin, -1, self.shape).astype(np.int64)
-        high = np.clip(np.floor(box.hi / size) - origin, -1, self.shape).astype(np.int64)
+        low = np.clip(_cells(box.lo, size) - origin, -1, self.shape).astype(np.int64)
+        high = np.clip(_cells(box.hi, size) - origin, -1, self.shape).astype(np.int64)
         index = self.coordinates(cells)
         return np.asarray(((index >= low) & (index <= high)).all(axis=1))
 
@@ -175,7 +187,7 @@ class Grid:
             Naming how far the grid reaches.
         """
         size = np.asarray(self.chunk_shape)
-        first, last = np.floor(box.lo / size), np.floor(box.hi / size)
+        first, last = _cells(box.lo, size), _cells(box.hi, size)
         origin = np.asarray(self.origin)
         if (first < origin).any() or (last >= origin + np.asarray(self.shape)).any():
             raise ArrayError(
@@ -204,13 +216,14 @@ def default_chunk_shape(bounds: Box) -> tuple[float, ...]:
     """Cell edges that give at most 8 cells an axis over closed `bounds`."""
     sizes = []
     for lo, hi in zip(bounds.lo.tolist(), bounds.hi.tolist(), strict=True):
-        extent = hi - lo
-        if extent == 0:
-            sizes.append(max(1.0, abs(lo) * 2.0**-40))
+        # Not so small that a cell's address would be inexact, or the edge itself be zero.
+        least = max(max(abs(lo), abs(hi)) * 2.0**-40, _TINY)
+        if lo == hi:
+            sizes.append(max(1.0, least))
             continue
         for count in (8, 7, 6, 4, 2, 1):
             # A hair more than the share, so that the upper bound is in the last cell.
-            size = extent / count * (1 + 2.0**-30)
+            size = max((hi / count - lo / count) * (1 + 2.0**-30), least)
             if np.floor(hi / size) - np.floor(lo / size) < 8:
                 break
         sizes.append(size)

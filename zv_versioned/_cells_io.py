@@ -185,10 +185,8 @@ def read_rows(
     if len(shard_places) > 1:
         cells.sort(key=lambda cell: cell[0])
     for begin, size, value, key in reversed(cells):
-        try:
+        with _store.damage_in(key):
             cell_format.decode_framed(value, out[begin : begin + size + HEADER])
-        except IntegrityError as error:
-            raise IntegrityError(f"shard {key!r}: {error}") from error
 
 
 def _fetch_cells(
@@ -212,12 +210,15 @@ def _fetch_cells(
     for (key, at), all_of_it in zip(shard_places, whole, strict=True):
         if all_of_it:
             shard = next(fetched)
-            start, stop = _ranges(shards.read_index(shard, places), at, key)
+            with _store.damage_in(key):
+                index = shards.read_index(shard, places)
+            start, stop = _ranges(index, at, key)
             found.append([shard[a:b] for a, b in zip(start.tolist(), stop.tolist(), strict=True)])
             continue
         index = indexes.get(key)
         if index is None:
-            index = shards.read_index(next(fetched), places)
+            with _store.damage_in(key):
+                index = shards.read_index(next(fetched), places)
             indexes.put(key, index, 16 * places)
         start, stop = _ranges(index, at, key)
         request, begin = _joined(start, stop)

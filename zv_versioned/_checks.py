@@ -21,6 +21,11 @@ _BLOCK_ROWS = 1 << 16
 _POSITION_KINDS = {"float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32"}
 
 
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number; a boolean is none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def parse_vertex_dtype(dtype: Any) -> np.dtype[Any]:
     """The dtype of coordinates.
 
@@ -31,7 +36,7 @@ def parse_vertex_dtype(dtype: Any) -> np.dtype[Any]:
     """
     try:
         parsed = np.dtype(dtype)
-    except TypeError as error:
+    except (TypeError, ValueError, SyntaxError) as error:
         raise MetadataError(f"vertex_dtype {dtype!r} is not a dtype") from error
     if parsed.name not in _POSITION_KINDS:
         raise MetadataError(
@@ -61,10 +66,7 @@ def positions(values: Any, ndim: int, stored: np.dtype[Any], dtype: Any = None) 
     ArrayError
         If the shape, the dtype or a value does not fit.
     """
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ArrayError(f"positions are not an array: {error}") from error
+    array = as_array(values, "positions")
     if array.ndim != 2 or array.shape[1] != ndim:
         raise ArrayError(
             f"positions must have shape (N, {ndim}), one row a vertex; got shape {array.shape}"
@@ -76,13 +78,25 @@ def positions(values: Any, ndim: int, stored: np.dtype[Any], dtype: Any = None) 
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     if dtype is not None:
         _same_dtype(dtype, stored)
-    return _convert(array, stored, "positions", rounds=dtype is not None)
+    rounding = f"pass dtype={stored.name!r} to round them"
+    return _convert(array, stored, "positions", rounding, rounds=dtype is not None)
+
+
+def as_array(values: Any, what: str) -> np.ndarray:
+    """What the user gave, as an array without masked values."""
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise ArrayError(f"{what}: not an array that numpy can make: {error}") from error
+    if np.ma.is_masked(values):
+        raise ArrayError(f"{what}: some values are masked; fill them or leave them out")
+    return array
 
 
 def _same_dtype(dtype: Any, stored: np.dtype[Any]) -> None:
     try:
         asked = np.dtype(dtype)
-    except TypeError as error:
+    except (TypeError, ValueError, SyntaxError) as error:
         raise ArrayError(f"dtype {dtype!r} is not a dtype") from error
     if asked.newbyteorder("=") != stored:
         raise ArrayError(
@@ -91,11 +105,17 @@ def _same_dtype(dtype: Any, stored: np.dtype[Any]) -> None:
         )
 
 
-def _convert(array: np.ndarray, to: np.dtype[Any], name: str, *, rounds: bool) -> np.ndarray:
-    """Convert without losing anything, or, where rounding is meant, without overflow."""
+def _convert(
+    array: np.ndarray, to: np.dtype[Any], name: str, rounding: str, *, rounds: bool
+) -> np.ndarray:
+    """Convert without losing anything, or, where rounding is meant, without overflow.
+
+    `rounding` is what the error advises where values would only be rounded.
+    """
     if array.dtype == to:
         return array
-    if np.can_cast(array.dtype, to, "safe"):
+    # numpy calls 8-byte integers to float64 safe; above 2**53 it is not.
+    if np.can_cast(array.dtype, to, "safe") and not (array.dtype.kind in "iu" and to.kind == "f"):
         return array.astype(to)
     result = np.empty(array.shape, to)
     lost = 0
@@ -106,24 +126,33 @@ def _convert(array: np.ndarray, to: np.dtype[Any], name: str, *, rounds: bool) -
         with np.errstate(invalid="ignore", over="ignore"):
             result[rows] = block
             back = result[rows].astype(array.dtype)
-        # NaN is compared as itself here; whether it may be there at all is asked elsewhere.
-        differs = (back != block) & ~((back != back) & (block != block))
-        if rounds and to.kind == "f":
-            differs &= ~np.isfinite(back) & np.isfinite(block.astype(np.float64))
+            differs = _differs(block, result[rows], back)
+            if rounds and to.kind == "f":
+                differs &= np.isinf(result[rows]) & np.isfinite(block.astype(np.float64))
         if differs.any():
             example = block[differs].flat[0] if example is None else example
             lost += int(differs.reshape(len(block), -1).any(axis=1).sum())
     if lost:
-        remedy = (
-            "use a dtype that can hold it"
-            if rounds or to.kind != "f"
-            else f"pass dtype={to.name!r} to round them, or store {array.dtype.name!r}"
-        )
+        with np.errstate(over="ignore"):
+            only_rounded = to.kind == "f" and not rounds and np.isfinite(to.type(example))
         raise ArrayError(
             f"{name}: {array.dtype.name} values would change as {to.name} in {lost:,} of "
-            f"{len(array):,} rows (such as {example!r}); {remedy}"
+            f"{len(array):,} rows (such as {example!r}); "
+            f"{rounding if only_rounded else 'correct them, or store another dtype'}"
         )
     return result
+
+
+def _differs(block: np.ndarray, result: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Which values a conversion changed, seen from converting them back."""
+    # NaN is compared as itself here; whether it may be there at all is asked elsewhere.
+    differs = (back != block) & ~((back != back) & (block != block))
+    differs |= (block < 0) != (result < 0)  # an integer that wrapped round comes back as it was
+    if result.dtype.kind == "f" and block.dtype.kind in "iu":
+        # The next float above the largest integer may come back as that integer.
+        differs |= np.isinf(result)
+        differs |= result >= 2.0 ** (8 * block.dtype.itemsize - (block.dtype.kind == "i"))
+    return np.asarray(differs)
 
 
 def box_of_finite(array: np.ndarray) -> Box:
@@ -158,10 +187,11 @@ def within(array: np.ndarray, box: Box, bounds: Box) -> None:
         Naming how many, the first one and the remedies.
     """
     if array.dtype.kind == "f":
-        bounds = Box(
-            bounds.lo.astype(array.dtype).astype(np.float64),
-            bounds.hi.astype(array.dtype).astype(np.float64),
-        )
+        with np.errstate(over="ignore"):
+            bounds = Box(
+                bounds.lo.astype(array.dtype).astype(np.float64),
+                bounds.hi.astype(array.dtype).astype(np.float64),
+            )
     if bounds.contains(box):
         return
     outside = ((array < bounds.lo) | (array > bounds.hi)).any(axis=1)
@@ -181,9 +211,9 @@ def object_ids(values: Any, n: int) -> np.ndarray:
     ArrayError
         If they are not whole numbers from 0 up, or not one a vertex.
     """
-    array = np.asarray(values)
+    array = as_array(values, "object_ids")
     if array.dtype.kind not in "iu" and array.size:
-        raise ArrayError(f"object_ids must be integers, got dtype {array.dtype}")
+        raise ArrayError(f"object_ids must be integers from 0 to {MAX_ID}, got dtype {array.dtype}")
     if array.ndim == 0:
         array = np.broadcast_to(array, (n,))
     if array.shape != (n,):
@@ -213,8 +243,8 @@ def attribute_values(
     ------
     ArrayError, MetadataError
     """
-    _paths.check_name(name, "attribute")
-    array = np.asarray(values)
+    _paths.check_name(name, "an attribute")
+    array = as_array(values, f"attribute {name!r}")
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise ArrayError(
             f"attribute {name!r} has dtype {array.dtype}; booleans, integers and floats of up to "
@@ -238,7 +268,8 @@ def attribute_values(
         raise ArrayError(
             f"attribute {name!r} is {known.dtype.name} in this level, got {array.dtype.name}"
         )
-    return known, _convert(array, known.dtype, f"attribute {name!r}", rounds=False)
+    rounding = f"round them yourself, values.astype({known.dtype.name!r})"
+    return known, _convert(array, known.dtype, f"attribute {name!r}", rounding, rounds=False)
 
 
 def attributes(

@@ -66,7 +66,7 @@ class KnownIds:
         if not fresh:
             return
         at = np.array(fresh)
-        plain = table.id_max[at] - table.id_min[at] + 1 == table.n_objects[at]
+        plain = table.id_max[at] - table.id_min[at] == table.n_objects[at] - 1
         rows = at[~plain].tolist()
         arrays = [ids for ids, _ in load(rows)] if rows else []
         runs = np.stack([table.id_min[at[plain]], table.id_max[at[plain]]], axis=1)

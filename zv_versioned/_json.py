@@ -35,6 +35,7 @@ def json_object(mapping: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
         kept: dict[str, Any] = json.loads(
             json.dumps(dict(mapping), allow_nan=False), parse_int=_stored_int
         )
+        json.dumps(kept, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (TypeError, ValueError) as error:
         raise MetadataError(f"{what} must be JSON under text keys: {error}") from error
     return kept

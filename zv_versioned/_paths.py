@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 from .errors import MetadataError
+
+_NO_TEXT = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's control characters, surrogates, and separators of lines and paragraphs."""
 
 
 def check_name(name: object, what: str) -> str:
@@ -15,7 +19,7 @@ def check_name(name: object, what: str) -> str:
     name : object
         What the user gave.
     what : str
-        "attribute", …; stands in the message.
+        "an attribute", …; stands in the message.
 
     Raises
     ------
@@ -23,19 +27,19 @@ def check_name(name: object, what: str) -> str:
         If it is not text, empty, or has ``/``, ``..`` or control characters.
     """
     if not isinstance(name, str):
-        raise MetadataError(f"the name of an {what} must be text, got {name!r}")
+        raise MetadataError(f"the name of {what} must be text, got {name!r}")
     if not name.strip() or name != name.strip():
-        raise MetadataError(f"the name of an {what} must not be empty or padded, got {name!r}")
-    bad = [c for c in name if c in "/\\" or ord(c) < 32 or ord(c) == 127]
+        raise MetadataError(f"the name of {what} must not be empty or padded, got {name!r}")
+    bad = [c for c in name if c in "/\\" or unicodedata.category(c) in _NO_TEXT]
     if bad or name.startswith((".", "__")) or ".." in name:
         raise MetadataError(
-            f"{name!r} cannot be the name of an {what}: no '/', '\\', '..' or control characters, "
+            f"{name!r} cannot be the name of {what}: no '/', '\\', '..' or control characters, "
             "and no '.' or '__' in front"
         )
     if name == "zarr.json":
         raise MetadataError("'zarr.json' is a name that Zarr itself uses; choose another")
     if len(name.encode()) > 255:
-        raise MetadataError(f"the name of an {what} has {len(name.encode())} bytes; 255 at most")
+        raise MetadataError(f"the name of {what} has {len(name.encode())} bytes; 255 at most")
     return name
 
 
@@ -52,7 +56,7 @@ def check_dataset(name: object) -> str:
     if name == "":
         return name
     for segment in name.split("/"):
-        check_name(segment, "dataset")
+        check_name(segment, "a dataset")
         if segment.isdigit():
             raise MetadataError(
                 f"{name!r} cannot be the name of a dataset: {segment!r} is a number, and numbers "

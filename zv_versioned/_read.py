@@ -103,7 +103,8 @@ class LevelReader:
         sizes = self.state.table.head_bytes
         values = _store.get_many(self.store, [(self._key(r), 0, int(sizes[r])) for r in wanting])
         for row, value in zip(wanting, values, strict=True):
-            head = batches.decode_head(cells.decode(value), int(sizes[row]))
+            with _store.damage_in(self._key(row)):
+                head = batches.decode_head(cells.decode(value), int(sizes[row]))
             if head.vertex_start[-1] != self.state.table.n_vertices[row]:
                 raise IntegrityError(
                     f"batch {row} of {self.state.path!r} has {head.vertex_start[-1]} vertices in "
@@ -125,7 +126,8 @@ class LevelReader:
                 requests.append((self._key(row), start, stop))
                 asked.append((row, section))
         for (row, section), value in zip(asked, _store.get_many(self.store, requests), strict=True):
-            payload = cells.decode(value)
+            with _store.damage_in(self._key(row)):
+                payload = cells.decode(value)
             found[row, section] = payload
             self._parts.put((self._uuid(row), section), payload, len(payload))
         return [found[row, section] for row, _, section in wanted]
@@ -135,7 +137,7 @@ class LevelReader:
         table = self.state.table
         wanted = []
         for row in rows:
-            plain = table.id_max[row] - table.id_min[row] + 1 == table.n_objects[row]
+            plain = table.id_max[row] - table.id_min[row] == table.n_objects[row] - 1
             if not (plain and table.n_new_objects[row] == table.n_objects[row]):
                 wanted.append(row)
         heads = self.heads(wanted)

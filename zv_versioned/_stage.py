@@ -132,10 +132,9 @@ class LevelStage:
     def _grown(self, array: np.ndarray, box: Box, out_of_bounds: str) -> DatasetMeta:
         if out_of_bounds == "raise":
             _checks.within(array, box, self.meta.bounds)
-            return self.meta
-        if self.meta.bounds.contains(box):
-            return self.meta
         self.facts.grid.check_within(box)
+        if out_of_bounds == "raise" or self.meta.bounds.contains(box):
+            return self.meta
         return self.meta.with_bounds(self.meta.bounds.union(box))
 
     # -- objects -------------------------------------------------------------

@@ -9,7 +9,8 @@ from typing import Any
 from zarr.abc.store import Store
 
 from . import _paths, _store
-from .errors import IntegrityError, NotFoundError
+from ._checks import is_whole
+from .errors import IntegrityError, MetadataError, NotFoundError
 from .format import cells
 from .format.metadata import DatasetMeta, LevelFacts
 from .format.table import BUCKET, BatchTable
@@ -44,10 +45,30 @@ def dataset_names(attributes: dict[str, Any]) -> list[str]:
     return sorted(attributes.get("zv_repository", {}).get("datasets", []))
 
 
-def unknown_dataset(name: str, there_are: Iterable[str]) -> NotFoundError:
+def unknown_dataset(name: object, there_are: Iterable[str]) -> NotFoundError:
     """The error for a dataset that is not there."""
     names = ", ".join(repr(n) for n in there_are) or "none yet"
     return NotFoundError(f"no dataset {name!r} in this snapshot; there are: {names}")
+
+
+def check_level(dataset: str, level: object) -> int:
+    """Accept the number of a level.
+
+    Raises
+    ------
+    NotFoundError
+        If it is no number: nothing else names a level.
+    """
+    if not is_whole(level):
+        raise NotFoundError(f"dataset {dataset!r} has no level {level!r}; levels are numbers")
+    return int(level)  # type: ignore[call-overload, no-any-return]
+
+
+def _check_name(store: Store, name: object) -> None:
+    try:
+        _paths.check_dataset(name)
+    except MetadataError as error:
+        raise unknown_dataset(name, dataset_names(root_attributes(store))) from error
 
 
 def load_dataset(store: Store, name: str) -> DatasetMeta:
@@ -58,6 +79,7 @@ def load_dataset(store: Store, name: str) -> DatasetMeta:
     NotFoundError
         If there is no such dataset.
     """
+    _check_name(store, name)
     return _dataset(store, name, _store.get_json(store, name))
 
 
@@ -78,6 +100,7 @@ def load_facts(
     NotFoundError
         If there is no such dataset, or it has no such level.
     """
+    _check_name(store, name)
     path = _paths.level_path(name, level)
     documents = _store.get_documents(store, [path] if meta else [path, name])
     if meta is None:
@@ -108,7 +131,10 @@ def load_table(
     keys = [(table_key(path, bucket), 0, -1) for bucket in range(first_bucket, buckets)]
     if not keys:
         return BatchTable.empty(ndim)
-    tables = [BatchTable.decode(cells.decode(raw)) for raw in _store.get_many(store, keys)]
+    tables = []
+    for (key, _, _), raw in zip(keys, _store.get_many(store, keys), strict=True):
+        with _store.damage_in(key):
+            tables.append(BatchTable.decode(cells.decode(raw)))
     table = BatchTable.concatenate(tables)
     slots = table.slot
     if len(slots) and (int(slots[-1]) >= facts.slots or (slots[1:] <= slots[:-1]).any()):

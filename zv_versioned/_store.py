@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
@@ -12,6 +13,7 @@ from zarr.core.buffer import cpu, default_buffer_prototype
 
 from . import _io
 from .errors import IntegrityError, StorageError, ZVError
+from .storage.translate import reason, unreadable
 
 _PROTOTYPE = default_buffer_prototype()
 _WRITES_AT_ONCE = 16
@@ -62,7 +64,7 @@ def get_documents(store: Store, paths: Sequence[str]) -> list[dict[str, Any] | N
     except ZVError:
         raise
     except Exception as error:
-        raise StorageError(f"reading {', '.join(keys)} failed: {error}") from error
+        raise unreadable(", ".join(keys), error) from error
     return [None if v is None else _parse(key, v) for key, v in zip(keys, values, strict=True)]
 
 
@@ -116,17 +118,27 @@ def _get_one(store: Store, request: Request) -> memoryview | None:
     key, start, stop = request
     try:
         buffer = _io.run(store.get(key, _PROTOTYPE, _byte_range(start, stop)))
+    except ZVError:
+        raise
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise StorageError(f"reading chunk {key!r} failed: {reason}") from error
+        raise unreadable(f"chunk {key!r}", error) from error
     return None if buffer is None else _view(buffer)
 
 
-def _missing(what: str) -> IntegrityError:
+def _missing(key: str) -> IntegrityError:
     return IntegrityError(
-        f"a chunk that this snapshot needs is missing: {what}. Was it removed by hand, or "
-        "collected while it was in use?"
+        f"a chunk that this snapshot needs is missing: {key}. Was it removed by hand, or collected "
+        "while it was in use?"
     )
+
+
+@contextmanager
+def damage_in(key: str) -> Iterator[None]:
+    """Name the chunk in the errors of those who decode it."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise IntegrityError(f"chunk {key!r}: {error}") from error
 
 
 async def _set_all(store: Store, items: Iterable[tuple[str, bytes]]) -> None:
@@ -134,7 +146,12 @@ async def _set_all(store: Store, items: Iterable[tuple[str, bytes]]) -> None:
 
     async def put(key: str, value: bytes) -> None:
         async with free:
-            await store.set(key, cpu.Buffer.from_bytes(value))
+            try:
+                await store.set(key, cpu.Buffer.from_bytes(value))
+            except ZVError:
+                raise
+            except Exception as error:
+                raise StorageError(f"writing chunk {key!r} failed: {reason(error)}") from error
 
     # A TaskGroup: when one write fails the others are stopped and waited for.
     async with asyncio.TaskGroup() as group:
@@ -155,11 +172,8 @@ def set_many(store: Store, items: Sequence[tuple[str, bytes]]) -> None:
         return
     try:
         _io.run(_set_all(store, items))
-    except* ZVError as group:
+    except BaseExceptionGroup as group:
         raise group.exceptions[0] from group
-    except* Exception as group:
-        first = group.exceptions[0]
-        raise StorageError(f"writing {len(items)} chunks failed: {first}") from first
 
 
 class Uploader:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import numpy as np
 
+from . import _checks
 from ._read import LevelReader, Selection
 from .errors import ArrayError, NotFoundError, ReadOnlyError
 from .geometry import Geometry, html_table
@@ -61,7 +62,7 @@ class Objects:
         return iter(self._level.object_ids().tolist())
 
     def __contains__(self, object_id: object) -> bool:
-        if isinstance(object_id, bool) or not isinstance(object_id, (int, np.integer)):
+        if not _checks.is_whole(object_id):
             return False
         try:
             self._level._reader.plan(object_ids=_object_ids(object_id))
@@ -174,9 +175,7 @@ class Level:
         reader = self._reader
         box = None if bbox is None else parse_bbox(bbox, reader.meta.ndim)
         names = self._attribute_names(attributes)
-        if limit is not None and (
-            isinstance(limit, bool) or not isinstance(limit, int) or limit < 0
-        ):
+        if limit is not None and not (_checks.is_whole(limit) and limit >= 0):
             raise ArrayError(f"limit must be a whole number from 0 up, got {limit!r}")
         ids = None if objects is None else _object_ids(objects)
         plan = reader.plan(self._batch_rows(batches), box, ids)
@@ -281,8 +280,10 @@ class Level:
                 return self.attribute_names
             attributes = [attributes]
         known = self._reader.state.facts.attributes
+        if not isinstance(attributes, Sequence):
+            raise ArrayError(f'attributes are names, a list of them, or "all"; got {attributes!r}')
         for name in attributes:
-            if name not in known:
+            if not isinstance(name, str) or name not in known:
                 there = ", ".join(map(repr, self.attribute_names)) or "none"
                 raise NotFoundError(f"no attribute {name!r} in {self!r}; there are: {there}")
         return list(dict.fromkeys(attributes))
@@ -290,7 +291,7 @@ class Level:
     def _batch_rows(self, batches: int | Sequence[int] | None) -> np.ndarray | None:
         if batches is None:
             return None
-        asked = np.atleast_1d(np.asarray(batches))
+        asked = np.atleast_1d(_checks.as_array(batches, f"batches {batches!r}"))
         slots = self._reader.state.table.slot
         if asked.size and asked.dtype.kind not in "iu":
             raise ArrayError(f"batches are given by slot, a whole number, got {batches!r}")
@@ -353,7 +354,7 @@ class Level:
 
 def _object_ids(objects: object) -> np.ndarray:
     """Ids asked for, ascending, without repeats."""
-    ids = np.atleast_1d(np.asarray(objects))
+    ids = np.atleast_1d(_checks.as_array(objects, f"objects {objects!r}"))
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise ArrayError(f"objects are given by id, whole numbers, got {objects!r}")
     if ids.size and (int(ids.min()) < 0 or int(ids.max()) > 2**63 - 1):

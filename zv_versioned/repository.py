@@ -8,10 +8,10 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ._cache import Cache
+from ._checks import is_whole
 from ._ids import KnownIds
 from .errors import MetadataError, NotFoundError
 from .geometry import html_table
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import icechunk
 
 _ID_PREFIX = re.compile(r"[0-9A-Z]{4,20}")
-_BACK = re.compile(r"(?P<ref>.+?)~(?P<steps>\d*)$")
+_BACK = re.compile(r"(?P<ref>.+?)~(?P<steps>\d{0,9})$")
 _PARTS_BYTES = 256 << 20
 
 
@@ -289,7 +289,7 @@ class Repository:
         CommitLog
             A list of :class:`CommitInfo`.
         """
-        if limit is not None and (not isinstance(limit, int) or limit < 0):
+        if limit is not None and not (is_whole(limit) and limit >= 0):
             raise MetadataError(f"limit must be a number from 0 up, got {limit!r}")
         return read_log(self._backend.ancestry(self.resolve(ref)), limit)
 
@@ -363,7 +363,7 @@ class Repository:
         elif snapshot_id is not None:
             found = _Resolved(self._backend.snapshot(snapshot_id).id, None)
         else:
-            found = self._resolve(ref or "main")
+            found = self._resolve("main" if ref is None else ref)
         if as_of is not None:
             found = _Resolved(self._as_of(found.snapshot_id, as_of), None)
         return View(self, found.snapshot_id, found.branch)
@@ -395,7 +395,7 @@ class Repository:
             info = self.log(name, limit=1)[0]
             rows.append((f"branch {name}", f"{info.snapshot_id}  {info.message}"))
         rows += [(f"tag {name}", self._backend.tag_target(name)) for name in self.list_tags()]
-        return html_table(f"Repository {escape(self.location.rsplit('/', 1)[-1])}", rows)
+        return html_table(f"Repository {self.location.rsplit('/', 1)[-1]}", rows)
 
 
 __all__ = ["CommitInfo", "CommitLog", "Repository"]

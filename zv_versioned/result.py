@@ -63,6 +63,7 @@ class CommitResult(Mapping[str, Any]):
         return len(self._KEYS)
 
     def for_level(self, dataset: str, level: int) -> CommitResult:
+        """The part of the result that concerns one level: what a writer's commit returns."""
         none = (0, 0, np.zeros(0, np.int64))
         vertices, objects, ids = self._stages.get(stage_name(dataset, level), none)
         return replace(self, vertices_committed=vertices, objects_committed=objects, object_ids=ids)

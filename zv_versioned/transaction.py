@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import threading
 import uuid
@@ -19,6 +20,7 @@ from .errors import MetadataError, ReadOnlyError
 from .format import metadata as documents
 from .format.metadata import KINDS, DatasetMeta, LevelFacts
 from .format.table import BatchTable
+from .geometry import html_table
 from .result import CommitResult, stage_name
 from .spatial.boxes import parse_bounds, parse_chunk_shape
 from .spatial.grid import Grid, default_chunk_shape
@@ -157,7 +159,7 @@ class Transaction:
         return meta
 
     def _refuse_overlap(self, name: str) -> None:
-        there = [*_state.dataset_names(self._root_attributes()), *self._created]
+        there = _state.dataset_names(self._root_attributes())
         if name in there:
             raise MetadataError(
                 f"dataset {name!r} exists; open a writer on it with tx.writer({name!r}), or choose "
@@ -178,7 +180,7 @@ class Transaction:
     def _dataset_documents(self, meta: DatasetMeta, facts: LevelFacts) -> list[tuple[str, bytes]]:
         level = _paths.level_path(meta.name, 0)
         groups: dict[str, dict[str, Any]] = {path: {} for path in _paths.parents(meta.name)}
-        names = [*_state.dataset_names(self._root_attributes()), *self._created, meta.name]
+        names = [*_state.dataset_names(self._root_attributes()), meta.name]
         root = {**self._root_attributes(), "zv_repository": {"datasets": sorted(names)}}
         if meta.name == "":
             root.update(meta.to_attributes())
@@ -214,13 +216,14 @@ class Transaction:
         ReadOnlyError
             If the transaction is over.
         """
-        with self._staging(dataset, level):
-            return ZVWriter(self, dataset, level, owns=False)
+        with self._staging(dataset, level) as stage:
+            return ZVWriter(self, dataset, stage.facts.level, owns=False)
 
     @contextmanager
     def _staging(self, dataset: str, level: int) -> Iterator[LevelStage]:
         """The staged side of a level, for one change."""
         with self._changing():
+            level = _state.check_level(dataset, level)
             stage = self._stages.get((dataset, level))
             if stage is None:
                 stage = self._open_stage(dataset, level)
@@ -315,8 +318,10 @@ class Transaction:
                 "author": self._metadata["author"],
                 "created": self._created,
                 "changes": {name: stage.summary() for name, stage in changed.items()},
+                # As text: icechunk's own encoding cannot keep every key.
+                "metadata": json.dumps(self._metadata["user"]),
             }
-            commit_metadata = {**self._metadata["user"], OWN_METADATA: own}
+            commit_metadata = {OWN_METADATA: own}
             backend = self._repository._backend
             snapshot = backend.publish(self._session, self.branch, message, commit_metadata)
             for (dataset, level), stage in self._stages.items():
@@ -384,6 +389,14 @@ class Transaction:
     ) -> None:
         await _io.in_thread(self.__exit__, kind, error, trace)
 
+    def _repr_html_(self) -> str:
+        rows = [("branch", self.branch), ("from", self.base_snapshot_id), ("it", self._standing())]
+        for key, stage in self._stages.items():
+            done = stage.summary()
+            staged = f"{done['vertices_added']:,} vertices, {done['objects_added']:,} new objects"
+            rows.append((f"staged on {stage_name(*key)!r}", staged))
+        return html_table("Transaction", rows)
+
     def __repr__(self) -> str:
         staged = sum(len(stage.rows) for stage in self._stages.values())
         return (
@@ -408,17 +421,25 @@ def _default_message(created: list[str], changed: Mapping[str, LevelStage]) -> s
 
 
 def _parse_message(message: object) -> str | None:
-    if message is not None and not isinstance(message, str):
-        raise MetadataError(f"a commit message must be text, got {message!r}")
-    return message
+    return None if message is None else _text(message, "a commit message")
+
+
+def _text(value: object, what: str) -> str:
+    try:
+        if isinstance(value, str):
+            value.encode()
+            return value
+    except UnicodeEncodeError as error:
+        raise MetadataError(f"{what} must be text, got {value!r}: {error}") from error
+    raise MetadataError(f"{what} must be text, got {value!r}")
 
 
 def _parse_metadata(metadata: Mapping[str, Any] | None, author: str | None) -> dict[str, Any]:
     user = json_object(metadata, "metadata of a commit")
     if OWN_METADATA in user:
         raise MetadataError(f"the metadata key {OWN_METADATA!r} is taken; choose another")
-    if author is not None and not (isinstance(author, str) and author.strip()):
-        raise MetadataError(f"an author must be text, got {author!r}")
+    if author is not None and not _text(author, "an author").strip():
+        raise MetadataError(f"an author must not be empty, got {author!r}")
     return {"user": user, "author": author or default_author()}
 
 

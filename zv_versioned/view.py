@@ -10,7 +10,6 @@ import numpy as np
 
 from . import _state
 from ._read import LevelReader
-from .errors import NotFoundError
 from .format.metadata import DatasetMeta
 from .geometry import html_table
 from .interop.zarr_vectors import ZarrVectorsStore
@@ -62,6 +61,12 @@ class View(Mapping[str, "Dataset"]):
             self._repository._backend.check_process()
             self._known[name] = Dataset(self, _state.load_dataset(self._store, name))
         return self._known[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The dataset of this name, or `default` where there is none."""
+        if name not in self:
+            return default
+        return self[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.datasets)
@@ -146,14 +151,13 @@ class Dataset:
         return ZarrVectorsStore({level: self[level]._reader for level in self.levels}, self._meta)
 
     def __getitem__(self, level: int) -> Level:
+        level = _state.check_level(self.name, level)
         if level not in self._levels:
-            if isinstance(level, bool) or not isinstance(level, (int, np.integer)):
-                raise NotFoundError(f"a level is asked for by number, got {level!r}")
-            state = _state.load_level(self._view._store, self._meta, int(level))
+            state = _state.load_level(self._view._store, self._meta, level)
             reader = LevelReader(
                 self._view._store, self._meta, state, self._view._repository._parts
             )
-            self._levels[level] = Level(self, int(level), reader)
+            self._levels[level] = Level(self, level, reader)
         return self._levels[level]
 
     def _rows(self) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,6 +54,7 @@ class CommitInfo:
     def from_snapshot(cls, info: _Snapshot) -> CommitInfo:
         """From what the storage says of a snapshot."""
         own = info.metadata.get(OWN, {})
+        others = {k: v for k, v in info.metadata.items() if k not in (OWN, "__icechunk")}
         return cls(
             snapshot_id=info.id,
             message=info.message,
@@ -60,7 +62,7 @@ class CommitInfo:
             time=info.written_at,
             parents=(info.parent_id,) if info.parent_id else (),
             summary={"created": own.get("created", []), "changes": own.get("changes", {})},
-            metadata={key: value for key, value in info.metadata.items() if key != OWN},
+            metadata=json.loads(own["metadata"]) if "metadata" in own else others,
         )
 
     @property
@@ -70,7 +72,13 @@ class CommitInfo:
 
     def __str__(self) -> str:
         when = self.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        return f"{self.snapshot_id}  {when}  {self.author or '-':<10}  {self.message}"
+        return f"{self.snapshot_id}  {when}  {_line(self.author) or '-':<10}  {_line(self.message)}"
+
+
+def _line(text: str) -> str:
+    """The first line of a text, without what could move a terminal's cursor."""
+    first = next(iter(text.splitlines()), "")
+    return "".join(c if c.isprintable() else "\ufffd" for c in first)
 
 
 class CommitLog(list[CommitInfo]):

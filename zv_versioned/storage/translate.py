@@ -49,8 +49,7 @@ def translated(location: str) -> Iterator[None]:
     try:
         yield
     except (ic.IcechunkError, ic.ConflictError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        line = re.sub(r"^[x\u00d7]\s+", "", lines[0]) if lines else type(error).__name__
+        line = reason(error)
         message = f"{location}: {line}"
         if isinstance(error, ic.ConflictError):
             raise ConflictError(message, what="branch", where=location) from error
@@ -61,3 +60,22 @@ def translated(location: str) -> Iterator[None]:
             if re.search(pattern, line, re.IGNORECASE):
                 raise target(message) from error
         raise StorageError(f"{message} (the full report is this error's cause)") from error
+
+
+def reason(error: BaseException) -> str:
+    """The first line of an error that has something to say."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return re.sub(r"^[x\u00d7]\s+", "", lines[0]) if lines else type(error).__name__
+
+
+def unreadable(what: str, error: BaseException) -> ZVError:
+    """What it means that `what` could not be read: it is gone, is short, or the storage failed."""
+    text = str(error)
+    if re.search(r"range was invalid|out of bounds for chunk", text, re.IGNORECASE):
+        return IntegrityError(f"{what} is cut short ({reason(error)}). Restore it from a copy")
+    if re.search(r"object.*not found|no such file", text, re.IGNORECASE):
+        return IntegrityError(
+            f"{what}: its file is missing. Was it removed by hand, or collected while it was in "
+            f"use? ({reason(error)})"
+        )
+    return StorageError(f"reading {what} failed: {reason(error)}")

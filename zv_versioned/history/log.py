@@ -54,7 +54,7 @@ class CommitInfo:
     def from_snapshot(cls, info: _Snapshot) -> CommitInfo:
         """From what the storage says of a snapshot."""
         own = info.metadata.get(OWN, {})
-        others = {k: v for k, v in info.metadata.items() if k not in (OWN, "__icechunk")}
+        others = {k: v for k, v in info.metadata.items() if k != OWN and k[:2] != "__"}
         return cls(
             snapshot_id=info.id,
             message=info.message,

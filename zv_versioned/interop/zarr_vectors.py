@@ -29,6 +29,7 @@ from zarr.abc.store import (
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from .. import _paths
+from .._cache import Cache
 from .._cells_io import Blocks, encode_rows
 from .._read import LevelReader, Selection, cell_of
 from ..format import metadata
@@ -50,6 +51,7 @@ class _LevelNodes:
         self._meta = meta
         self._facts = reader.state.facts
         self._table = reader.state.table
+        self._made_shards = Cache(32 << 20)
 
     @cached_property
     def _whole(self) -> list[Selection]:
@@ -223,6 +225,14 @@ class _LevelNodes:
 
     def missing_shard(self, attribute: AttributeMeta, index: tuple[int, ...]) -> bytes | None:
         """A shard of fill values, for a batch that an attribute does not cover."""
+        known: bytes | None = self._made_shards.get((attribute.name, index))
+        if known is None:
+            known = self._make_missing(attribute, index)
+            if known is not None:
+                self._made_shards.put((attribute.name, index), known, len(known))
+        return known
+
+    def _make_missing(self, attribute: AttributeMeta, index: tuple[int, ...]) -> bytes | None:
         s = self._by_slot.get(index[0])
         ids = self._table.attributes.get(attribute.name)
         if s is None or (ids is not None and ids[s.row]):
@@ -273,14 +283,14 @@ class ZarrVectorsStore(Store):
         super().__init__(read_only=True)
         self._meta = meta
         self._readers = dict(readers)
-        self._inner: Store = self._readers[0].store
+        self._inner: Any = self._readers[0].store
         self._levels = {str(n): _LevelNodes(reader, meta) for n, reader in readers.items()}
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, ZarrVectorsStore)
             and self._meta.name == other._meta.name
-            and self._inner == other._inner
+            and self._inner.session.snapshot_id == other._inner.session.snapshot_id
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -295,36 +305,39 @@ class ZarrVectorsStore(Store):
         nodes = self._levels.get(level)
         return None if nodes is None else nodes.documents.get(rest)
 
-    def _made(self, key: str) -> bytes | None:
-        """What is made on the way out: documents, and chunks that are not stored."""
+    def _find(self, key: str) -> bytes | str | None:
+        """What a key stands for: bytes made here, the path of what is stored, or nothing."""
         if key == "zarr.json" or key.endswith("/zarr.json"):
-            document = self._document(key.removesuffix("zarr.json").rstrip("/"))
+            document = self._document(key[: -len("zarr.json")].removesuffix("/"))
             return None if document is None else metadata.dumps(document)
         level, _, rest = key.partition("/")
         array, _, chunk = rest.rpartition("/c/")
         nodes = self._levels.get(level)
-        if nodes is None or array not in nodes.documents:
+        node = None if nodes is None else nodes.documents.get(array)
+        if nodes is None or node is None or node["node_type"] != "array":
             return None
-        try:
-            index = tuple(map(int, chunk.split("/")))
-        except ValueError:
+        parts = chunk.split("/")
+        if len(parts) != len(node["shape"]) or not all(part.isdecimal() for part in parts):
+            return None
+        index = tuple(map(int, parts))
+        chunk_shape = node["chunk_grid"]["configuration"]["chunk_shape"]
+        if any(i * c >= n for i, c, n in zip(index, chunk_shape, node["shape"], strict=True)):
             return None
         family, _, name = array.partition("/")
+        stored = _paths.join(self._meta.name, key)
         if family == "vertex_attributes":
             attribute = self._readers[int(level)].state.facts.attributes[name]
-            return nodes.missing_shard(attribute, index)
-        return nodes.made_chunk(array, index)
+            return nodes.missing_shard(attribute, index) or stored
+        return stored if family == "vertices" else nodes.made_chunk(array, index)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        made = await asyncio.to_thread(self._made, key)
-        if made is not None:
-            return prototype.buffer.from_bytes(_cut(made, byte_range))
-        if "/c/" not in key:
-            return None
-        path = _paths.join(self._meta.name, key)
-        return await self._inner.get(path, prototype, byte_range)
+        found = await asyncio.to_thread(self._find, key)
+        if isinstance(found, str):
+            stored: Buffer | None = await self._inner.get(found, prototype, byte_range)
+            return stored
+        return None if found is None else prototype.buffer.from_bytes(_cut(found, byte_range))
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
@@ -334,11 +347,8 @@ class ZarrVectorsStore(Store):
         )
 
     async def exists(self, key: str) -> bool:
-        if await asyncio.to_thread(self._made, key) is not None:
-            return True
-        if "/c/" not in key:
-            return False
-        return await self._inner.exists(_paths.join(self._meta.name, key))
+        found = await asyncio.to_thread(self._find, key)
+        return await self._inner.exists(found) if isinstance(found, str) else found is not None
 
     def _keys(self) -> Iterable[str]:
         yield "zarr.json"

@@ -36,6 +36,7 @@ from ..format import metadata
 from ..format.fragments import encode_ranges
 from ..format.manifests import encode_manifests
 from ..format.metadata import AttributeMeta, DatasetMeta
+from ..storage import snapshot_of
 
 MANIFEST_BUCKET = 512
 ID_BUCKET = 65_536
@@ -290,7 +291,7 @@ class ZarrVectorsStore(Store):
         return (
             isinstance(other, ZarrVectorsStore)
             and self._meta.name == other._meta.name
-            and self._inner.session.snapshot_id == other._inner.session.snapshot_id
+            and snapshot_of(self._inner) == snapshot_of(other._inner)
         )
 
     __hash__ = None  # type: ignore[assignment]

@@ -14,7 +14,6 @@ from .errors import IntegrityError, MetadataError, NotFoundError
 from .format import cells
 from .format.metadata import DatasetMeta, LevelFacts
 from .format.table import BUCKET, BatchTable
-from .storage import FIRST_SNAPSHOT, snapshot_of
 
 
 @dataclass(frozen=True)
@@ -36,24 +35,9 @@ class LevelState:
 
 
 def root_attributes(store: Store) -> dict[str, Any]:
-    """The attributes of the repository's root group; empty where there is none yet.
-
-    Raises
-    ------
-    IntegrityError
-        If there is none though something was committed. icechunk 1 takes a
-        snapshot that it cannot read for an empty one.
-    """
+    """The attributes of the repository's root group; empty where there is none yet."""
     document = _store.get_json(store, "")
-    if document is not None:
-        return dict(document.get("attributes", {}))
-    snapshot_id = snapshot_of(store)
-    if snapshot_id != FIRST_SNAPSHOT:
-        raise IntegrityError(
-            f"snapshot {snapshot_id} has no root group: its file is damaged, or it was not written "
-            "by zv_versioned. Restore the file from a copy, or read another snapshot"
-        )
-    return {}
+    return {} if document is None else dict(document.get("attributes", {}))
 
 
 def dataset_names(attributes: dict[str, Any]) -> list[str]:

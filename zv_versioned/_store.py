@@ -35,6 +35,9 @@ def _view(buffer: Any) -> memoryview:
 
 async def _get(store: Store, key: str) -> memoryview | None:
     buffer = await store.get(key, _PROTOTYPE)
+    if buffer is None:
+        # icechunk 1 also answers None where it could not read the snapshot; this then raises.
+        await store.exists(key)
     return None if buffer is None else _view(buffer)
 
 

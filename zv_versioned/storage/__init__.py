@@ -6,8 +6,8 @@
 sessions and stores.
 """
 
-from .backend import FIRST_SNAPSHOT, Backend, SnapshotInfo, snapshot_of
+from .backend import Backend, SnapshotInfo, snapshot_of
 from .location import Location
 from .translate import translated
 
-__all__ = ["FIRST_SNAPSHOT", "Backend", "Location", "SnapshotInfo", "snapshot_of", "translated"]
+__all__ = ["Backend", "Location", "SnapshotInfo", "snapshot_of", "translated"]

@@ -62,10 +62,6 @@ def _check_name(kind: str, name: object, *, new: bool = False) -> None:
         )
 
 
-FIRST_SNAPSHOT = "1CECHNKREP0F1RSTCMT0"
-"""The id of the empty snapshot that every repository begins with, in both versions of icechunk."""
-
-
 def snapshot_of(store: Any) -> str:
     """The id of the snapshot that an icechunk store reads, or that its session began at."""
     return str(store.session.snapshot_id)

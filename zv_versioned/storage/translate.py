@@ -73,7 +73,7 @@ def unreadable(what: str, error: BaseException) -> ZVError:
     text = str(error)
     if re.search(r"range was invalid|out of bounds for chunk", text, re.IGNORECASE):
         return IntegrityError(f"{what} is cut short ({reason(error)}). Restore it from a copy")
-    if re.search(r"object.*not found|no such file", text, re.IGNORECASE):
+    if re.search(r"object.*not found|no such file|NoSuchKey", text, re.IGNORECASE):
         return IntegrityError(
             f"{what}: its file is missing. Was it removed by hand, or collected while it was in "
             f"use? ({reason(error)})"

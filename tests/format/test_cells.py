@@ -1,0 +1,119 @@
+"""One cell: what goes in comes out, and no damage goes unnoticed."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zv_versioned.errors import IntegrityError
+from zv_versioned.format import cells
+from zv_versioned.format.cells import HEADER, CellCodec
+
+codecs = st.builds(
+    CellCodec,
+    typesize=st.sampled_from([1, 2, 4, 8, 12, 41]),
+    cname=st.sampled_from(["lz4", "zstd"]),
+    clevel=st.integers(0, 9),
+    shuffle=st.sampled_from(["noshuffle", "shuffle", "bitshuffle"]),
+)
+
+
+def decoded(cell: bytes) -> bytes:
+    return bytes(cells.decode(memoryview(cell)))
+
+
+@given(payload=st.binary(max_size=3000), repeats=st.integers(1, 40), codec=codecs)
+def test_a_payload_comes_back_as_it_was(payload: bytes, repeats: int, codec: CellCodec) -> None:
+    payload *= repeats
+    cell = codec.encode(payload)
+    assert cells.payload_size(memoryview(cell)) == len(payload)
+    assert decoded(cell) == payload
+
+
+@given(codec=codecs)
+def test_a_codec_comes_back_from_its_document(codec: CellCodec) -> None:
+    assert CellCodec.from_metadata(codec.to_metadata()) == codec
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [[], [{"name": "vlen-bytes"}], [{"name": "vlen-bytes"}, {"name": "zstd"}, {"name": "crc32c"}]],
+)
+def test_a_chain_of_other_codecs_is_refused(chain: list[dict[str, str]]) -> None:
+    with pytest.raises(IntegrityError, match="not written by zv_versioned"):
+        CellCodec.from_metadata(chain)
+
+
+def test_encoding_needs_no_copy_and_leaves_the_payload_alone() -> None:
+    framed = np.arange(HEADER + 100, dtype=np.uint8)
+    cell = b"".join(CellCodec(4).encode_framed(framed))
+    assert decoded(cell) == bytes(range(HEADER, HEADER + 100)) == bytes(framed[HEADER:])
+
+
+def test_a_cell_is_decoded_in_place_and_nowhere_else() -> None:
+    out = np.full(200, 7, np.uint8)
+    cells.decode_framed(memoryview(CellCodec(1).encode(b"abcdef")), out[50 : 50 + HEADER + 6])
+    assert bytes(out[58:64]) == b"abcdef"
+    assert (out[:50] == 7).all()
+    assert (out[64:] == 7).all()
+
+
+# Compressed, and too random to be compressed: blosc then stores a copy.
+SAMPLES = [b"", b"x", b"abc" * 40, np.random.default_rng(1).bytes(61)]
+
+
+@pytest.mark.parametrize("payload", SAMPLES)
+@pytest.mark.parametrize("cname", ["lz4", "zstd"])
+def test_any_single_flipped_bit_is_noticed(payload: bytes, cname: str) -> None:
+    cell = CellCodec(4, cname).encode(payload)
+    for at in range(len(cell)):
+        for bit in range(8):
+            damaged = bytearray(cell)
+            damaged[at] ^= 1 << bit
+            with pytest.raises(IntegrityError):
+                cells.decode(memoryview(damaged))
+
+
+@pytest.mark.parametrize("payload", SAMPLES)
+def test_a_cell_cut_short_or_grown_is_noticed(payload: bytes) -> None:
+    cell = CellCodec(4).encode(payload)
+    for stop in range(len(cell)):
+        with pytest.raises(IntegrityError):
+            cells.decode(memoryview(cell[:stop]))
+    with pytest.raises(IntegrityError):
+        cells.decode(memoryview(cell + b"\0"))
+    with pytest.raises(IntegrityError):
+        cells.decode(memoryview(cell[1:]))
+
+
+def test_a_damaged_size_is_not_believed() -> None:
+    cell = bytearray(CellCodec(4).encode(b"abc" * 40))
+    cell[7] ^= 0x40  # a gigabyte more
+    tracemalloc.start()
+    try:
+        with pytest.raises(IntegrityError):
+            cells.decode(memoryview(cell))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [0, 119, 121])
+def test_a_cell_of_another_size_than_expected_is_an_error(size: int) -> None:
+    cell = memoryview(CellCodec(4).encode(b"abc" * 40))
+    with pytest.raises(IntegrityError, match=f"holds 120 bytes where {size} belong"):
+        cells.decode_framed(cell, np.empty(HEADER + size, np.uint8))
+
+
+def test_a_sound_cell_that_is_not_one_framed_item_is_an_error() -> None:
+    import google_crc32c
+    from numcodecs import blosc
+
+    packed = blosc.compress(b"\x02\0\0\0\x01\0\0\0ab", b"lz4", 1, 0, 0, 1)
+    sealed = packed + google_crc32c.value(packed).to_bytes(4, "little")
+    with pytest.raises(IntegrityError, match="frame"):
+        cells.decode(memoryview(sealed))

@@ -1,0 +1,306 @@
+"""Calls on a store: batched, complete or an error that names the key, and nothing left running."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from zarr.core.buffer import cpu
+from zarr.storage import MemoryStore
+
+import zv_versioned as zvv
+from zv_versioned import _io
+from zv_versioned._store import Uploader, get_documents, get_json, get_many, set_many
+from zv_versioned.errors import IntegrityError, ReadOnlyError, StorageError, ZVError
+
+
+def filled(**values: bytes) -> MemoryStore:
+    return MemoryStore({key: cpu.Buffer.from_bytes(value) for key, value in values.items()})
+
+
+def contents(store: MemoryStore) -> dict[str, bytes]:
+    return {key: value.to_bytes() for key, value in store._store_dict.items()}
+
+
+class Failing(MemoryStore):
+    """Fails at some keys, and tells which were asked for."""
+
+    def __init__(self, bad: dict[str, Exception], *, data: dict[str, Any] | None = None) -> None:
+        super().__init__(data)
+        self.bad = bad
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.delay = 0.0
+
+    async def _go(self, key: str) -> None:
+        self.begun.append(key)
+        if key in self.bad:
+            raise self.bad[key]
+        await asyncio.sleep(self.delay)
+
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        await self._go(key)
+        return await super().get(key, prototype, byte_range)
+
+    async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
+        return [await self.get(key, prototype, span) for key, span in key_ranges]
+
+    async def set(self, key: str, value: Any, byte_range: Any = None) -> None:
+        await self._go(key)
+        await super().set(key, value)
+        self.ended.append(key)
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def test_values_and_parts_of_values_come_in_the_order_of_the_requests() -> None:
+    store = filled(a=b"0123456789", b=b"xyz")
+    requests = [("b", 0, -1), ("a", 2, 5), ("a", -3, -1), ("a", 0, -1), ("a", 0, 10), ("b", 1, 2)]
+    values = get_many(store, requests)
+    assert [bytes(value) for value in values] == [
+        b"xyz", b"234", b"789", b"0123456789", b"0123456789", b"y",
+    ]  # fmt: skip
+    assert all(value.readonly for value in values)
+
+
+def test_asking_for_nothing_asks_nobody() -> None:
+    store = Failing({})
+    assert get_many(store, []) == []
+    set_many(store, [])
+    assert store.begun == []
+
+
+def test_a_chunk_that_is_missing_is_named() -> None:
+    with pytest.raises(IntegrityError, match=r"missing: p/0/c/7"):
+        get_many(filled(a=b"1"), [("a", 0, -1), ("p/0/c/7", 0, 4)])
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 11), (9, 12)])
+def test_a_chunk_that_is_cut_short_is_named(start: int, stop: int) -> None:
+    with pytest.raises(IntegrityError, match=f"'a' ends before byte {stop}: it is cut short"):
+        get_many(filled(a=b"0123456789"), [("a", 0, 4), ("a", start, stop)])
+
+
+def test_a_store_that_fails_is_told_from_damage_and_the_chunk_is_named() -> None:
+    store = Failing({"b": OSError("connection reset\nmany details")}, data={})
+    set_many(store, [("a", b"1")])
+    with pytest.raises(
+        StorageError, match=r"reading chunk 'b' failed: connection reset$"
+    ) as caught:
+        get_many(store, [("a", 0, -1), ("b", 0, -1)])
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_a_failure_that_passes_is_made_good_by_asking_one_by_one() -> None:
+    class Once(MemoryStore):
+        async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
+            raise OSError("too many requests")
+
+    store = Once({"a": cpu.Buffer.from_bytes(b"0123")})
+    assert [bytes(v) for v in get_many(store, [("a", 1, 3), ("a", -1, -1)])] == [b"12", b"3"]
+
+
+def test_an_error_of_our_own_is_passed_on_as_it_is() -> None:
+    store = Failing({"a": ReadOnlyError("closed"), "a/zarr.json": ReadOnlyError("closed")})
+    for call in (
+        lambda: get_many(store, [("a", 0, -1)]),
+        lambda: get_json(store, "a"),
+        lambda: set_many(store, [("a", b"1")]),
+    ):
+        with pytest.raises(ReadOnlyError, match="closed"):
+            call()
+
+
+def test_documents_come_together_and_none_where_there_is_none() -> None:
+    store = filled(**{"zarr.json": b'{"a":1}', "p/q/zarr.json": b'{"b":2}'})
+    assert get_documents(store, ["p/q", "p", ""]) == [{"b": 2}, None, {"a": 1}]
+    assert get_json(store, "") == {"a": 1}
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[1]", b"null", b"3"])
+def test_a_document_that_is_none_is_named(raw: bytes) -> None:
+    with pytest.raises(IntegrityError, match=r"'p/zarr.json' is not"):
+        get_json(filled(**{"p/zarr.json": raw}), "p")
+
+
+def test_a_store_that_fails_over_a_document_is_told_from_damage() -> None:
+    store = Failing({"p/zarr.json": OSError("timed out")})
+    with pytest.raises(StorageError, match=r"p/zarr.json failed: timed out"):
+        get_json(store, "p")
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def test_what_was_written_is_there() -> None:
+    store, items = MemoryStore(), [(f"c/{i}", bytes([i])) for i in range(100)]
+    set_many(store, items)
+    assert contents(store) == dict(items)
+
+
+def test_a_write_that_fails_stops_the_others_and_none_goes_on_afterwards() -> None:
+    store = Failing({"3": OSError("disk full")})
+    store.delay = 0.05
+    with pytest.raises(StorageError, match="disk full") as caught:
+        set_many(store, [(str(i), b"x") for i in range(40)])
+    assert type(caught.value) is StorageError
+    begun, ended = list(store.begun), dict(contents(store))
+    time.sleep(0.2)
+    assert (store.begun, contents(store)) == (begun, ended)
+    assert len(begun) < 40
+
+
+def test_a_write_that_fails_names_its_chunk() -> None:
+    store = Failing({"p/0/vertices/c/7": OSError("disk full")})
+    with pytest.raises(StorageError, match="p/0/vertices/c/7"):
+        set_many(store, [("a", b"1"), ("p/0/vertices/c/7", b"2")])
+
+
+def test_writes_that_fail_in_different_ways_at_once_are_still_one_error() -> None:
+    store = Failing({"a": OSError("disk full"), "b": ReadOnlyError("closed")})
+    with pytest.raises(ZVError):
+        set_many(store, [("a", b"1"), ("b", b"2")])
+
+
+def test_writes_at_once_are_bounded() -> None:
+    class Counting(MemoryStore):
+        now = most = 0
+
+        async def set(self, key: str, value: Any, byte_range: Any = None) -> None:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await asyncio.sleep(0.001)
+            self.now -= 1
+
+    store = Counting()
+    set_many(store, [(str(i), b"") for i in range(200)])
+    assert 1 < store.most <= 64
+
+
+def test_an_uploader_holds_back_no_more_than_its_limit() -> None:
+    store = MemoryStore()
+    uploader = Uploader(store, limit=100)
+    for i in range(10):
+        uploader.put(str(i), bytes(30))
+        assert 30 * (i + 1) - 30 * len(contents(store)) < 100
+    assert len(contents(store)) == 8
+    uploader.flush()
+    uploader.flush()
+    assert len(contents(store)) == 10
+
+
+def test_calls_work_inside_a_running_loop_and_from_threads() -> None:
+    store = filled(a=b"0123")
+
+    async def main() -> list[Any]:
+        plain = bytes(get_many(store, [("a", 0, 2)])[0])
+        threads = [asyncio.to_thread(get_many, store, [("a", 0, i + 1)]) for i in range(4)]
+        return [plain, *(bytes(v[0]) for v in await asyncio.gather(*threads))]
+
+    assert asyncio.run(main()) == [b"01", b"0", b"01", b"012", b"0123"]
+
+
+# --- damage on disk -----------------------------------------------------------------------------
+
+Damage = Callable[[Path], object]
+
+
+def cut(path: Path) -> None:
+    raw = path.read_bytes()
+    path.write_bytes(raw[: len(raw) // 2])
+
+
+def flip(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 3] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which every kind of chunk is large enough to have a file of its own."""
+    path = tmp_path_factory.mktemp("sound") / "repository"
+    rng = np.random.default_rng(0)
+    repo = zvv.Repository.create(path)
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0] * 3, [1] * 3))
+        tx.writer("p").append_vertices_sync(
+            rng.random((100_000, 3), "f4"),
+            object_ids=rng.integers(0, 2**62, 100_000),
+            attributes={"a": rng.random(100_000)},
+        )
+    return path
+
+
+def file_of(repo_path: Path, array: str) -> Path:
+    """The file that holds the one shard of an array, found by its bytes."""
+    store = zvv.Repository.open(repo_path).view()._store
+
+    async def shard() -> bytes:
+        from zarr.core.buffer import default_buffer_prototype
+
+        keys = [key async for key in store.list() if key.startswith(f"p/0/{array}/c/")]
+        assert len(keys) == 1
+        return (await store.get(keys[0], default_buffer_prototype())).to_bytes()
+
+    wanted = _io.run(shard())
+    (found,) = [p for p in repo_path.glob("chunks/*") if p.read_bytes() == wanted]
+    return found
+
+
+def whole(level: Any) -> Any:
+    return level.read(attributes="all")
+
+
+def part(level: Any) -> Any:
+    return level.read(bbox=([0.4] * 3, [0.6] * 3), attributes="all")
+
+
+@pytest.mark.parametrize("read", [whole, part])
+@pytest.mark.parametrize("damage", [Path.unlink, cut, flip])
+@pytest.mark.parametrize("array", ["vertices", "vertex_attributes/a", "batches/index"])
+def test_a_damaged_file_is_an_integrity_error_that_names_the_chunk(
+    sound: Path, tmp_path: Path, array: str, damage: Damage, read: Callable[[Any], Any]
+) -> None:
+    path = tmp_path / "copy"
+    shutil.copytree(sound, path)
+    damage(file_of(path, array))
+    level = zvv.Repository.open(path).view()["p"][0]
+    if damage is flip and not array.startswith("batches"):
+        read = whole  # the damaged cell need not be in the box
+    with pytest.raises(ZVError) as caught:
+        read(level)
+    assert f"p/0/{array}" in str(caught.value), "the chunk is not named"
+    assert isinstance(caught.value, IntegrityError)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut])
+def test_a_snapshot_that_cannot_be_read_is_never_taken_for_an_empty_one(
+    sound: Path, tmp_path: Path, damage: Damage
+) -> None:
+    path = tmp_path / "copy"
+    shutil.copytree(sound, path)
+    repo = zvv.Repository.open(path)
+    snapshot_id = repo.resolve("main")
+    damage(path / "snapshots" / snapshot_id)
+    for ask in (lambda view: view.datasets, lambda view: view["p"]):
+        with pytest.raises(ZVError) as caught:
+            ask(zvv.Repository.open(path).view())
+        assert "no dataset" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_json_of_ours_is_compact_and_pure_ascii_or_utf8() -> None:
+    from zv_versioned.format.metadata import dumps
+
+    raw = dumps({"größe": [1, 2]})
+    assert json.loads(raw) == {"größe": [1, 2]}
+    assert b" " not in raw

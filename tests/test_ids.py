@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tests._profiles  # noqa: F401
 import zv_versioned as zvv
-from zv_versioned._ids import KnownIds
+from zv_versioned._ids import KnownIds, Load
 from zv_versioned.format.table import BatchRow, BatchTable
 
 TOP = 2**63 - 1
@@ -55,9 +55,17 @@ class Loader:
         return [(ids, np.ones(len(ids), bool)) for ids in arrays]
 
 
+def among(
+    known: KnownIds, query: np.ndarray, batches: Sequence[tuple[int, Sequence[int]]], load: Load
+) -> np.ndarray:
+    """Ask at a snapshot that has these batches."""
+    snapshot_id = repr([number for number, _ in batches])
+    return known.among(query, snapshot_id, lambda: table_of(batches), load)
+
+
 def ask(known: KnownIds, batches: Sequence[tuple[int, Sequence[int]]], ids: set[int]) -> set[int]:
     query = np.array(sorted(ids), np.int64)
-    return set(known.among(query, table_of(batches), Loader(batches)).tolist())
+    return set(among(known, query, batches, Loader(batches)).tolist())
 
 
 some_ids = st.one_of(
@@ -91,19 +99,35 @@ def test_a_batch_is_read_once_however_often_is_asked() -> None:
     loader = Loader(batches)
     query = np.array([5, 6, 7], np.int64)
     for _ in range(3):
-        assert known.among(query, table_of(batches), loader).tolist() == [5, 7]
+        assert among(known, query, batches, loader).tolist() == [5, 7]
     assert loader.loaded == [1, 2]
     more = [*batches, (3, [6, 1000])]
     loader = Loader(more)
-    assert known.among(query, table_of(more), loader).tolist() == [5, 6, 7]
+    assert among(known, query, more, loader).tolist() == [5, 6, 7]
     assert loader.loaded == [3]
+
+
+def test_what_was_committed_since_is_known_without_a_look_at_the_store() -> None:
+    known = KnownIds()
+    before, after = [(1, [5, 900])], [(1, [5, 900]), (2, [7, 70, 71]), (3, [200, 201])]
+    assert ask(known, before, {5, 7, 201}) == {5}
+    names = [np.frombuffer(number.to_bytes(16, "little"), np.uint8) for number, _ in after[1:]]
+    ids = [np.array(members, np.int64) for _, members in after[1:]]
+    known.committed("[1]", "[1, 2, 3]", names, ids)
+    loader = Loader(after)
+    query = np.array([5, 6, 7, 71, 199, 200, 201, 900], np.int64)
+    assert among(known, query, after, loader).tolist() == [5, 7, 71, 200, 201, 900]
+    assert loader.loaded == []
+    # Not from a snapshot that another process has committed to in between.
+    known.committed("[1]", "[1, 2, 3, 4]", names, ids)
+    assert among(known, query, before, loader).tolist() == [5, 900]
 
 
 def test_runs_of_ids_are_known_without_reading_them() -> None:
     batches = [(n, range(n * 100, n * 100 + 100)) for n in range(50)]
     loader = Loader(batches)
     query = np.array([0, 4999, 5000], np.int64)
-    assert KnownIds().among(query, table_of(batches), loader).tolist() == [0, 4999]
+    assert among(KnownIds(), query, batches, loader).tolist() == [0, 4999]
     assert loader.loaded == []
 
 
@@ -115,7 +139,7 @@ def test_a_failed_read_leaves_nothing_half_learnt() -> None:
         raise zvv.StorageError("gone")
 
     with pytest.raises(zvv.StorageError):
-        known.among(np.array([5]), table_of(batches), fail)
+        among(known, np.array([5]), batches, fail)
     assert ask(known, batches, {5, 6}) == {5}
 
 

@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
 import zarr
@@ -22,6 +21,8 @@ from zv_versioned.errors import (
     StorageError,
     ZVError,
 )
+
+boto3 = pytest.importorskip("boto3")
 
 Location = tuple[str, dict[str, Any]]
 BOUNDS = ([0.0] * 3, [100.0] * 3)

@@ -77,7 +77,7 @@ def encode_rows(
     blocks: Blocks,
     places: int,
     codec: CellCodec,
-) -> Iterator[tuple[tuple[int, ...], bytes]]:
+) -> Iterator[tuple[tuple[int, ...], bytearray]]:
     """Encode rows as shards.
 
     Parameters
@@ -103,15 +103,16 @@ def encode_rows(
     row_bytes = rows.dtype.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64))
     scratch = np.empty(HEADER + int(np.max(cell_vertices)) * row_bytes, np.uint8)
     body = scratch[HEADER:].view(rows.dtype).reshape(-1, *rows.shape[1:])
-    for block, members, cell_places in zip(blocks.keys, blocks.rows, blocks.places, strict=True):
-        parts = []
+
+    def cells(members: np.ndarray, cell_places: np.ndarray) -> Iterator[tuple[int, list[bytes]]]:
         for cell, place in zip(members.tolist(), cell_places.tolist(), strict=True):
             start, stop = starts[cell], stops[cell]
             # "clip" skips a check that costs as much as the copy; the order is ours.
             rows.take(order[start:stop], axis=0, out=body[: stop - start], mode="clip")
-            framed = scratch[: HEADER + (stop - start) * row_bytes]
-            parts.append((place, codec.encode_framed(framed)))
-        yield block, shards.pack(places, parts)
+            yield place, codec.encode_framed(scratch[: HEADER + (stop - start) * row_bytes])
+
+    for block, members, cell_places in zip(blocks.keys, blocks.rows, blocks.places, strict=True):
+        yield block, shards.pack(places, cells(members, cell_places))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from .format.batches import is_run
 from .format.table import BatchTable
 
 Load = Callable[[Sequence[int]], list[tuple[np.ndarray, np.ndarray]]]
@@ -28,27 +29,33 @@ class KnownIds:
         self._forget()
 
     def _forget(self) -> None:
+        self._snapshot_id: str | None = None
         self._members: set[bytes] = set()
         self._intervals = np.zeros((0, 2), np.int64)
         self._sorted: list[np.ndarray] = []
 
-    def among(self, ids: np.ndarray, table: BatchTable, load: Load) -> np.ndarray:
-        """Those of `ids` that the batches of a table have.
+    def among(
+        self, ids: np.ndarray, snapshot_id: str, table: Callable[[], BatchTable], load: Load
+    ) -> np.ndarray:
+        """Those of `ids` that the level has at a snapshot.
 
         Parameters
         ----------
         ids : ndarray of int64, ascending
-        table : BatchTable
-            The level as it is.
+        snapshot_id : str
+        table : callable
+            Reads the level's table; not asked where the snapshot is known.
         load : callable
-            Reads the ids of rows of the table.
+            Reads the ids of rows of that table.
 
         Returns
         -------
         ndarray of int64
         """
         with self._lock:
-            self._learn(table, load)
+            if snapshot_id != self._snapshot_id:
+                self._learn(table(), load)
+                self._snapshot_id = snapshot_id
             taken = np.zeros(len(ids), bool)
             if len(self._intervals):
                 at = np.searchsorted(self._intervals[:, 0], ids, side="right") - 1
@@ -57,6 +64,21 @@ class KnownIds:
                 at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
                 taken |= known[at] == ids
             return ids[taken]
+
+    def committed(
+        self, before: str, after: str, uuids: Sequence[np.ndarray], ids: Sequence[np.ndarray]
+    ) -> None:
+        """Go on from one snapshot to the next, with the ids of the batches that came between."""
+        with self._lock:
+            if before != self._snapshot_id:
+                return
+            runs = [a[[0, -1]] for a in ids if is_run(a)]
+            self._add(
+                np.array(runs, np.int64).reshape(-1, 2),
+                [a for a in ids if len(a) and not is_run(a)],
+                [bytes(uuid) for uuid in uuids],
+            )
+            self._snapshot_id = after
 
     def _learn(self, table: BatchTable, load: Load) -> None:
         names = [bytes(uuid) for uuid in table.uuid]
@@ -68,15 +90,18 @@ class KnownIds:
         at = np.array(fresh)
         plain = table.id_max[at] - table.id_min[at] == table.n_objects[at] - 1
         rows = at[~plain].tolist()
-        arrays = [ids for ids, _ in load(rows)] if rows else []
         runs = np.stack([table.id_min[at[plain]], table.id_max[at[plain]]], axis=1)
+        arrays = [ids for ids, _ in load(rows)] if rows else []
+        self._add(runs, arrays, [names[row] for row in fresh])
+
+    def _add(self, runs: np.ndarray, arrays: list[np.ndarray], names: list[bytes]) -> None:
         self._intervals = _union(np.concatenate([self._intervals, runs]))
         self._sorted += [np.sort(np.concatenate(arrays))] if arrays else []
         # Merge neighbours of like size, as a log-structured tree does: few arrays, little copying.
         self._sorted.sort(key=len, reverse=True)
         while len(self._sorted) > 1 and len(self._sorted[-2]) < 2 * len(self._sorted[-1]):
             self._sorted[-2:] = [np.sort(np.concatenate(self._sorted[-2:]), kind="stable")]
-        self._members.update(names[row] for row in fresh)
+        self._members.update(names)
 
 
 def _union(intervals: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from .format.metadata import CAPACITY, AttributeMeta, DatasetMeta, LevelFacts
 from .format.table import BUCKET, BatchRow, BatchTable, new_content_id, new_uuid
 from .spatial.assign import Assignment, assign, object_rows, stable_order
 from .spatial.boxes import Box
+from .storage import snapshot_of
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -37,11 +39,10 @@ _OUT_OF_BOUNDS = ("raise", "expand")
 
 @dataclass(frozen=True)
 class _Objects:
-    """The objects of one append: ids ascending, which are new, and each vertex's row."""
+    """The objects of one append: ids ascending, and which are new."""
 
     ids: np.ndarray
     is_new: np.ndarray
-    rows: np.ndarray
 
 
 class LevelStage:
@@ -76,8 +77,9 @@ class LevelStage:
         self._tail = tail
         self._known_ids = known_ids
         self._parts = parts
-        self._base_reader: LevelReader | None = None
         self._new_ids: list[np.ndarray] = []
+        self._ids: list[np.ndarray] = []
+        self._base_snapshot_id = snapshot_of(store)
         self.meta = meta
         self.facts = facts
         self.rows: list[BatchRow] = []
@@ -115,8 +117,9 @@ class LevelStage:
             )
         box = _checks.box_of_finite(array)
         meta = self._grown(array, box, out_of_bounds)
-        objects = self._objects(object_ids, len(array))
-        plan = assign(array, box, objects.rows, len(objects.ids), self.facts.grid)
+        objects, rows = self._objects(object_ids, len(array))
+        plan = assign(array, box, rows, len(objects.ids), self.facts.grid)
+        del rows
         for row_bytes in (
             array.dtype.itemsize * self.meta.ndim,
             *(attribute.row_bytes for attribute, _ in values),
@@ -139,7 +142,8 @@ class LevelStage:
 
     # -- objects -------------------------------------------------------------
 
-    def _objects(self, given: np.ndarray | None, n: int) -> _Objects:
+    def _objects(self, given: np.ndarray | None, n: int) -> tuple[_Objects, np.ndarray]:
+        """The objects of an append of `n` vertices, and the row of each vertex's object."""
         if given is None:
             first = self.facts.max_object_id + 1
             if first + n - 1 > _checks.MAX_ID:
@@ -148,25 +152,25 @@ class LevelStage:
                     "it; pass object_ids"
                 )
             ids = np.arange(first, first + n, dtype=np.int64)
-            return _Objects(ids, np.ones(n, bool), np.arange(n))
+            return _Objects(ids, np.ones(n, bool)), np.arange(n)
         ids, rows = object_rows(given)
         is_new = np.ones(len(ids), bool)
         if int(ids[0]) <= self.facts.max_object_id:
             for begun in self._new_ids:
                 is_new &= ~np.isin(ids, begun, assume_unique=True)
             self._refuse_taken(ids[is_new & (ids <= self._base.max_object_id)])
-        return _Objects(ids, is_new, rows)
+        return _Objects(ids, is_new), rows
 
     def _refuse_taken(self, ids: np.ndarray) -> None:
         """Refuse ids that objects of earlier commits have."""
         if len(ids) == 0:
             return
-        if self._base_reader is None:
-            table = load_table(self._store, self.path, self._base, self.meta.ndim)
-            state = LevelState(self.path, self._base, table)
-            self._base_reader = LevelReader(self._store, self.meta, state, self._parts)
-        reader = self._base_reader
-        taken = self._known_ids.among(ids, reader.state.table, reader.ids)
+        taken = self._known_ids.among(
+            ids,
+            self._base_snapshot_id,
+            lambda: self._base_reader.state.table,
+            lambda rows: self._base_reader.ids(rows),
+        )
         if len(taken):
             shown = ", ".join(map(str, taken[:5].tolist())) + (", …" if len(taken) > 5 else "")
             raise ArrayError(
@@ -174,6 +178,13 @@ class LevelStage:
                 "Each id is used once; leave object_ids out to have new ones given, or use ids "
                 f"above {self.facts.max_object_id}"
             )
+
+    @cached_property
+    def _base_reader(self) -> LevelReader:
+        """The level as the transaction began."""
+        table = load_table(self._store, self.path, self._base, self.meta.ndim)
+        state = LevelState(self.path, self._base, table)
+        return LevelReader(self._store, self.meta, state, self._parts)
 
     # -- bytes ---------------------------------------------------------------
 
@@ -200,9 +211,9 @@ class LevelStage:
                 upload.put(_paths.shard_key(path, slot, block), shard)
                 size += len(shard)
             sizes.append(size)
-        shard, head_bytes = _encode_index(objects, plan)
+        index, head_bytes = _encode_index(objects, plan)
         path = _paths.join(self.path, "batches", "index")
-        upload.put(_paths.shard_key(path, slot, (0,)), shard)
+        upload.put(_paths.shard_key(path, slot, (0,)), index)
         upload.flush()
         return BatchRow(
             uuid=new_uuid(),
@@ -241,6 +252,7 @@ class LevelStage:
         self.meta = meta
         self.rows.append(row)
         self._new_ids.append(objects.ids[objects.is_new])
+        self._ids.append(objects.ids)
         self.facts = replace(
             self.facts,
             slots=row.slot + 1,
@@ -256,6 +268,11 @@ class LevelStage:
     def bounds_grew(self) -> bool:
         """Whether an append let the dataset's bounds grow."""
         return self.meta is not self._base_meta
+
+    def committed(self, snapshot_id: str) -> None:
+        """Let the next transaction know the ids of this one without reading them."""
+        uuids = [row.uuid for row in self.rows]
+        self._known_ids.committed(self._base_snapshot_id, snapshot_id, uuids, self._ids)
 
     def state(self) -> tuple[DatasetMeta, LevelFacts, BatchTable]:
         """What the next transaction needs to know of the level: facts and the last bucket."""
@@ -302,7 +319,7 @@ def _summary(vertices: int, new: int, chunks: int, ids: np.ndarray) -> dict[str,
     }
 
 
-def _encode_index(objects: _Objects, plan: Assignment) -> tuple[bytes, int]:
+def _encode_index(objects: _Objects, plan: Assignment) -> tuple[bytearray, int]:
     """The shard of a batch's index, and the length of its head."""
     n = len(objects.ids)
     index = BatchIndex(

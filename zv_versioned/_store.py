@@ -18,6 +18,7 @@ from .storage.translate import reason, unreadable
 _PROTOTYPE = default_buffer_prototype()
 _WRITES_AT_ONCE = 16
 
+Value = bytes | bytearray
 Request = tuple[str, int, int]
 """A key and a byte range. (key, 0, -1) asks for the whole value, (key, -n, -1) for the last n
 bytes."""
@@ -144,10 +145,10 @@ def damage_in(key: str) -> Iterator[None]:
         raise IntegrityError(f"chunk {key!r}: {error}") from error
 
 
-async def _set_all(store: Store, items: Iterable[tuple[str, bytes]]) -> None:
+async def _set_all(store: Store, items: Iterable[tuple[str, Value]]) -> None:
     free = asyncio.Semaphore(_WRITES_AT_ONCE)
 
-    async def put(key: str, value: bytes) -> None:
+    async def put(key: str, value: Value) -> None:
         async with free:
             try:
                 await store.set(key, cpu.Buffer.from_bytes(value))
@@ -162,7 +163,7 @@ async def _set_all(store: Store, items: Iterable[tuple[str, bytes]]) -> None:
             group.create_task(put(key, value))
 
 
-def set_many(store: Store, items: Sequence[tuple[str, bytes]]) -> None:
+def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
     """Write values, several at once; returns when all are written.
 
     Raises
@@ -192,10 +193,10 @@ class Uploader:
     def __init__(self, store: Store, limit: int = 16 << 20) -> None:
         self._store = store
         self._limit = limit
-        self._held: list[tuple[str, bytes]] = []
+        self._held: list[tuple[str, Value]] = []
         self._size = 0
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: Value) -> None:
         """Take one value; write what is held where that is enough."""
         self._held.append((key, value))
         self._size += len(value)

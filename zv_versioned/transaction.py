@@ -328,6 +328,7 @@ class Transaction:
                 if stage.rows:
                     key = _state_key(snapshot, dataset, level)
                     self._repository._parts.put(key, stage.state(), 1 << 14)
+                    stage.committed(snapshot)
         stages = {
             name: (s.summary()["vertices_added"], s.summary()["objects_added"], s.new_ids)
             for name, s in changed.items()

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zv_versioned.errors import IntegrityError
@@ -16,13 +16,16 @@ from zv_versioned.format.batches import BatchIndex
 MAX_ID = 2**63 - 1
 
 
-def random_index(seed: int, n_cells: int, n_objects: int, most: int, ids: str) -> BatchIndex:
-    """A sound index: every object has a fragment, the orders of objects are their own."""
+def random_index(
+    seed: int, n_cells: int, n_objects: int, most: int, ids: str, bare: int = 0
+) -> BatchIndex:
+    """A sound index: the last `bare` objects have no fragment; each object's order is its own."""
     rng = np.random.default_rng(seed)
+    n_owners = max(1, n_objects - bare)
     cell_fragments = rng.integers(1, most + 1, n_cells)
-    cell_fragments[-1] += n_objects
+    cell_fragments[-1] += n_owners
     n = int(cell_fragments.sum())
-    fragment_object = np.concatenate([rng.permutation(n_objects), rng.integers(0, n_objects, n)])
+    fragment_object = np.concatenate([rng.permutation(n_owners), rng.integers(0, n_owners, n)])
     fragment_object = rng.permutation(fragment_object[:n])
     fragment_vertices = rng.integers(1, 5, n)
     starts = np.cumsum(cell_fragments) - cell_fragments
@@ -53,6 +56,7 @@ indexes = st.builds(
     n_objects=st.integers(1, 40),
     most=st.sampled_from([1, 3, 30]),
     ids=st.sampled_from(["run", "high run", "sparse"]),
+    bare=st.sampled_from([0, 0, 1, 9]),
 )
 
 
@@ -171,6 +175,8 @@ def test_a_run_of_ids_is_told_from_one_with_gaps(ids: list[int], expected: bool)
     assert batches.is_run(np.array(ids, np.int64)) is expected
 
 
+@example(values=[2**31 - 1])
+@example(values=[2**31])
 @given(values=st.lists(st.one_of(st.integers(0, 2**31), st.integers(0, MAX_ID)), max_size=5))
 def test_narrowing_changes_no_value(values: list[int]) -> None:
     narrowed = batches.narrow(np.array(values, np.int64))

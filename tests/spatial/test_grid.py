@@ -33,7 +33,9 @@ def cell_of(vertex: list[float], grid: Grid) -> tuple[int, ...]:
 def grids(draw: st.DrawFn) -> Grid:
     ndim = draw(st.integers(1, 4))
     size = np.array([draw(edges) for _ in range(ndim)])
-    first = np.array([draw(st.integers(-40, 40)) for _ in range(ndim)])
+    # Far from 0 a boundary's coordinate is rounded, and so is the division that finds the cell.
+    where = st.integers(-40, 40) | st.integers(-2_000_000, 2_000_000)
+    first = np.array([draw(where) for _ in range(ndim)])
     count = np.array([draw(st.integers(0, 30)) for _ in range(ndim)])
     return Grid.for_bounds(Box(first * size, (first + count) * size), size.tolist())
 
@@ -164,6 +166,31 @@ def test_no_cell_with_a_vertex_in_the_box_is_left_out_and_none_is_taken_whole_wr
     assert (touched >= selected).all()
     assert (inside <= selected).all()
     assert (inside <= touched).all()
+
+
+@pytest.mark.parametrize(("size", "cell"), [(0.1, 282_688), (0.7, 721_824), (0.1, -591_064)])
+def test_a_vertex_whose_division_is_rounded_up_is_not_taken_for_one_in_the_box(
+    size: float, cell: int
+) -> None:
+    below = float(np.nextafter(cell * size, -INF))
+    assert math.floor(below / size) == cell  # though it lies below the cell's own edge
+    grid = Grid.for_bounds(box([below], [below + 9 * size]), [size])
+    query = box([cell * size], [INF])
+    assert not query.select(np.array([[below]]))[0]
+    assert not grid.inside(query, np.array([cell - grid.origin[0]]))[0]
+    assert grid.inside(query, np.array([cell - grid.origin[0] + 2]))[0]
+
+
+@pytest.mark.parametrize(("size", "cell"), [(0.1, -1_608_790), (1 / 3, 1_677_441)])
+def test_a_vertex_whose_division_is_rounded_down_is_not_taken_for_one_in_the_box(
+    size: float, cell: int
+) -> None:
+    on_the_edge = (cell + 1) * size
+    assert math.floor(on_the_edge / size) == cell
+    grid = Grid.for_bounds(box([on_the_edge - 9 * size], [on_the_edge]), [size])
+    query = box([-INF], [on_the_edge])
+    assert not query.select(np.array([[on_the_edge]]))[0]
+    assert not grid.inside(query, np.array([cell - grid.origin[0]]))[0]
 
 
 @given(case=boxes_and_vertices())

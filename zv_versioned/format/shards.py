@@ -23,7 +23,7 @@ def index_size(places: int) -> int:
     return 16 * places + 4
 
 
-def pack(places: int, cells: Iterable[tuple[int, Sequence[bytes]]]) -> bytes:
+def pack(places: int, cells: Iterable[tuple[int, Sequence[bytes]]]) -> bytearray:
     """Lay cells side by side and put the index behind them.
 
     Parameters
@@ -32,25 +32,24 @@ def pack(places: int, cells: Iterable[tuple[int, Sequence[bytes]]]) -> bytes:
         How many cells the block has room for.
     cells : iterable of (place, parts)
         The cells that exist, each as parts to be joined, in the order in which
-        their bytes are laid.
+        their bytes are laid. They may come one by one: no cell is held twice.
 
     Returns
     -------
-    bytes
+    bytearray
         The shard.
     """
     index = np.full((places, 2), _ABSENT, "<u8")
-    parts: list[bytes] = []
-    offset = 0
+    shard = bytearray()
     for place, cell in cells:
-        size = sum(map(len, cell))
-        index[place] = offset, size
-        offset += size
-        parts.extend(cell)
+        offset = len(shard)
+        for part in cell:
+            shard += part
+        index[place] = offset, len(shard) - offset
     table = index.tobytes()
-    parts.append(table)
-    parts.append(google_crc32c.value(table).to_bytes(4, "little"))
-    return b"".join(parts)
+    shard += table
+    shard += google_crc32c.value(table).to_bytes(4, "little")
+    return shard
 
 
 def read_index(tail: memoryview, places: int) -> tuple[np.ndarray, np.ndarray]:

@@ -250,7 +250,7 @@ class _LevelNodes:
         shards = encode_rows(
             attribute.fill(total), np.arange(total), counts, one, grid.places, codec
         )
-        return next(shards)[1]
+        return bytes(next(shards)[1])
 
 
 def _vlen(blobs: list[bytes]) -> bytes:

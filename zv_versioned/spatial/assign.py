@@ -149,9 +149,9 @@ def assign(
         cell_bits = len(distinct).bit_length()
     numbers <<= object_bits
     numbers |= rows
-    keys = numbers
-    order = stable_order(keys, 1 << (object_bits + cell_bits))
-    keys = keys[order]
+    order = stable_order(numbers, 1 << (object_bits + cell_bits))
+    keys = numbers[order]
+    del numbers
     fragment_first = _run_starts(keys)
     fragment_keys = keys[fragment_first]
     fragment_cell = fragment_keys >> object_bits

@@ -1,12 +1,12 @@
 """What every benchmark needs: the data, a clock, sizes on disk, peak memory, tables.
 
-A *side* is one system under test (ours, or one that we are measured against). `append.py` runs the same
-work on every side in one process, step by step in turn, so that a slow minute of the machine
-falls on all of them, and compares medians.
+A *side* is one system under test (ours, or one that we are measured against). `append.py` runs
+the same work on every side in one process, step by step in turn, so that a slow minute of the
+machine falls on all of them, and compares medians.
 
-Memory is measured in a process of its own, `python _harness.py SIDE POINTS BATCHES MODE`: the peak of the
-resident set while the data is written, above what the process held before the data existed, with
-the libraries loaded and warmed up by a tiny write.
+Memory is measured in a process of its own, `python _harness.py SIDE POINTS BATCHES MODE`: the peak
+of the resident set while the data is written, above what the process held before the data existed,
+with the libraries loaded and warmed up by a tiny write.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,7 +48,7 @@ SIDES = {"ours": "_ours", "peer": "_peer", "lance": "_lance", "tiledb": "_tiledb
 """The name of a side on the command line -> the module with its adapter, a class `Side`."""
 
 
-# --- the data ---------------------------------------------------------------------------------------------
+# -- the data
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ class Points:
         """The same points as `parts` equal batches, which are views of this one."""
         edges = np.linspace(0, len(self), parts + 1).astype(int)
         return [
-            Points(self.positions[a:b], self.object_ids[a:b])
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            Points(self.positions[a:b], self.object_ids[a:b]) for a, b in pairwise(edges.tolist())
         ]
 
 
@@ -79,10 +79,10 @@ class Source:
 
     Where the points are:
 
-    - `"objects"`: every object is a small cloud, in a cube of 1/50 of the volume's edge, the clouds uniform over the
-      volume: 100 objects touch some 110 cells;
-    - `"points"`: every single point is uniform over the volume: 100 objects touch all 512 cells and every
-      object some 90 of them, so nearly every point is a fragment of its own. Nothing worse can be made;
+    - `"objects"`: every object is a small cloud, in a cube of 1/50 of the volume's edge, the
+      clouds uniform over the volume: 100 objects touch some 110 cells;
+    - `"points"`: every single point is uniform over the volume: 100 objects touch all 512 cells
+      and every object some 90 of them, so nearly every point is a fragment of its own;
     - `"cell"`: all points are in one cell.
 
     Dense ids count on from 0. Sparse ids are ones that people have: random integers up to 2**62.
@@ -100,7 +100,9 @@ class Source:
         objects = count // PER_OBJECT
         if where == "objects":
             positions *= np.float32(EXTENT / 50)
-            corners = self._random.random((objects, 1, 3), dtype=np.float32) * np.float32(EXTENT * 0.979)
+            corners = self._random.random((objects, 1, 3), dtype=np.float32) * np.float32(
+                EXTENT * 0.979
+            )
             positions.reshape(objects, PER_OBJECT, 3)[...] += corners
         elif where == "points":
             positions *= np.float32(EXTENT * 0.9999)
@@ -122,13 +124,16 @@ class Source:
 
 
 def boxes(count: int, edge: float, seed: int = 7) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Cubes of that edge at random places inside the volume, not aligned to cells."""
+    """Cubes of that edge at random places inside the volume, not aligned to cells.
+
+    No side is a number that a float32 can be, so it does not matter which sides are closed.
+    """
     random = np.random.default_rng(seed)
-    low = random.random((count, 3)) * (EXTENT - edge)
-    return [(corner, corner + edge) for corner in low]
+    low = (random.random((count, 3)) * (EXTENT - edge)).astype(np.float32)
+    return [(np.nextafter(c, EXTENT), np.nextafter(c + edge, EXTENT)) for c in low.astype(float)]
 
 
-# --- a side -----------------------------------------------------------------------------------------------
+# -- a side
 
 
 class Reader(Protocol):
@@ -181,11 +186,11 @@ def load(names: Iterable[str]) -> tuple[dict[str, Side], dict[str, str]]:
     return found, missing
 
 
-# --- measuring --------------------------------------------------------------------------------------------
+# -- measuring
 
 
 def timed(work: Callable[..., Any], *args: Any) -> tuple[float, Any]:
-    """Seconds that `work(*args)` took, and what it returned; the garbage of others is collected before."""
+    """Seconds that `work(*args)` took, and what it returned; garbage is collected before."""
     gc.collect()
     start = time.perf_counter()
     result = work(*args)
@@ -199,7 +204,7 @@ def median(samples: Iterable[float]) -> float:
 
 
 def stored_bytes(path: Path) -> int:
-    """Bytes of all files below `path`, without icechunk's backups in `overwritten/`, which expire."""
+    """Bytes of all files below `path`, without icechunk's backups in `overwritten/`."""
     total = 0
     folders = [str(path)]
     while folders:
@@ -215,8 +220,8 @@ def stored_bytes(path: Path) -> int:
 def peak_memory(side: str, points: int, batches: int, *, stream: bool = False) -> float:
     """Peak memory of a first write, in bytes, in a process of its own.
 
-    With `stream` each batch is made when it is asked for, as a bulk load from files would; otherwise
-    the whole input lies in memory, and counts.
+    With `stream` each batch is made when it is asked for, as a bulk load from files would be;
+    otherwise the whole input lies in memory, and counts.
     """
     mode = "stream" if stream else "whole"
     command = [sys.executable, __file__, side, str(points), str(batches), mode]
@@ -239,12 +244,17 @@ def _status(field: str) -> int | None:
 
 
 def _peak() -> int:
-    """The peak resident size. `ru_maxrss` also holds the peak of the process that started this one: on
-    Linux the kernel's own figure for this address space is taken instead."""
+    """The peak resident size.
+
+    `ru_maxrss` also holds the peak of the process that started this one; where there is one, the
+    kernel's own figure for this address space is taken instead.
+    """
     own = _status("VmHWM")
     if own is not None:
         return own
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 def _measure_memory(name: str, count: int, parts: int, mode: str) -> float:
@@ -274,7 +284,7 @@ def _measure_memory(name: str, count: int, parts: int, mode: str) -> float:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# --- tables -----------------------------------------------------------------------------------------------
+# -- tables
 
 
 def number(value: float) -> str:
@@ -297,7 +307,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A markdown table, its columns aligned."""
     cells = [list(head), *(list(row) for row in rows)]
     widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(head))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
     lines.insert(1, "| " + " | ".join("-" * w for w in widths) + " |")
     return "\n".join(lines)
 

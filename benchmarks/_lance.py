@@ -1,10 +1,10 @@
 """Lance, for measure: a table with a version for every append.
 
-`position` is a FixedSizeList<float32, 3>, `object_id` an int64 with a BTREE index that is made with the first
-write (and counted in its time), and not updated at an append, which is Lance's own way: what is not in the
-index yet is scanned. An append is one fragment, through a dataset handle that stays open. There is no
-spatial index on a list column and a filter on its items is slower than reading it, so a box is the
-whole column read and masked.
+`position` is a FixedSizeList<float32, 3>, `object_id` an int64 with a BTREE index that is made with
+the first write (and counted in its time), and not updated at an append, which is Lance's own way:
+what is not in the index yet is scanned. An append is one fragment, through a dataset handle that
+stays open. There is no spatial index on a list column, and a filter on its items is slower than
+reading it, so a box is the whole column read and masked. Coordinates are not compressed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Reader:
 
     def objects(self, ids: np.ndarray) -> np.ndarray:
         wanted = ",".join(map(str, ids.tolist()))
-        return _positions(self._dataset.to_table(columns=["position"], filter=f"object_id IN ({wanted})"))
+        return _positions(
+            self._dataset.to_table(columns=["position"], filter=f"object_id IN ({wanted})")
+        )
 
 
 class _Handle:

@@ -46,7 +46,11 @@ class Side:
         repo = zvv.Repository.create(str(path))
         with repo.transaction("main", message="first write") as tx:
             tx.create_dataset(
-                "points", kind="point_cloud", bounds=BOUNDS, chunk_shape=(CELL,) * 3, vertex_dtype="float32"
+                "points",
+                kind="point_cloud",
+                bounds=BOUNDS,
+                chunk_shape=(CELL,) * 3,
+                vertex_dtype="float32",
             )
             writer = tx.writer("points")
             for batch in batches:

@@ -1,9 +1,9 @@
 """TileDB, for measure: a sparse array over (x, y, z) in Hilbert order, `object_id` an attribute.
 
-A write is one fragment with its own time stamp, which can be opened as of then: a version for every append,
-without branches. Byte shuffle and lz4 on coordinates and ids, as on our side; the tile capacity is the default;
-duplicates are allowed, so that no write has to look at older ones. There is no index on an attribute: objects are found
-by a query condition. Nothing is consolidated.
+A write is one fragment with its own time stamp, and the array can be opened as of then: a version
+for every append, without branches. Byte shuffle and lz4 on coordinates and ids, as on our side; the
+tile capacity is the default; duplicates are allowed, so that no write has to look at older ones.
+There is no index on an attribute: objects are found by a query condition. Nothing is consolidated.
 """
 
 from __future__ import annotations
@@ -34,6 +34,18 @@ def _positions(result: Any) -> np.ndarray:
     return positions
 
 
+def _from(bound: float) -> np.float32:
+    """The smallest float32 that is not below a bound: TileDB's ranges are closed."""
+    value = np.float32(bound)
+    return value if value >= bound else np.nextafter(value, np.float32(np.inf))
+
+
+def _below(bound: float) -> np.float32:
+    """The largest float32 below a bound."""
+    value = np.float32(bound)
+    return value if value < bound else np.nextafter(value, np.float32(-np.inf))
+
+
 class Reader:
     """All fragments up to now."""
 
@@ -47,7 +59,7 @@ class Reader:
         return _positions(self._query()[:])
 
     def box(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        x, y, z = (slice(np.float32(a), np.float32(b)) for a, b in zip(low, high, strict=True))
+        x, y, z = (slice(_from(a), _below(b)) for a, b in zip(low, high, strict=True))
         return _positions(self._query().multi_index[x, y, z])
 
     def objects(self, ids: np.ndarray) -> np.ndarray:
@@ -63,7 +75,10 @@ class Side:
         return f"TileDB-Py {tiledb.__version__}"
 
     def write(self, path: Path, batches: Iterable[Points]) -> None:
-        axes = [tiledb.Dim(name=name, domain=(0.0, EXTENT), tile=None, dtype=np.float32) for name in "xyz"]
+        axes = [
+            tiledb.Dim(name=name, domain=(0.0, EXTENT), tile=None, dtype=np.float32)
+            for name in "xyz"
+        ]
         schema = tiledb.ArraySchema(
             domain=tiledb.Domain(*axes),
             attrs=[tiledb.Attr(name="object_id", dtype=np.int64, filters=_filters())],

@@ -1,19 +1,21 @@
-"""The speed of appends, first writes, opening and reading, against the peer, Lance and TileDB, in one run.
+"""The speed of appends, first writes, opening and reading, beside the peer, Lance and TileDB.
 
-    python benchmarks/append.py [--quick] [--json FILE] [--sides ours,peer,lance,tiledb] [--only PART,...]
+    python benchmarks/append.py [--quick] [--json FILE] [--sides ours,peer,...] [--only PART,...]
 
-The base store holds 1,000,000 float32 points in 10,000 objects of 100 points, on 8 x 8 x 8 cells; an append is
-10,000 points in 100 new objects, committed. Objects are small clouds, uniform over the volume; "scattered" is
-the worst there can be, every single point of every object anywhere in the volume (see `Source`). The large store
-holds 10,000,000 points in 100,000 objects. Everything is on the local filesystem, in a temporary directory,
-in one process; what each side is, and how it is set up, stands in `_ours.py`, `_peer.py`, `_lance.py` and
-`_tiledb.py`. A side that is not installed is left out.
+The base store holds 1,000,000 float32 points in 10,000 objects of 100 points, on 8 x 8 x 8 cells;
+an append is 10,000 points in 100 new objects, committed. Objects are small clouds, uniform over the
+volume; "scattered" is the worst there can be, every single point of every object anywhere in the
+volume (see `Source`). The large store holds 10,000,000 points in 100,000 objects. Everything is on
+the local filesystem, in a temporary directory, in one process; what each side is, and how it is set
+up, stands in `_ours.py`, `_peer.py`, `_lance.py` and `_tiledb.py`. A side that is not installed is
+left out.
 
-All sides do a step in turn and then the next one; figures are medians. The peer's appends take seconds and are
-repeated 3 times, the others' 21. Every answer is checked: all sides must return as many points.
+All sides do a step in turn, in changing order, and then the next one; figures are medians. The
+peer's appends take seconds and are repeated 3 times, the others' 21. Every answer is checked: all
+sides must return as many points.
 
-Sizes are those of all files, without icechunk's `overwritten/`. "raw" is the bytes of the positions alone, "input"
-those of positions and object ids.
+Sizes are those of all files, without icechunk's `overwritten/`. "raw" is the bytes of the positions
+alone, "input" those of positions and object ids.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ from _harness import (
     timed,
 )
 
+INNER = "peer, read_points"
 PARTS = ("append", "open", "read", "write", "many")
 
 
@@ -78,7 +81,7 @@ def times(value: float) -> str:
 
 @dataclass
 class Row:
-    """A line of the table: a value a side, a ratio, and a target for the ratio or for our own value."""
+    """A line of the table: a value a side, a ratio, a target for it or for our own value."""
 
     what: str
     values: dict[str, float]
@@ -113,7 +116,7 @@ class Row:
 
 @dataclass
 class Appender:
-    """A store that is being appended to: the side, its open handle, and where its points come from."""
+    """A store that is appended to: its side, the open handle, the source of its points."""
 
     side: Side
     path: Path
@@ -143,7 +146,9 @@ class Bench:
 
     def medians(self, what: str) -> dict[str, float]:
         """What each side needed; the runs with sparse ids, `"sparse"`, are not a side."""
-        return {name: median(values) for name, values in self.samples[what].items() if name in SIDES}
+        return {
+            name: median(values) for name, values in self.samples[what].items() if name in SIDES
+        }
 
     def add(self, what: str, values: dict[str, float], **options: Any) -> None:
         self.rows.append(Row(what, values, **options))
@@ -152,7 +157,9 @@ class Bench:
         if len({*counts.values(), *(() if expected is None else (expected,))}) > 1:
             raise AssertionError(f"{what}: the sides differ: {counts}, expected {expected}")
 
-    def first_write(self, what: str, store: str, points: Points, repeats: int, batches: int = 1) -> None:
+    def first_write(
+        self, what: str, store: str, points: Points, repeats: int, batches: int = 1
+    ) -> None:
         """Write the same points on all sides; the stores of the last repeat stay."""
         for _ in range(repeats):
             for name, side in self.sides.items():
@@ -163,7 +170,9 @@ class Bench:
         counts = {name: side.count(self.path(name, store)) for name, side in self.sides.items()}
         self.agree(what, counts, len(points))
 
-    def appenders(self, base: str, store: str, where: str, *, slow: bool, sparse: bool) -> dict[str, Appender]:
+    def appenders(
+        self, base: str, store: str, where: str, *, slow: bool, sparse: bool
+    ) -> dict[str, Appender]:
         """A copy of the base store of every side, open; and of one with sparse ids of ours."""
         found = {}
         for name, side in self.sides.items():
@@ -173,12 +182,15 @@ class Bench:
                 source.points(self.plan.base)  # the ids that the base store has
                 found[name] = Appender(side, path, source, side.open(path))
         if sparse and "ours" in self.sides:
-            side, path, source = self.sides["ours"], self.path("ours", "sparse"), Source(2, sparse=True)
+            side, source = self.sides["ours"], Source(2, sparse=True)
+            path = self.path("ours", f"{store}, sparse")
             side.write(path, [source.points(self.plan.base, where)])
             found["sparse"] = Appender(side, path, source, side.open(path))
         return found
 
-    def append_to(self, name: str, to: Appender, where: str, what: str, *, cold: bool = False) -> None:
+    def append_to(
+        self, name: str, to: Appender, where: str, what: str, *, cold: bool = False
+    ) -> None:
         """One append: its time, and the bytes that it added."""
         points = to.source.points(self.plan.batch, where)
         before = stored_bytes(to.path)
@@ -187,21 +199,27 @@ class Bench:
         else:
             took, _ = timed(to.side.append, to.handle, points)
         self.note(what, name, took)
-        self.note(f"{what}, bytes", name, (stored_bytes(to.path) - before) / points.positions.nbytes)
+        self.note(
+            f"{what}, bytes", name, (stored_bytes(to.path) - before) / points.positions.nbytes
+        )
 
     # -- the parts
 
     def append(self) -> None:
-        """Appends to the base store: where they fall, warm and cold, dense and sparse ids; their bytes."""
+        """Appends: where they fall, warm and cold, dense and sparse ids; their bytes."""
         plan = self.plan
-        titles = {"objects": "append, spread", "cell": "append, one cell", "points": "append, scattered"}
+        titles = {
+            "objects": "append, spread",
+            "cell": "append, one cell",
+            "points": "append, scattered",
+        }
         for where, title in titles.items():
             base = "scattered" if where == "points" else "base"
             all_of = self.appenders(base, "appends", where, slow=True, sparse=where != "cell")
             done: dict[str, int] = defaultdict(int)
             for i in range(plan.appends):
                 for cold in (False, True):
-                    for name, to in all_of.items():
+                    for name, to in _turned(all_of, i):
                         if not to.side.append_takes_seconds or i % plan.slow_every == 0:
                             self.append_to(name, to, where, f"{title}{', cold' * cold}", cold=cold)
                             done[name] += 1
@@ -217,8 +235,15 @@ class Bench:
             self.add(f"{title}, opened for it", self.medians(f"{title}, cold"))
         for title in ("append, spread", "append, scattered"):
             self._sparse(f"{title}, sparse ids, against dense", title)
+        title = "append, spread, opened for it, sparse ids, against dense"
+        self._sparse(title, "append, spread, cold")
         for title in titles.values():
-            self.add(f"{title}: bytes, of raw", self.medians(f"{title}, bytes"), show=times, ours_at_most=1.5)
+            self.add(
+                f"{title}: bytes, of raw",
+                self.medians(f"{title}, bytes"),
+                show=times,
+                ours_at_most=1.5,
+            )
 
     def _against(self, what: str, other: str, at_least: float) -> None:
         if other in self.sides:
@@ -252,17 +277,29 @@ class Bench:
             for _ in range(self.plan.reads):
                 ids = random.choice(self.plan.base // 100, self.plan.objects, replace=False)
                 self._read(what, store, lambda reader, ids=ids: reader.objects(ids))
-            self.add(what, self.medians(what), ratio_at_least=5)
+            self._add_read(what, what, 5)
 
     def _read(self, what: str, store: str, work: Callable[[Any], np.ndarray]) -> None:
+        """One read on every side, through a new handle; and the peer's own inner one."""
+        readers = {name: side.reader(self.path(name, store)) for name, side in self.sides.items()}
+        if "peer" in self.sides:
+            side: Any = self.sides["peer"]
+            readers[INNER] = side.inner_reader(self.path("peer", store))
         counts = {}
-        for name, side in self.sides.items():
-            took, positions = timed(work, side.reader(self.path(name, store)))
+        for name, reader in readers.items():
+            took, positions = timed(work, reader)
             self.note(what, name, took)
             counts[name] = len(positions)
             if positions.shape[1:] != (3,):
                 raise AssertionError(f"{name}: {what} returned {positions.shape}")
         self.agree(what, counts)
+
+    def _add_read(self, title: str, what: str, at_least: float) -> None:
+        self.add(title, self.medians(what), ratio_at_least=at_least)
+        if self.samples[what][INNER]:
+            ours, inner = median(self.samples[what]["ours"]), median(self.samples[what][INNER])
+            values = {"ours": ours, "peer": inner} if ours == ours else {"peer": inner}
+            self.add(f"{title}, against its read_points", values)
 
     def write(self) -> None:
         """First writes of both sizes, their memory, and the reads of the large store."""
@@ -278,37 +315,55 @@ class Bench:
         self.add(f"first write of {small}", self.medians("base"), ratio_at_least=8)
         self.add(f"first write of {small}, scattered", self.medians("scattered"), ratio_at_least=8)
         self.add(f"first write of {large}, in 10 appends", self.medians("large"), ratio_at_least=8)
-        self.add(f"whole read of {large}", self.medians("whole"), ratio_at_least=4)
-        self.add(f"box of 1/64 of {large}", self.medians("box"), ratio_at_least=3)
+        self._add_read(f"whole read of {large}", "whole", 4)
+        self._add_read(f"box of 1/64 of {large}", "box", 3)
         for size, title in ((plan.base, small), (plan.large, large)):
             memory = {}
             for name, side in self.sides.items():
                 parts = 10 if side.streams and size == plan.large else 1
                 memory[name] = peak_memory(name, size, parts) / (size * 20)
-            self.add(f"peak memory, first write of {title}, of the input", memory, show=times, ours_at_most=3)
+            self.add(
+                f"peak memory, first write of {title}, of the input",
+                memory,
+                show=times,
+                ours_at_most=3,
+            )
         streamed = {
             name: peak_memory(name, plan.large, 10, stream=True) / (plan.large * 20)
             for name, side in self.sides.items()
             if side.streams
         }
-        self.add("the same, each of the 10 made when it is asked for", streamed, show=times, ours_at_most=3)
+        self.add(
+            "the same, each of the 10 made when it is asked for",
+            streamed,
+            show=times,
+            ours_at_most=3,
+        )
 
     def many(self) -> None:
-        """Thousands of appends: the last ones against the first, in time and bytes; opening on the way."""
+        """The 2,000th append beside the 10th, in time and bytes; opening on the way.
+
+        At the end the stores with many batches take turns with copies that have a few, so that both
+        see the same state of the machine.
+        """
         plan = self.plan
-        all_of = self.appenders("base", "many", "objects", slow=False, sparse=True)
-        total = plan.many + plan.around // 2
-        for i in range(total):
-            when = "first" if i < plan.around else "last" if i >= total - plan.around else ""
-            for name, to in all_of.items():
-                if when:
-                    self.append_to(name, to, "objects", f"many, {when}")
-                else:
-                    to.side.append(to.handle, to.source.points(plan.batch))
+        old = self.appenders("base", "many", "objects", slow=False, sparse=True)
+        for i in range(plan.many - plan.around // 2):
+            for to in old.values():
+                to.side.append(to.handle, to.source.points(plan.batch))
             if i + 1 == plan.middle:
-                self._opens("open middle", "many", [name for name in all_of if name in self.sides])
-        counts = {name: to.side.count(to.path) for name, to in all_of.items()}
-        self.agree("many appends", counts, plan.base + total * plan.batch)
+                self._opens("open middle", "many", [name for name in old if name in self.sides])
+        young = self.appenders("base", "few", "objects", slow=False, sparse=True)
+        for to in young.values():
+            for _ in range(max(0, 10 - plan.around // 2)):
+                to.side.append(to.handle, to.source.points(plan.batch))
+        for i in range(plan.around):
+            for name, to in _turned(young, i):
+                self.append_to(name, to, "objects", "many, first")
+                self.append_to(name, old[name], "objects", "many, last")
+        counts = {name: to.side.count(to.path) for name, to in old.items()}
+        expected = plan.base + (plan.many + plan.around - plan.around // 2) * plan.batch
+        self.agree("many appends", counts, expected)
         for kind, suffix in (("time", ""), ("bytes", ", bytes")):
             first, last = self.samples[f"many, first{suffix}"], self.samples[f"many, last{suffix}"]
             growth = {name: median(last[name]) / median(first[name]) for name in first}
@@ -316,9 +371,17 @@ class Bench:
             values = {name: value for name, value in growth.items() if name in SIDES}
             self.add(title, values, show=times, ours_at_most=1.4)
             if "sparse" in growth:
-                self.add(f"{title}, sparse ids", {"ours": growth["sparse"]}, show=times, ours_at_most=1.4)
+                values = {"ours": growth["sparse"]}
+                self.add(f"{title}, sparse ids", values, show=times, ours_at_most=1.4)
         opened = self.medians("open middle")
         self.add(f"open and pinned view, {plan.middle:,} batches", opened, ours_at_most=0.02)
+
+
+def _turned(all_of: dict[str, Appender], by: int) -> list[tuple[str, Appender]]:
+    """The stores in an order that changes from round to round: none always follows the same."""
+    items = list(all_of.items())
+    by %= max(1, len(items))
+    return items[by:] + items[:by]
 
 
 def _short(count: int) -> str:
@@ -340,8 +403,12 @@ def _table(rows: list[Row], sides: dict[str, Side], missing: dict[str, str]) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes and few repeats: a smoke test")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write rows and samples there, too")
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller sizes and few repeats: a smoke test"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write rows and samples there, too"
+    )
     parser.add_argument("--sides", default=",".join(SIDES), help="which ones, separated by commas")
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts of it: {', '.join(PARTS)}")
     options = parser.parse_args()
@@ -363,7 +430,10 @@ def main() -> None:
     print(_table(bench.rows, sides, missing))
     print("\n" + "; ".join(versions) + ". Ratio: the peer (or the side named) / ours.")
     if options.json:
-        rows = [{**asdict(r), "show": None, "target": r.target, "reached": r.reached} for r in bench.rows]
+        rows = [
+            {**asdict(r), "show": None, "target": r.target, "reached": r.reached}
+            for r in bench.rows
+        ]
         report = {"versions": versions, "missing": missing, "rows": rows, "samples": bench.samples}
         options.json.write_text(json.dumps(report, indent=1))
 

@@ -225,7 +225,7 @@ class Level:
         rows = np.flatnonzero(mask)[:limit]
         known = reader.state.facts.attributes
         return Geometry(
-            positions=positions[rows],
+            positions=positions.take(rows, axis=0, mode="clip"),
             vertex_ids=reader.vertex_ids_of(window)[rows],
             object_ids=object_ids[rows],
             attributes={name: reader.attribute_of(known[name], window)[rows] for name in names},

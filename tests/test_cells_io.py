@@ -32,9 +32,9 @@ class Watched(MemoryStore):
         super().__init__()
         self.asked: list[tuple[str, Any]] = []
 
-    async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
-        self.asked += list(key_ranges)
-        return await super().get_partial_values(prototype, key_ranges)
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        self.asked.append((key, byte_range))
+        return await super().get(key, prototype, byte_range)
 
 
 class Batch:
@@ -185,6 +185,24 @@ def test_a_few_cells_of_a_large_batch_are_fetched_by_range_and_the_index_only_on
     store.asked.clear()
     read(store, [batch.wanted(np.array([5]))], ("f8", ()), cache)
     assert len(store.asked) == 1
+
+
+@pytest.mark.parametrize("group_bytes", [1, 20_000, 1 << 30])
+def test_many_batches_are_read_the_same_in_groups_of_any_size(
+    group_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    store, batches = Watched(), []
+    for slot in range(5):
+        batch = Batch(rng, slot, 40, 30, 30)
+        rows = rows_of(rng, batch.n, ("u1", ()))
+        batch.write(store, rows)
+        batches.append(batch)
+    wanted = [b.wanted(np.sort(rng.permutation(len(b.cells))[:25])) for b in batches]
+    monkeypatch.setattr(_cells_io, "_GROUP_BYTES", 1 << 30)
+    expected = read(store, wanted, ("u1", ()), Cache(1 << 20))
+    monkeypatch.setattr(_cells_io, "_GROUP_BYTES", group_bytes)
+    np.testing.assert_array_equal(read(store, wanted, ("u1", ()), Cache(1 << 20)), expected)
 
 
 def test_all_cells_of_a_batch_are_fetched_whole() -> None:

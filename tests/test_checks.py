@@ -92,6 +92,15 @@ def test_a_whole_number_never_wraps_around(given_dtype: str, value: int, stored:
         _checks.attribute_values("a", np.array([value], given_dtype), 1, known)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("stored", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
+def test_no_whole_number_stands_for_infinity_or_nan(stored: str, value: float) -> None:
+    known = AttributeMeta("a", np.dtype(stored), ())
+    for given_dtype in ("f2", "f4", "f8"):
+        with pytest.raises(zvv.ArrayError, match=r"inf|nan"):
+            _checks.attribute_values("a", np.array([value], given_dtype), 1, known)
+
+
 def test_the_remedy_for_an_attribute_that_would_be_rounded_is_one_that_helps() -> None:
     known = AttributeMeta("a", np.dtype("f4"), ())
     with pytest.raises(zvv.ArrayError, match=r"0\.1") as caught:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import numpy as np
@@ -224,8 +223,6 @@ def test_a_server_that_is_gone_is_an_error_and_not_an_empty_repository() -> None
         view = zvv.Repository.open("s3://gone/r", **options).view()
     finally:
         server.stop()
-    began = time.monotonic()
     with pytest.raises(ZVError) as caught:
         view["p"][0].positions()
     assert isinstance(caught.value, StorageError)
-    assert time.monotonic() - began < 60

@@ -393,7 +393,7 @@ class History(RuleBasedStateMachine):
 
 
 History.TestCase.settings = settings(
-    max_examples=settings.default.max_examples // 3,
+    max_examples=settings.default.max_examples // 5,
     stateful_step_count=12,
     # The line that is printed plays a failure again; making it smaller would take minutes.
     phases=set(Phase) - {Phase.shrink, Phase.explain},

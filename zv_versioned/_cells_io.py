@@ -10,6 +10,7 @@ where it belongs in one buffer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ from .spatial.grid import Grid
 
 _WHOLE_SHARD_BYTES = 512 * 1024
 _GAP_BYTES = 64 * 1024
+_GROUP_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -162,76 +164,116 @@ def read_rows(
         Filled from byte 8 on. A cell is decompressed with its frame, which lies
         over the end of the cell before it; therefore the last goes first.
     """
-    shard_places: list[tuple[str, np.ndarray]] = []
-    targets: list[np.ndarray] = []
-    whole: list[bool] = []
-    offset = 0
+    groups: list[list[_Shard]] = []
+    offset, room = 0, 0
     for want in wanted:
         sizes = want.cell_vertices.astype(np.int64) * row_bytes
         begins = offset + np.cumsum(sizes) - sizes
-        offset += int(sizes.sum())
+        size = int(sizes.sum())
+        offset += size
         blocks = Blocks.of(want.cells, grid)
         small = want.batch_vertices * row_bytes <= _WHOLE_SHARD_BYTES
-        complete = len(want.cells) == want.batch_cells
+        whole = small or len(want.cells) == want.batch_cells
+        if room < size or not groups:
+            groups.append([])
+            room = _GROUP_BYTES
+        room -= size
         for block, members, places in zip(blocks.keys, blocks.rows, blocks.places, strict=True):
-            shard_places.append((_paths.shard_key(array, want.slot, block), places))
-            targets.append(np.stack([begins[members], sizes[members]], axis=1))
-            whole.append(small or complete)
-    values = _fetch_cells(store, shard_places, whole, grid.places, indexes)
+            key = _paths.shard_key(array, want.slot, block)
+            target = np.stack([begins[members], sizes[members]], axis=1)
+            groups[-1].append(_Shard(key, places, target, whole, alone=whole and not small))
+
+    def fetch(group: list[_Shard]) -> list[list[memoryview]]:
+        return _fetch_cells(store, group, grid.places, indexes)
+
+    if len(groups) < 2:
+        for group in groups:
+            _decode_cells(group, fetch(group), out)
+        return
+    # While one group is decoded, the next one, which lies before it, is on its way.
+    with ThreadPoolExecutor(1, "zv-versioned-read") as ahead:
+        coming = ahead.submit(fetch, groups[-1])
+        for number in range(len(groups) - 1, -1, -1):
+            values = coming.result()
+            if number:
+                coming = ahead.submit(fetch, groups[number - 1])
+            _decode_cells(groups[number], values, out)
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Cells that are wanted of one shard.
+
+    Parameters
+    ----------
+    key : str
+    places : ndarray of int64, shape (C,)
+    target : ndarray of int64, shape (C, 2)
+        Where each cell's payload begins in the buffer, and its size.
+    whole : bool
+        Whether to read the shard as a whole, rather than its index and ranges.
+    alone : bool
+        Whether it is so large that a request of its own is faster than a batched one.
+    """
+
+    key: str
+    places: np.ndarray
+    target: np.ndarray
+    whole: bool
+    alone: bool
+
+
+def _decode_cells(group: list[_Shard], values: list[list[memoryview]], out: np.ndarray) -> None:
     cells = [
-        (begin, size, value, key)
-        for (key, _), target, shard in zip(shard_places, targets, values, strict=True)
-        for (begin, size), value in zip(target.tolist(), shard, strict=True)
+        (begin, size, value, shard.key)
+        for shard, found in zip(group, values, strict=True)
+        for (begin, size), value in zip(shard.target.tolist(), found, strict=True)
     ]
-    if len(shard_places) > 1:
-        cells.sort(key=lambda cell: cell[0])
-    for begin, size, value, key in reversed(cells):
+    cells.sort(key=lambda cell: cell[0], reverse=True)
+    for begin, size, value, key in cells:
         with _store.damage_in(key):
             cell_format.decode_framed(value, out[begin : begin + size + HEADER])
 
 
 def _fetch_cells(
-    store: Store,
-    shard_places: Sequence[tuple[str, np.ndarray]],
-    whole: Sequence[bool],
-    places: int,
-    indexes: Cache,
+    store: Store, group: list[_Shard], places: int, indexes: Cache
 ) -> list[list[memoryview]]:
     """The stored bytes of cells, for each shard in the order of its places."""
     first: list[_store.Request] = []
-    for (key, _), all_of_it in zip(shard_places, whole, strict=True):
-        if all_of_it:
-            first.append((key, 0, -1))
-        elif indexes.get(key) is None:
-            first.append((key, -shards.index_size(places), -1))
-    fetched = iter(_store.get_many(store, first))
+    for shard in group:
+        if shard.whole and not shard.alone:
+            first.append((shard.key, 0, -1))
+        elif not shard.whole and indexes.get(shard.key) is None:
+            first.append((shard.key, -shards.index_size(places), -1))
+    batched = iter(_store.get_many(store, first))
+    alone = iter(_store.get_large(store, [shard.key for shard in group if shard.alone]))
     found: list[list[memoryview]] = []
     later: list[_store.Request] = []
     cuts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
-    for (key, at), all_of_it in zip(shard_places, whole, strict=True):
-        if all_of_it:
-            shard = next(fetched)
-            with _store.damage_in(key):
-                index = shards.read_index(shard, places)
-            start, stop = _ranges(index, at, key)
-            found.append([shard[a:b] for a, b in zip(start.tolist(), stop.tolist(), strict=True)])
+    for shard in group:
+        if shard.whole:
+            raw = next(alone if shard.alone else batched)
+            with _store.damage_in(shard.key):
+                index = shards.read_index(raw, places)
+            start, stop = _ranges(index, shard.places, shard.key)
+            found.append([raw[a:b] for a, b in zip(start.tolist(), stop.tolist(), strict=True)])
             continue
-        index = indexes.get(key)
+        index = indexes.get(shard.key)
         if index is None:
-            with _store.damage_in(key):
-                index = shards.read_index(next(fetched), places)
-            indexes.put(key, index, 16 * places)
-        start, stop = _ranges(index, at, key)
-        request, begin = _joined(start, stop)
+            with _store.damage_in(shard.key):
+                index = shards.read_index(next(batched), places)
+            indexes.put(shard.key, index, 16 * places)
+        start, stop = _ranges(index, shard.places, shard.key)
+        request, ranges = _joined(start, stop)
         cuts.append((len(found), start, stop, request))
         found.append([])
-        later.extend((key, a, b) for a, b in begin.tolist())
-    ranges = _store.get_many(store, later)
+        later.extend((shard.key, a, b) for a, b in ranges.tolist())
+    values = _store.get_many(store, later)
     base = 0
     for number, start, stop, request in cuts:
         for a, b, r in zip(start.tolist(), stop.tolist(), request.tolist(), strict=True):
             origin = later[base + r][1]
-            found[number].append(ranges[base + r][a - origin : b - origin])
+            found[number].append(values[base + r][a - origin : b - origin])
         base += int(request.max()) + 1
     return found
 

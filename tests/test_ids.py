@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tests._profiles  # noqa: F401
 import zv_versioned as zvv
-from zv_versioned._ids import KnownIds, Load
+from zv_versioned._ids import Ids, KnownIds, Load
 from zv_versioned.format.table import BatchRow, BatchTable
 
 TOP = 2**63 - 1
@@ -112,7 +112,7 @@ def test_what_was_committed_since_is_known_without_a_look_at_the_store() -> None
     before, after = [(1, [5, 900])], [(1, [5, 900]), (2, [7, 70, 71]), (3, [200, 201])]
     assert ask(known, before, {5, 7, 201}) == {5}
     names = [np.frombuffer(number.to_bytes(16, "little"), np.uint8) for number, _ in after[1:]]
-    ids = [np.array(members, np.int64) for _, members in after[1:]]
+    ids = [Ids.of(np.array(members, np.int64)) for _, members in after[1:]]
     known.committed("[1]", "[1, 2, 3]", names, ids)
     loader = Loader(after)
     query = np.array([5, 6, 7, 71, 199, 200, 201, 900], np.int64)

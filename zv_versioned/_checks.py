@@ -148,6 +148,8 @@ def _differs(block: np.ndarray, result: np.ndarray, back: np.ndarray) -> np.ndar
     # NaN is compared as itself here; whether it may be there at all is asked elsewhere.
     differs = (back != block) & ~((back != back) & (block != block))
     differs |= (block < 0) != (result < 0)  # an integer that wrapped round comes back as it was
+    if result.dtype.kind in "iu" and block.dtype.kind == "f":
+        differs |= ~np.isfinite(block)
     if result.dtype.kind == "f" and block.dtype.kind in "iu":
         # The next float above the largest integer may come back as that integer.
         differs |= np.isinf(result)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +17,44 @@ from .format.batches import is_run
 from .format.table import BatchTable
 
 Load = Callable[[Sequence[int]], list[tuple[np.ndarray, np.ndarray]]]
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Ascending ids of one batch; a run is kept as its ends, whatever its length.
+
+    Parameters
+    ----------
+    first, last : int
+    values : ndarray of int64 or None
+        None for the run from first to last.
+    """
+
+    first: int
+    last: int
+    values: np.ndarray | None
+
+    @classmethod
+    def of(cls, ids: np.ndarray) -> Ids:
+        """Keep ascending ids, at least one."""
+        return cls(int(ids[0]), int(ids[-1]), None if is_run(ids) else ids)
+
+    def array(self) -> np.ndarray:
+        """The ids."""
+        if self.values is None:
+            return np.arange(self.first, self.last + 1, dtype=np.int64)
+        return self.values
+
+    def among(self, ids: np.ndarray) -> np.ndarray:
+        """Mask of those of `ids` (distinct) that are among these."""
+        if self.values is None:
+            return (ids >= self.first) & (ids <= self.last)
+        return np.isin(ids, self.values, assume_unique=True)
+
+
+def joined(parts: Sequence[Ids]) -> np.ndarray:
+    """The ids of several batches, one after the other."""
+    return np.concatenate([p.array() for p in parts]) if parts else np.zeros(0, np.int64)
 
 
 class KnownIds:
@@ -66,16 +105,16 @@ class KnownIds:
             return ids[taken]
 
     def committed(
-        self, before: str, after: str, uuids: Sequence[np.ndarray], ids: Sequence[np.ndarray]
+        self, before: str, after: str, uuids: Sequence[np.ndarray], ids: Sequence[Ids]
     ) -> None:
         """Go on from one snapshot to the next, with the ids of the batches that came between."""
         with self._lock:
             if before != self._snapshot_id:
                 return
-            runs = [a[[0, -1]] for a in ids if is_run(a)]
+            runs = [(part.first, part.last) for part in ids if part.values is None]
             self._add(
                 np.array(runs, np.int64).reshape(-1, 2),
-                [a for a in ids if len(a) and not is_run(a)],
+                [part.values for part in ids if part.values is not None],
                 [bytes(uuid) for uuid in uuids],
             )
             self._snapshot_id = after

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import _checks, _paths, _store
 from ._cells_io import Blocks, check_payloads, encode_rows
-from ._ids import KnownIds
+from ._ids import Ids, KnownIds
 from ._read import LevelReader
 from ._state import LevelState, load_table, table_key
 from .errors import ArrayError, MetadataError
@@ -60,6 +60,11 @@ class LevelStage:
     parts : Cache
     tail : BatchTable, optional
         The last bucket of the level's table, where it is known already.
+
+    Attributes
+    ----------
+    new_ids : list of Ids
+        Of the objects that begin in this transaction, batch by batch.
     """
 
     def __init__(
@@ -77,8 +82,8 @@ class LevelStage:
         self._tail = tail
         self._known_ids = known_ids
         self._parts = parts
-        self._new_ids: list[np.ndarray] = []
-        self._ids: list[np.ndarray] = []
+        self._ids: list[Ids] = []
+        self.new_ids: list[Ids] = []
         self._base_snapshot_id = snapshot_of(store)
         self.meta = meta
         self.facts = facts
@@ -86,11 +91,6 @@ class LevelStage:
         # True while a batch is half uploaded, and for ever where that failed.
         self.broken = False
         self.path = _paths.level_path(meta.name, facts.level)
-
-    @property
-    def new_ids(self) -> np.ndarray:
-        """Ids of the objects that begin in this transaction, in the order of their rows."""
-        return np.concatenate(self._new_ids) if self._new_ids else np.zeros(0, np.int64)
 
     def append(
         self,
@@ -156,8 +156,8 @@ class LevelStage:
         ids, rows = object_rows(given)
         is_new = np.ones(len(ids), bool)
         if int(ids[0]) <= self.facts.max_object_id:
-            for begun in self._new_ids:
-                is_new &= ~np.isin(ids, begun, assume_unique=True)
+            for begun in self.new_ids:
+                is_new &= ~begun.among(ids)
             self._refuse_taken(ids[is_new & (ids <= self._base.max_object_id)])
         return _Objects(ids, is_new), rows
 
@@ -251,8 +251,12 @@ class LevelStage:
     ) -> None:
         self.meta = meta
         self.rows.append(row)
-        self._new_ids.append(objects.ids[objects.is_new])
-        self._ids.append(objects.ids)
+        ids = Ids.of(objects.ids)
+        self._ids.append(ids)
+        if objects.is_new.all():
+            self.new_ids.append(ids)
+        elif objects.is_new.any():
+            self.new_ids.append(Ids.of(objects.ids[objects.is_new]))
         self.facts = replace(
             self.facts,
             slots=row.slot + 1,

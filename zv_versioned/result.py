@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from . import _paths
+from ._ids import Ids, joined
 from .geometry import html_table
 
 
@@ -24,12 +24,15 @@ class CommitResult(Mapping[str, Any]):
     message : str
     objects_committed, vertices_committed : int
         New objects and new vertices.
+    committed : bool
+        Always True; a commit that cannot be made raises.
+
+    Attributes
+    ----------
     object_ids : ndarray of int64, or dict of str to ndarray
         Ids of the new objects: of a writer's commit an array, of a
         transaction's one array a level, by the level's dataset (and, beyond
         level 0, ``dataset/level``).
-    committed : bool
-        Always True; a commit that cannot be made raises.
     """
 
     snapshot_id: str
@@ -37,9 +40,10 @@ class CommitResult(Mapping[str, Any]):
     message: str
     objects_committed: int
     vertices_committed: int
-    object_ids: Any
     committed: bool = True
-    _stages: dict[str, tuple[int, int, np.ndarray]] = field(default_factory=dict, repr=False)
+    _ids: Mapping[str, Sequence[Ids]] = field(default_factory=dict, repr=False)
+    _counts: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
+    _level: str | None = None
 
     _KEYS = (
         "committed",
@@ -62,11 +66,18 @@ class CommitResult(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._KEYS)
 
+    @cached_property
+    def object_ids(self) -> Any:
+        """Ids of the new objects; made when they are asked for."""
+        if self._level is not None:
+            return joined(self._ids.get(self._level, ()))
+        return {name: joined(ids) for name, ids in self._ids.items()}
+
     def for_level(self, dataset: str, level: int) -> CommitResult:
         """The part of the result that concerns one level: what a writer's commit returns."""
-        none = (0, 0, np.zeros(0, np.int64))
-        vertices, objects, ids = self._stages.get(stage_name(dataset, level), none)
-        return replace(self, vertices_committed=vertices, objects_committed=objects, object_ids=ids)
+        name = stage_name(dataset, level)
+        vertices, objects = self._counts.get(name, (0, 0))
+        return replace(self, vertices_committed=vertices, objects_committed=objects, _level=name)
 
     def _facts(self) -> list[tuple[str, str]]:
         return [

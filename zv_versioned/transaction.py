@@ -303,6 +303,7 @@ class Transaction:
                 self._abandon("aborted")
                 raise
             self._state = "committed"
+            self._remember(self.result.snapshot_id)
             return self.result
 
     def _publish(self, message: str | None) -> CommitResult:
@@ -324,24 +325,24 @@ class Transaction:
             commit_metadata = {OWN_METADATA: own}
             backend = self._repository._backend
             snapshot = backend.publish(self._session, self.branch, message, commit_metadata)
-            for (dataset, level), stage in self._stages.items():
-                if stage.rows:
-                    key = _state_key(snapshot, dataset, level)
-                    self._repository._parts.put(key, stage.state(), 1 << 14)
-                    stage.committed(snapshot)
-        stages = {
-            name: (s.summary()["vertices_added"], s.summary()["objects_added"], s.new_ids)
-            for name, s in changed.items()
-        }
+        counts = {name: stage.summary() for name, stage in changed.items()}
         return CommitResult(
             snapshot_id=snapshot,
             branch=self.branch,
             message=message,
-            objects_committed=sum(objects for _, objects, _ in stages.values()),
-            vertices_committed=sum(vertices for vertices, _, _ in stages.values()),
-            object_ids={name: ids for name, (_, _, ids) in stages.items()},
-            _stages=stages,
+            objects_committed=sum(c["objects_added"] for c in counts.values()),
+            vertices_committed=sum(c["vertices_added"] for c in counts.values()),
+            _ids={name: stage.new_ids for name, stage in changed.items()},
+            _counts={n: (c["vertices_added"], c["objects_added"]) for n, c in counts.items()},
         )
+
+    def _remember(self, snapshot_id: str) -> None:
+        """Let the next transaction begin where this one ended, without reading."""
+        for (dataset, level), stage in self._stages.items():
+            if stage.rows:
+                key = _state_key(snapshot_id, dataset, level)
+                self._repository._parts.put(key, stage.state(), 1 << 14)
+                stage.committed(snapshot_id)
 
     def _grown_bounds(self) -> list[tuple[str, bytes]]:
         """Documents of the datasets whose bounds an append let grow."""

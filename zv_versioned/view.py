@@ -57,6 +57,8 @@ class View(Mapping[str, "Dataset"]):
         return self._repository.log(self.snapshot_id, limit=1)[0]
 
     def __getitem__(self, name: str) -> Dataset:
+        if not isinstance(name, str):
+            raise _state.unknown_dataset(name, self.datasets)
         if name not in self._known:
             self._repository._backend.check_process()
             self._known[name] = Dataset(self, _state.load_dataset(self._store, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import random
 import time
 import uuid
@@ -232,15 +233,6 @@ def test_a_beginning_of_several_snapshots_is_refused_with_a_list(
     assert repo.resolve("ABCD1") == second
 
 
-def test_a_branch_goes_before_a_tag_of_the_same_name(
-    grown: tuple[zvv.Repository, list[str]],
-) -> None:
-    repo, snapshots = grown
-    repo.create_tag("main", at=snapshots[1])
-    assert repo.resolve("main") == repo.view(branch="main").snapshot_id == snapshots[-1]
-    assert repo.view(tag="main").snapshot_id == snapshots[1]
-
-
 def test_a_view_at_a_time_is_of_the_newest_commit_that_is_not_younger(repo: zvv.Repository) -> None:
     for _ in range(3):
         time.sleep(0.01)
@@ -382,3 +374,33 @@ def test_a_memory_repository_with_a_name_is_shared_and_one_without_is_not() -> N
     assert count(zvv.Repository.open(name).view()) == 3
     append(zvv.Repository.create("memory://"), 3)
     assert zvv.Repository.create("memory://").view().datasets == []
+
+
+# ---- one word, one meaning; what cannot be taken along -------------------------------------------
+
+
+def test_a_branch_and_a_tag_cannot_have_the_same_name() -> None:
+    repo = zvv.Repository.create("memory://")
+    repo.create_tag("paper")
+    with pytest.raises(zvv.MetadataError, match="'paper' is a tag already"):
+        repo.create_branch("paper")
+    with pytest.raises(zvv.MetadataError, match="'main' is a branch already"):
+        repo.create_tag("main")
+    assert (repo.list_branches(), repo.list_tags()) == (["main"], ["paper"])
+
+
+def test_what_cannot_be_pickled_says_how_to_go_on() -> None:
+    repo = zvv.Repository.create("memory://")
+    with pytest.raises(zvv.StorageError, match="open memory:// in the other process"):
+        pickle.dumps(repo)
+    with pytest.raises(zvv.StorageError, match=r"view\(snapshot_id='1CECHNKREP0F1RSTCMT0'\)"):
+        pickle.dumps(repo.view())
+
+
+def test_a_repository_whose_folder_was_moved_says_so(tmp_path: Path) -> None:
+    repo = zvv.Repository.create(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    for ask in (repo.view, repo.log, repo.transaction, repo.list_branches):
+        with pytest.raises(zvv.StorageError, match="any more: its folder was moved"):
+            ask()
+    assert zvv.Repository.open(tmp_path / "there").list_branches() == ["main"]

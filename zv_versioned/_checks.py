@@ -67,6 +67,8 @@ def positions(values: Any, ndim: int, stored: np.dtype[Any], dtype: Any = None) 
         If the shape, the dtype or a value does not fit.
     """
     array = as_array(values, "positions")
+    if array.shape == (0,):
+        array = np.zeros((0, ndim), stored)
     if array.ndim != 2 or array.shape[1] != ndim:
         raise ArrayError(
             f"positions must have shape (N, {ndim}), one row a vertex; got shape {array.shape}"

@@ -55,6 +55,11 @@ def check_dataset(name: object) -> str:
         raise MetadataError(f"the name of a dataset must be text, got {name!r}")
     if name == "":
         return name
+    if "" in name.split("/"):
+        raise MetadataError(
+            f"{name!r} cannot be the name of a dataset: no '/' in front, behind or twice in a row. "
+            'The empty name, "", is the dataset at the root of the repository'
+        )
     for segment in name.split("/"):
         check_name(segment, "a dataset")
         if segment.isdigit():

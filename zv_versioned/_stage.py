@@ -175,8 +175,8 @@ class LevelStage:
             shown = ", ".join(map(str, taken[:5].tolist())) + (", …" if len(taken) > 5 else "")
             raise ArrayError(
                 f"{len(taken):,} object ids overlap existing objects of {self.path!r}: {shown}. "
-                "Each id is used once; leave object_ids out to have new ones given, or use ids "
-                f"above {self.facts.max_object_id}"
+                "Each id is used once; leave object_ids out to have new ones given, or use "
+                "ids that the level does not have"
             )
 
     @cached_property

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._cache import Cache
 from ._checks import is_whole
 from ._ids import KnownIds
-from .errors import MetadataError, NotFoundError
+from .errors import MetadataError, NotFoundError, StorageError
 from .geometry import html_table
 from .history.log import CommitInfo, CommitLog, read_log
 from .storage import Backend
@@ -164,6 +164,8 @@ class Repository:
             If `at` is nothing.
         """
         snapshot_id = self.resolve(at)
+        if name in self._backend.tags():
+            raise MetadataError(f"{name!r} is a tag already, and one word must not mean two things")
         self._backend.create_branch(name, snapshot_id)
         return snapshot_id
 
@@ -178,6 +180,10 @@ class Repository:
     def create_tag(self, name: str, at: str = "main") -> str:
         """Name a snapshot for ever; returns its id. Parameters as in :meth:`create_branch`."""
         snapshot_id = self.resolve(at)
+        if name in self._backend.branches():
+            raise MetadataError(
+                f"{name!r} is a branch already, and one word must not mean two things"
+            )
         self._backend.create_tag(name, snapshot_id)
         return snapshot_id
 
@@ -380,6 +386,11 @@ class Repository:
     def _known_ids(self, level_path: str) -> KnownIds:
         with self._ids_lock:
             return self._ids.setdefault(level_path, KnownIds())
+
+    def __reduce__(self) -> Any:
+        raise StorageError(
+            f"a repository cannot be pickled; open {self.location} in the other process"
+        )
 
     # -- showing -------------------------------------------------------------
 

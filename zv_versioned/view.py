@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _state
 from ._read import LevelReader
+from .errors import StorageError
 from .format.metadata import DatasetMeta
 from .geometry import html_table
 from .interop.zarr_vectors import ZarrVectorsStore
@@ -45,6 +46,12 @@ class View(Mapping[str, "Dataset"]):
         self._known: dict[str, Dataset] = {}
         self.snapshot_id = snapshot_id
         self.branch = branch
+
+    def __reduce__(self) -> Any:
+        raise StorageError(
+            f"a view cannot be pickled; open {self._repository.location} in the other process and "
+            f"take view(snapshot_id={self.snapshot_id!r}) there"
+        )
 
     @cached_property
     def datasets(self) -> list[str]:

@@ -20,6 +20,7 @@ from ..errors import (
     MetadataError,
     NotFoundError,
     ReadOnlyError,
+    StorageError,
 )
 from .config import repository_config
 from .create import create_elsewhere, create_local, existing
@@ -85,6 +86,7 @@ class Backend:
     def __init__(self, place: Place, repository: ic.Repository, lock_timeout: float) -> None:
         self.location = place.location
         self.is_local = place.folder is not None
+        self._folder = place.folder
         self._repository = repository
         self._lock = None if place.folder is None else RepositoryLock(place.folder, lock_timeout)
         self._pid = os.getpid()
@@ -285,6 +287,11 @@ class Backend:
     def begin(self, branch: str) -> ic.Session:
         """Return a writable session at the tip of `branch`; NotFoundError if there is none."""
         self.check_process()
+        if self._folder is not None and not os.access(self._folder, os.W_OK):
+            raise StorageError(
+                f"the repository at {self.location} cannot be written to: its folder is read-only "
+                "for you. Reading works; to write, change the folder's permissions"
+            )
         with self._finding("branch", branch):
             return self._repository.writable_session(branch)
 
@@ -354,8 +361,14 @@ class Backend:
         return nullcontext() if self._lock is None else self._lock.hold(purpose)
 
     def check_process(self) -> None:
-        """Refuse to go on in a forked child."""
+        """Refuse to go on in a forked child, or where the folder is gone."""
         check_process(self._pid, f"the repository at {self.location}")
+        # icechunk would find no branches in a folder that is not there, and say no more.
+        if self._folder is not None and not os.path.isdir(self._folder):
+            raise StorageError(
+                f"there is no repository at {self.location} any more: its folder was moved or "
+                "removed. Open it where it is now"
+            )
 
     def _taken(self, kind: str, name: str, why: str) -> MetadataError:
         return MetadataError(f"{kind} {name!r} {why} in {self.location}; take another name")

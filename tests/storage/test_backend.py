@@ -574,7 +574,7 @@ def test_a_repository_that_was_removed_does_not_come_back_empty(local_location: 
     backend = Backend.create(local_location)
     shutil.rmtree(local_location)
     with (
-        pytest.raises(StorageError, match="its folder was moved or removed|its folder is gone"),
+        pytest.raises(StorageError, match=r"its folder was moved or removed|its folder is gone"),
         backend.mutation("commit"),
     ):
         pass

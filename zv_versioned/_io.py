@@ -9,8 +9,10 @@ never waits for anybody, therefore nothing can wait in a circle.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
@@ -51,7 +53,22 @@ def _get_loop() -> asyncio.AbstractEventLoop:
             thread = threading.Thread(target=loop.run_forever, name="zv-versioned-io", daemon=True)
             thread.start()
             _loop, _loop_pid = loop, os.getpid()
+            atexit.register(_stop, loop, thread, _loop_pid)
         return _loop
+
+
+def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread, pid: int) -> None:
+    """End the loop's thread before the interpreter ends.
+
+    A thread that the interpreter's end finds inside a storage call takes the
+    whole process down with an abort, after all work was done.
+    """
+    if os.getpid() == pid and not loop.is_closed():
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        # icechunk's own threads let go of what the last calls used a moment after they returned,
+        # and need the interpreter for it; nothing tells when they have.
+        time.sleep(0.02)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -10,9 +10,10 @@ the local filesystem, in a temporary directory, in one process; what each side i
 up, stands in `_ours.py`, `_peer.py`, `_lance.py` and `_tiledb.py`. A side that is not installed is
 left out.
 
-All sides do a step in turn, in changing order, and then the next one; figures are medians. The
-peer's appends take seconds and are repeated 3 times, the others' 21. Every answer is checked: all
-sides must return as many points.
+The sides take turns, in changing order; figures are medians. Appends are made seven in a row, in
+three rounds; the peer's take seconds, so there is one in each round. Every answer is checked: all
+sides must return as many points. Nothing is deleted before the end, because a filesystem that is
+busy with that is slow for many seconds; a run needs about 5 GB of room.
 
 Sizes are those of all files, without icechunk's `overwritten/`. "raw" is the bytes of the positions
 alone, "input" those of positions and object ids.
@@ -21,11 +22,13 @@ alone, "input" those of positions and object ids.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import platform
 import shutil
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -51,7 +54,7 @@ from _harness import (
 )
 
 INNER = "peer, read_points"
-PARTS = ("append", "open", "read", "write", "many")
+PARTS = ("append", "open", "read", "many", "write")
 
 
 @dataclass(frozen=True)
@@ -61,18 +64,18 @@ class Plan:
     base: int = 1_000_000
     large: int = 10_000_000
     batch: int = 10_000
-    appends: int = 21
-    slow_every: int = 7
+    rounds: int = 3
+    in_a_row: int = 7
+    opens: int = 21
     writes: int = 3
     reads: int = 7
     boxes: int = 20
     objects: int = 100
     many: int = 2_000
     middle: int = 1_000
-    around: int = 20
 
 
-QUICK = Plan(large=2_000_000, appends=7, writes=1, reads=3, boxes=6, many=100, middle=50, around=10)
+QUICK = Plan(large=2_000_000, in_a_row=3, opens=7, writes=1, reads=3, boxes=6, many=100, middle=50)
 
 
 def times(value: float) -> str:
@@ -161,12 +164,12 @@ class Bench:
         self, what: str, store: str, points: Points, repeats: int, batches: int = 1
     ) -> None:
         """Write the same points on all sides; the stores of the last repeat stay."""
-        for _ in range(repeats):
+        for repeat in range(repeats):
+            where = store if repeat == repeats - 1 else f"{store}, {repeat}"
             for name, side in self.sides.items():
-                shutil.rmtree(self.path(name, store), ignore_errors=True)
                 self.path(name, "").mkdir(exist_ok=True)
                 parts = points.split(batches) if side.streams else [points]
-                self.note(what, name, timed(side.write, self.path(name, store), parts)[0])
+                self.note(what, name, timed(side.write, self.path(name, where), parts)[0])
         counts = {name: side.count(self.path(name, store)) for name, side in self.sides.items()}
         self.agree(what, counts, len(points))
 
@@ -189,19 +192,21 @@ class Bench:
         return found
 
     def append_to(
-        self, name: str, to: Appender, where: str, what: str, *, cold: bool = False
-    ) -> None:
-        """One append: its time, and the bytes that it added."""
-        points = to.source.points(self.plan.batch, where)
+        self, name: str, to: Appender, where: str, what: str, count: int, *, cold: bool = False
+    ) -> int:
+        """Appends in a row, one where they take seconds: the time of each, the bytes of all."""
+        count = 1 if to.side.append_takes_seconds else count
+        batches = [to.source.points(self.plan.batch, where) for _ in range(count)]
         before = stored_bytes(to.path)
-        if cold:
-            took, _ = timed(lambda: to.side.append(to.side.open(to.path), points))
-        else:
-            took, _ = timed(to.side.append, to.handle, points)
-        self.note(what, name, took)
-        self.note(
-            f"{what}, bytes", name, (stored_bytes(to.path) - before) / points.positions.nbytes
-        )
+        gc.collect()
+        for points in batches:
+            start = time.perf_counter()
+            handle = to.side.open(to.path) if cold else to.handle
+            to.side.append(handle, points)
+            self.note(what, name, time.perf_counter() - start)
+        added = (stored_bytes(to.path) - before) / sum(p.positions.nbytes for p in batches)
+        self.note(f"{what}, bytes", name, added)
+        return count
 
     # -- the parts
 
@@ -215,18 +220,18 @@ class Bench:
         }
         for where, title in titles.items():
             base = "scattered" if where == "points" else "base"
-            all_of = self.appenders(base, "appends", where, slow=True, sparse=where != "cell")
+            all_of = self.appenders(base, where, where, slow=True, sparse=where != "cell")
             done: dict[str, int] = defaultdict(int)
-            for i in range(plan.appends):
+            for i in range(plan.rounds):
                 for cold in (False, True):
+                    what = title + ", cold" * cold
                     for name, to in _turned(all_of, i):
-                        if not to.side.append_takes_seconds or i % plan.slow_every == 0:
-                            self.append_to(name, to, where, f"{title}{', cold' * cold}", cold=cold)
-                            done[name] += 1
+                        done[name] += self.append_to(
+                            name, to, where, what, plan.in_a_row, cold=cold
+                        )
             for name, to in all_of.items():
                 count = to.side.count(to.path)
                 self.agree(f"{title}, {name}", {name: count}, plan.base + plan.batch * done[name])
-                shutil.rmtree(to.path)
         for title in titles.values():
             self.add(title, self.medians(title), ratio_at_least=150)
         self._against("append, spread", "tiledb", 1)
@@ -262,7 +267,7 @@ class Bench:
         self.add("open and pinned view", self.medians("open"), ours_at_most=0.005)
 
     def _opens(self, what: str, store: str, names: Iterable[str]) -> None:
-        for _ in range(self.plan.appends):
+        for _ in range(self.plan.opens):
             counts = {}
             for name in names:
                 took, counts[name] = timed(self.sides[name].count, self.path(name, store))
@@ -310,8 +315,6 @@ class Bench:
             self._read("whole", "large", lambda reader: reader.whole())
         for low, high in boxes(plan.boxes, EXTENT / 4):
             self._read("box", "large", lambda reader, low=low, high=high: reader.box(low, high))
-        for name in self.sides:
-            shutil.rmtree(self.path(name, "large"))
         self.add(f"first write of {small}", self.medians("base"), ratio_at_least=8)
         self.add(f"first write of {small}, scattered", self.medians("scattered"), ratio_at_least=8)
         self.add(f"first write of {large}, in 10 appends", self.medians("large"), ratio_at_least=8)
@@ -348,22 +351,20 @@ class Bench:
         """
         plan = self.plan
         old = self.appenders("base", "many", "objects", slow=False, sparse=True)
-        for i in range(plan.many - plan.around // 2):
+        appended = plan.many - plan.rounds * plan.in_a_row // 2
+        for i in range(appended):
             for to in old.values():
                 to.side.append(to.handle, to.source.points(plan.batch))
             if i + 1 == plan.middle:
                 self._opens("open middle", "many", [name for name in old if name in self.sides])
         young = self.appenders("base", "few", "objects", slow=False, sparse=True)
-        for to in young.values():
-            for _ in range(max(0, 10 - plan.around // 2)):
-                to.side.append(to.handle, to.source.points(plan.batch))
-        for i in range(plan.around):
+        for i in range(plan.rounds):
             for name, to in _turned(young, i):
-                self.append_to(name, to, "objects", "many, first")
-                self.append_to(name, old[name], "objects", "many, last")
+                self.append_to(name, to, "objects", "many, first", plan.in_a_row)
+                self.append_to(name, old[name], "objects", "many, last", plan.in_a_row)
         counts = {name: to.side.count(to.path) for name, to in old.items()}
-        expected = plan.base + (plan.many + plan.around - plan.around // 2) * plan.batch
-        self.agree("many appends", counts, expected)
+        appended += plan.rounds * plan.in_a_row
+        self.agree("many appends", counts, plan.base + appended * plan.batch)
         for kind, suffix in (("time", ""), ("bytes", ", bytes")):
             first, last = self.samples[f"many, first{suffix}"], self.samples[f"many, last{suffix}"]
             growth = {name: median(last[name]) / median(first[name]) for name in first}

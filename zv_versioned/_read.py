@@ -20,7 +20,7 @@ from ._cells_io import Wanted, read_rows
 from ._state import LevelState
 from .errors import IntegrityError, NotFoundError
 from .format import batches, cells
-from .format.batches import BatchHead
+from .format.batches import BatchHead, FragmentPage
 from .format.cells import HEADER
 from .format.metadata import AttributeMeta, DatasetMeta
 from .spatial.boxes import Box
@@ -160,8 +160,8 @@ class LevelReader:
         tables = self.ids(range(len(self.state.table)))
         return _joined([ids[is_new] for ids, is_new in tables])
 
-    def fragments(self, selections: Sequence[Selection]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Object rows and vertex counts of the fragments in the selected cells."""
+    def fragments(self, selections: Sequence[Selection]) -> list[FragmentPage]:
+        """The fragments in the selected cells."""
         wanted: list[tuple[int, BatchHead, int]] = []
         pages: list[np.ndarray] = []
         for s in selections:
@@ -171,19 +171,18 @@ class LevelReader:
         payloads = iter(self._sections(wanted))
         result = []
         for s, page_of in zip(selections, pages, strict=True):
-            objects, counts = [], []
+            found = []
             for page in np.unique(page_of).tolist():
                 first_cell = int(s.head.cell_page_end[page - 1]) if page else 0
                 payload = _present(next(payloads), self._key(s.row))
-                rows, vertices = batches.decode_fragments(payload)
+                fragments = batches.decode_fragments(payload)
                 at = s.at[page_of == page]
                 if len(at) < s.head.cell_page_end[page] - first_cell:
                     start = s.head.fragment_start[at] - s.head.fragment_start[first_cell]
-                    pick = spans(start, s.head.cell_fragments[at].astype(np.int64))
-                    rows, vertices = rows[pick], vertices[pick]
-                objects.append(rows)
-                counts.append(vertices)
-            result.append((_joined(objects), _joined(counts)))
+                    counts = s.head.cell_fragments[at].astype(np.int64)
+                    fragments = fragments.take(spans(start, counts))
+                found.append(fragments)
+            result.append(FragmentPage.concatenate(found))
         return result
 
     def object_fragments(
@@ -323,17 +322,16 @@ class LevelReader:
 
     def attribute_of(self, attribute: AttributeMeta, selections: Sequence[Selection]) -> np.ndarray:
         """Values of an attribute in the selected cells; the fill value where it has none."""
-        path = _paths.join("vertex_attributes", attribute.name)
-        present = self.state.table.attributes.get(attribute.name)
-        has = [s for s in selections if present is not None and present[s.row]]
-        values = self.rows_of(path, attribute.dtype, attribute.row_shape, has)
+        present = self.state.table.content(attribute.path)
+        has = [s for s in selections if present[s.row]]
+        values = self.rows_of(attribute.path, attribute.dtype, attribute.row_shape, has)
         if len(has) == len(selections):
             return values
         result = attribute.fill(sum(s.vertex_count for s in selections))
         offset = taken = 0
         for s in selections:
             n = s.vertex_count
-            if present is not None and present[s.row]:
+            if present[s.row]:
                 result[offset : offset + n] = values[taken : taken + n]
                 taken += n
             offset += n
@@ -357,14 +355,14 @@ class LevelReader:
         """The object of each vertex in the selected cells, and a mask of those asked for."""
         tables = self.ids([s.row for s in selections])
         found, masks = [], []
-        for s, (ids, _), (rows, counts) in zip(
+        for s, (ids, _), fragments in zip(
             selections, tables, self.fragments(selections), strict=True
         ):
-            found.append(np.repeat(ids[rows], counts))
+            found.append(np.repeat(ids[fragments.object], fragments.vertices))
             if s.object_rows is not None:
                 asked = np.zeros(len(ids), bool)
                 asked[s.object_rows] = True
-                masks.append(np.repeat(asked[rows], counts))
+                masks.append(np.repeat(asked[fragments.object], fragments.vertices))
         return _joined(found), np.concatenate(masks) if masks else None
 
     def windows(self, selections: Sequence[Selection]) -> Iterator[list[Selection]]:

@@ -260,7 +260,7 @@ class Level:
             raise ArrayError(f'missing must be "fill" or "raise", got {missing!r}')
         self._attribute_names([name])
         state = self._reader.state
-        absent = state.table.attributes[name] == 0
+        absent = state.table.content(state.facts.attributes[name].path) == 0
         lacking = int(state.table.n_vertices[absent].sum())
         if missing == "raise" and lacking:
             raise ArrayError(

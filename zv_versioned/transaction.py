@@ -307,7 +307,7 @@ class Transaction:
             return self.result
 
     def _publish(self, message: str | None) -> CommitResult:
-        changed = {stage_name(*key): stage for key, stage in self._stages.items() if stage.rows}
+        changed = {stage_name(*key): stage for key, stage in self._stages.items() if stage.changed}
         message = message or _default_message(self._created, changed)
         snapshot = self.base_snapshot_id
         if changed or self._created:
@@ -339,7 +339,7 @@ class Transaction:
     def _remember(self, snapshot_id: str) -> None:
         """Let the next transaction begin where this one ended, without reading."""
         for (dataset, level), stage in self._stages.items():
-            if stage.rows:
+            if stage.changed:
                 key = _state_key(snapshot_id, dataset, level)
                 self._repository._parts.put(key, stage.state(), 1 << 14)
                 stage.committed(snapshot_id)
@@ -400,7 +400,7 @@ class Transaction:
         return html_table("Transaction", rows)
 
     def __repr__(self) -> str:
-        staged = sum(len(stage.rows) for stage in self._stages.values())
+        staged = sum(stage.summary()["batches_added"] for stage in self._stages.values())
         return (
             f"<Transaction on {self.branch!r} from {self.base_snapshot_id}: {self._standing()}, "
             f"{staged} batches staged>"

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _io
+from ._append import append_points
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
@@ -101,7 +102,7 @@ class ZVWriter:
         attribute; the batch is the attribute.
         """
         with self._transaction._staging(self.dataset, self.level) as stage:
-            return stage.append(positions, object_ids, dtype, attributes, out_of_bounds)
+            return append_points(stage, positions, object_ids, dtype, attributes, out_of_bounds)
 
     async def append_vertices(
         self,

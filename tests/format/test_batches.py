@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from zv_versioned.errors import IntegrityError
 from zv_versioned.format import batches, cells, columns, shards
-from zv_versioned.format.batches import BatchIndex
+from zv_versioned.format.batches import BatchIndex, FragmentPage
 
 MAX_ID = 2**63 - 1
 
@@ -85,7 +85,7 @@ def read(shard: bytes, head_bytes: int, n_objects: int, id_min: int) -> BatchInd
     by_cell = [batches.decode_fragments(p) for p in pages(batches.FRAGMENTS, head.cell_page_end)]
     by_object = [batches.decode_objects(p) for p in pages(batches.OBJECTS, head.object_page_end)]
     # Every page ends where its last cell, or its last object, does.
-    assert [len(rows) for rows, _ in by_cell] == np.diff(
+    assert [len(page.object) for page in by_cell] == np.diff(
         head.fragment_start[head.cell_page_end], prepend=0
     ).tolist()
     assert np.cumsum([len(counts) for counts, _ in by_object]).tolist() == list(
@@ -95,28 +95,46 @@ def read(shard: bytes, head_bytes: int, n_objects: int, id_min: int) -> BatchInd
     assert head.vertex_start[0] == head.fragment_start[0] == 0
     assert np.diff(head.vertex_start).tolist() == head.cell_vertices.tolist()
     assert np.diff(head.fragment_start).tolist() == head.cell_fragments.tolist()
+    fragments = FragmentPage.concatenate(by_cell)
+    assert np.diff(head.link_start).tolist() == head.cell_links.tolist()
     return BatchIndex(
         cells=head.cells,
         cell_vertices=head.cell_vertices,
         cell_fragments=head.cell_fragments,
-        fragment_object=np.concatenate([rows for rows, _ in by_cell]),
-        fragment_vertices=np.concatenate([vertices for _, vertices in by_cell]),
+        fragment_object=fragments.object,
+        fragment_vertices=fragments.vertices,
         object_ids=ids,
         object_is_new=is_new,
         object_fragments=np.concatenate([counts for counts, _ in by_object]),
         order=np.concatenate([order for _, order in by_object]),
+        cell_links=head.cell_links,
+        fragment_rank=fragments.rank,
+        fragment_ends=fragments.ends,
     )
 
 
-@given(index=indexes, page_rows=st.sampled_from([1, 7, 1 << 16]))
-def test_an_index_comes_back_as_it_was(index: BatchIndex, page_rows: int) -> None:
+@given(index=indexes, page_rows=st.sampled_from([1, 7, 1 << 16]), lines=st.booleans())
+def test_an_index_comes_back_as_it_was(index: BatchIndex, page_rows: int, lines: bool) -> None:
+    if lines:
+        rng = np.random.default_rng(len(index.order))
+        index = replace(
+            index,
+            cell_links=rng.integers(0, 9, len(index.cells)),
+            fragment_rank=rng.integers(0, 9, len(index.order)),
+            fragment_ends=rng.random(len(index.order)) < 0.5,
+        )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "_PAGE_ROWS", page_rows)
         shard, head_bytes = stored(index)
     found = read(shard, head_bytes, len(index.object_ids), int(index.object_ids[0]))
     for field in fields(BatchIndex):
         expected = getattr(index, field.name)
-        assert getattr(found, field.name).tolist() == expected.tolist(), field.name
+        if expected is None:
+            none = np.zeros(len(index.cells)).tolist() if field.name == "cell_links" else None
+            there = getattr(found, field.name)
+            assert (there if there is None else there.tolist()) == none, field.name
+        else:
+            assert getattr(found, field.name).tolist() == expected.tolist(), field.name
     assert found.vertex_count == index.fragment_vertices.sum()
 
 

@@ -111,7 +111,7 @@ def test_a_dataset_s_document_that_lacks_something_is_damaged(lost: str) -> None
 @pytest.mark.parametrize(
     "lost",
     ["zarr_vectors_level", "zv_versioned", "zv_versioned.layout", "zv_versioned.grid.origin",
-     "zv_versioned.slots", "zarr_vectors_level.vertex_count", "zv_versioned.attributes"],
+     "zv_versioned.slots", "zarr_vectors_level.vertex_count", "zv_versioned.vertex_attributes"],
 )  # fmt: skip
 def test_a_level_s_document_that_lacks_something_is_damaged(lost: str) -> None:
     document = without(LEVEL.to_attributes(DATASET.axes), lost)

@@ -16,7 +16,8 @@ from zv_versioned.format.table import BatchRow, BatchTable
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 SCALARS = ("slot", "n_vertices", "n_objects", "n_new_objects", "n_fragments", "n_cells")
-SCALARS += ("id_min", "id_max", "head_bytes", "vertex_bytes")
+SCALARS += ("id_min", "id_max", "head_bytes", "vertex_bytes", "n_links", "default_ids")
+SCALARS += ("n_removed_vertices", "n_removed_objects", "n_removed_links")
 
 
 @st.composite
@@ -26,9 +27,7 @@ def rows(draw: st.DrawFn, ndim: int) -> BatchRow:
         uuid=np.frombuffer(draw(st.binary(min_size=16, max_size=16)), np.uint8),
         lo=draw(box),
         hi=draw(box),
-        attributes=draw(
-            st.dictionaries(st.text(min_size=1, max_size=5), st.integers(1, 2**63 - 1))
-        ),
+        contents=draw(st.dictionaries(st.text(min_size=1, max_size=5), st.integers(1, 2**63 - 1))),
         **{name: draw(int64) for name in SCALARS},
     )
 
@@ -41,8 +40,8 @@ tables_of_rows = st.integers(1, 4).flatmap(
 def assert_is(found: BatchTable, expected: list[BatchRow], ndim: int) -> None:
     assert len(found) == len(expected)
     assert found.lo.shape == found.hi.shape == (len(expected), ndim)
-    names = {name for row in expected for name in row.attributes}
-    assert set(found.attributes) >= names
+    names = {name for row in expected for name in row.contents}
+    assert set(found.contents) >= names
     for at, row in enumerate(expected):
         assert bytes(found.uuid[at]) == bytes(row.uuid)
         assert found.lo[at].tolist() == row.lo.tolist()
@@ -50,8 +49,8 @@ def assert_is(found: BatchTable, expected: list[BatchRow], ndim: int) -> None:
         assert {name: int(getattr(found, name)[at]) for name in SCALARS} == {
             name: getattr(row, name) for name in SCALARS
         }
-        here = {name: int(ids[at]) for name, ids in found.attributes.items() if ids[at]}
-        assert here == dict(row.attributes)
+        here = {name: int(ids[at]) for name, ids in found.contents.items() if ids[at]}
+        assert here == dict(row.contents)
 
 
 @given(case=tables_of_rows)

@@ -8,12 +8,14 @@ branch to another as it is, whatever slot it gets there.
 
 On disk the index is one shard of :data:`SECTIONS` places in ``batches/index``:
 
-- place 0, *cells*: per cell its number in the grid, its vertices and its
-  fragments; and the directory of the other places;
+- place 0, *cells*: per cell its number in the grid, its vertices, its
+  fragments and, where there are any, its links; and the directory of the other
+  places;
 - place 1, *ids*: the object ids, ascending, unless they are a run; and which
   of them begin here, unless all do;
 - the next :data:`PAGES` places, *fragments* in vertex order: the object each
-  belongs to (a row of this batch) and its vertices;
+  belongs to (a row of this batch) and its vertices; of lines also its rank in
+  the object's order and whether a line ends with it;
 - the last :data:`PAGES` places, *objects*: how many fragments each has, and
   which, in the object's own order.
 
@@ -69,6 +71,15 @@ class BatchIndex:
         Fragments of each object.
     order : ndarray of int, shape (F,)
         Fragment numbers, object after object, each in the object's own order.
+    cell_links : ndarray of int, shape (C,), optional
+        Links (edges or faces) that each cell keeps: those whose first vertex in
+        the order of the batch (of lines: whose source) lies in it. Left out
+        where there are none.
+    fragment_rank : ndarray of int, shape (F,), optional
+        Of lines: where each fragment comes among those of its object.
+    fragment_ends : ndarray of bool, shape (F,), optional
+        Of lines: whether a line ends with the fragment. Where it does not, its
+        last vertex is linked to the first of the fragment of the next rank.
     """
 
     cells: np.ndarray
@@ -80,6 +91,9 @@ class BatchIndex:
     object_is_new: np.ndarray
     object_fragments: np.ndarray
     order: np.ndarray
+    cell_links: np.ndarray | None = None
+    fragment_rank: np.ndarray | None = None
+    fragment_ends: np.ndarray | None = None
 
     @property
     def vertex_count(self) -> int:
@@ -137,6 +151,9 @@ def encode(index: BatchIndex) -> list[tuple[int, bytes]]:
             "object": narrow(index.fragment_object[rows]),
             "vertices": narrow(index.fragment_vertices[rows]),
         }
+        if index.fragment_rank is not None and index.fragment_ends is not None:
+            page_columns["rank"] = narrow(index.fragment_rank[rows])
+            page_columns["ends"] = index.fragment_ends[rows].astype("u1")
         places.append((FRAGMENTS + page, CODEC.encode(columns.pack(page_columns))))
         first = end
     first = 0
@@ -161,6 +178,8 @@ def encode(index: BatchIndex) -> list[tuple[int, bytes]]:
         "object_page_end": object_ends.astype("<i8"),
         "directory": narrow(directory),
     }
+    if index.cell_links is not None:
+        head["links"] = narrow(index.cell_links)
     return [(CELLS, CODEC.encode(columns.pack(head))), *places]
 
 
@@ -178,6 +197,10 @@ class BatchHead:
         One past the last cell, or object, of each page.
     section_start, section_stop : ndarray of int64, shape (SECTIONS,)
         Byte ranges of the places within the shard; both 0 where absent.
+    cell_links : ndarray of int, shape (C,)
+        Links that each cell keeps; zeros where the batch has none.
+    link_start : ndarray of int64, shape (C + 1,)
+        The first link of each cell, within the batch.
     """
 
     cells: np.ndarray
@@ -189,6 +212,50 @@ class BatchHead:
     object_page_end: np.ndarray
     section_start: np.ndarray
     section_stop: np.ndarray
+    cell_links: np.ndarray
+    link_start: np.ndarray
+
+
+@dataclass(frozen=True)
+class FragmentPage:
+    """Fragments of one page, or of some cells; columns as in :class:`BatchIndex`.
+
+    Parameters
+    ----------
+    object, vertices : ndarray of int, shape (F,)
+    rank, ends : ndarray, shape (F,), or None
+        Of lines alone.
+    """
+
+    object: np.ndarray
+    vertices: np.ndarray
+    rank: np.ndarray | None = None
+    ends: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> FragmentPage:
+        """Some of the fragments."""
+        return FragmentPage(
+            self.object[rows],
+            self.vertices[rows],
+            None if self.rank is None else self.rank[rows],
+            None if self.ends is None else self.ends[rows],
+        )
+
+    @classmethod
+    def concatenate(cls, pages: list[FragmentPage]) -> FragmentPage:
+        """Fragments of several pages, one after the other."""
+        if len(pages) == 1:
+            return pages[0]
+        if not pages:
+            return cls(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        ranks = [p.rank for p in pages if p.rank is not None]
+        ends = [p.ends for p in pages if p.ends is not None]
+        return cls(
+            np.concatenate([p.object for p in pages]),
+            np.concatenate([p.vertices for p in pages]),
+            np.concatenate(ranks) if len(ranks) == len(pages) else None,
+            np.concatenate(ends) if len(ends) == len(pages) else None,
+        )
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:
@@ -206,8 +273,9 @@ def _need(table: Mapping[str, np.ndarray], *names: str) -> list[np.ndarray]:
 
 def decode_head(payload: memoryview, head_bytes: int) -> BatchHead:
     """Read place 0; `head_bytes` is its stored length, after which the rest lies."""
+    table = columns.unpack(payload)
     cell, vertices, fragments, cell_end, object_end, directory = _need(
-        columns.unpack(payload),
+        table,
         "cell",
         "vertices",
         "fragments",
@@ -217,6 +285,9 @@ def decode_head(payload: memoryview, head_bytes: int) -> BatchHead:
     )
     offset, size = directory.astype(np.int64).T
     start = np.where(size > 0, offset + head_bytes, 0)
+    links = table.get("links")
+    if links is None:
+        links = np.zeros(len(cell), np.int32)
     return BatchHead(
         cells=cell,
         cell_vertices=vertices,
@@ -227,6 +298,8 @@ def decode_head(payload: memoryview, head_bytes: int) -> BatchHead:
         object_page_end=object_end,
         section_start=start,
         section_stop=np.where(size > 0, start + size, 0),
+        cell_links=links,
+        link_start=_starts(links),
     )
 
 
@@ -245,10 +318,14 @@ def decode_ids(
     return ids, is_new
 
 
-def decode_fragments(payload: memoryview) -> tuple[np.ndarray, np.ndarray]:
-    """Object rows and vertex counts of one page of fragments."""
-    rows, vertices = _need(columns.unpack(payload), "object", "vertices")
-    return rows, vertices
+def decode_fragments(payload: memoryview) -> FragmentPage:
+    """One page of fragments."""
+    table = columns.unpack(payload)
+    rows, vertices = _need(table, "object", "vertices")
+    ends = table.get("ends")
+    return FragmentPage(
+        rows, vertices, table.get("rank"), None if ends is None else ends.astype(bool)
+    )
 
 
 def decode_objects(payload: memoryview) -> tuple[np.ndarray, np.ndarray]:

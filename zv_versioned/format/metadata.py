@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,20 @@ CAPACITY = 65_536
 """Batches that a level has room for; declared once, so no append resizes an array."""
 
 ZV_VERSION = "0.9.2"
-KINDS = ("point_cloud",)
+POINTS = ("point_cloud",)
+LINES = ("line", "polyline", "streamline")
+"""Kinds whose links follow from the order of the vertices of an object."""
+GRAPHS = ("graph", "skeleton")
+"""Kinds whose links are stored, as pairs."""
+MESHES = ("mesh",)
+"""Kinds whose links are stored, as triples: faces."""
+KINDS = (*POINTS, *LINES, *GRAPHS, *MESHES)
+_LINK_WIDTH = {**dict.fromkeys(GRAPHS, 2), **dict.fromkeys(MESHES, 3)}
+
+VERTEX_ATTRIBUTES = "vertex_attributes"
+LINK_ATTRIBUTES = "link_attributes"
+OBJECT_ATTRIBUTES = "object_attributes"
+FAMILIES = (VERTEX_ATTRIBUTES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES)
 
 _INDEX_CODECS = [
     {"name": "bytes", "configuration": {"endian": "little"}},
@@ -140,6 +153,8 @@ class DatasetMeta:
     vertex_dtype : numpy.dtype
     metadata : dict
         The user's own, JSON.
+    levels : tuple of int
+        Numbers of the levels, ascending.
     """
 
     name: str
@@ -149,6 +164,12 @@ class DatasetMeta:
     axes: list[dict[str, str]]
     vertex_dtype: np.dtype[Any]
     metadata: dict[str, Any]
+    levels: tuple[int, ...] = (0,)
+
+    @property
+    def link_width(self) -> int:
+        """Vertices of a stored link: 2 for graphs, 3 for meshes, 0 where none are stored."""
+        return _LINK_WIDTH.get(self.kind, 0)
 
     @property
     def ndim(self) -> int:
@@ -204,6 +225,7 @@ class DatasetMeta:
                 "kind": self.kind,
                 "vertex_dtype": self.vertex_dtype.name,
                 "metadata": self.metadata,
+                "levels": list(self.levels),
             },
         }
 
@@ -228,6 +250,7 @@ class DatasetMeta:
                 attributes["multiscales"][0]["axes"],
                 np.dtype(own["vertex_dtype"]),
                 own["metadata"],
+                tuple(own["levels"]),
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise IntegrityError(
@@ -245,11 +268,34 @@ def check_layout(layout: int, what: str) -> None:
 
 @dataclass(frozen=True)
 class AttributeMeta:
-    """A vertex attribute: its dtype and the shape of one value."""
+    """An attribute: what is stored for each vertex, link or object.
+
+    Parameters
+    ----------
+    name : str
+    dtype : numpy.dtype
+        Of the stored numbers.
+    row_shape : tuple of int
+        Of one value: ``()`` or ``(C,)``.
+    family : str
+        The group it lies in: ``vertex_attributes``, ``link_attributes`` or
+        ``object_attributes``.
+    logical : str
+        What the numbers stand for, where it is not themselves: ``"str"`` (codes
+        of the batch's own dictionary, -1 for a missing one), or the name of a
+        numpy datetime or timedelta dtype, such as ``"datetime64[ns]"``.
+    """
 
     name: str
     dtype: np.dtype[Any]
     row_shape: tuple[int, ...]
+    family: str = VERTEX_ATTRIBUTES
+    logical: str = ""
+
+    @property
+    def path(self) -> str:
+        """The array's path in the level; also the name of its content in the table."""
+        return f"{self.family}/{self.name}"
 
     @property
     def row_bytes(self) -> int:
@@ -262,12 +308,21 @@ class AttributeMeta:
 
     def to_metadata(self) -> dict[str, Any]:
         """As the level's facts have it."""
-        return {"dtype": self.dtype.name, "row_shape": list(self.row_shape)}
+        document = {"dtype": self.dtype.name, "row_shape": list(self.row_shape)}
+        return {**document, "logical": self.logical} if self.logical else document
 
     @classmethod
-    def from_metadata(cls, name: str, document: Mapping[str, Any]) -> AttributeMeta:
+    def from_metadata(
+        cls, name: str, document: Mapping[str, Any], family: str = VERTEX_ATTRIBUTES
+    ) -> AttributeMeta:
         """Read what :meth:`to_metadata` wrote."""
-        return cls(name, np.dtype(document["dtype"]), tuple(document["row_shape"]))
+        return cls(
+            name,
+            np.dtype(document["dtype"]),
+            tuple(document["row_shape"]),
+            family,
+            document.get("logical", ""),
+        )
 
 
 def fill_value(dtype: np.dtype[Any]) -> Any:
@@ -291,9 +346,20 @@ class LevelFacts:
     slots : int
         Batches ever added on this branch; the next one's slot.
     vertex_count, num_objects : int
+        Of what is there: removed objects do not count.
     max_object_id : int
         The largest id ever used, -1 before the first.
     attributes : dict of str to AttributeMeta
+        Of vertices, by name.
+    link_attributes, object_attributes : dict of str to AttributeMeta
+        Of links (edges or faces) and of objects.
+    link_count : int
+        Edges or faces.
+    groups : int
+        Content id of the table of groups; 0 where there is none.
+    coarsened : dict, optional
+        Of a coarser level: ``from`` (the level), ``method``, and ``stale``, true
+        once the finer level has changed.
     """
 
     level: int
@@ -303,6 +369,27 @@ class LevelFacts:
     num_objects: int
     max_object_id: int
     attributes: dict[str, AttributeMeta]
+    link_attributes: dict[str, AttributeMeta] = field(default_factory=dict)
+    object_attributes: dict[str, AttributeMeta] = field(default_factory=dict)
+    link_count: int = 0
+    groups: int = 0
+    coarsened: dict[str, Any] | None = None
+
+    def family(self, name: str) -> dict[str, AttributeMeta]:
+        """The attributes of one of :data:`FAMILIES`, by name."""
+        return {
+            VERTEX_ATTRIBUTES: self.attributes,
+            LINK_ATTRIBUTES: self.link_attributes,
+            OBJECT_ATTRIBUTES: self.object_attributes,
+        }[name]
+
+    def with_family(self, name: str, attributes: dict[str, AttributeMeta]) -> LevelFacts:
+        """The same with other attributes in one family."""
+        if name == VERTEX_ATTRIBUTES:
+            return replace(self, attributes=attributes)
+        if name == LINK_ATTRIBUTES:
+            return replace(self, link_attributes=attributes)
+        return replace(self, object_attributes=attributes)
 
     def to_attributes(self, axes: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         """The attributes of the level's group."""
@@ -327,7 +414,13 @@ class LevelFacts:
                 "slots": self.slots,
                 "num_objects": self.num_objects,
                 "max_object_id": self.max_object_id,
-                "attributes": {n: a.to_metadata() for n, a in self.attributes.items()},
+                "link_count": self.link_count,
+                "groups": self.groups,
+                "coarsened": self.coarsened,
+                **{
+                    family: {n: a.to_metadata() for n, a in self.family(family).items()}
+                    for family in FAMILIES
+                },
             },
         }
 
@@ -343,6 +436,10 @@ class LevelFacts:
         try:
             level, own = attributes["zarr_vectors_level"], attributes["zv_versioned"]
             check_layout(own["layout"], f"level {where!r}")
+            vertex, link, of_object = (
+                {n: AttributeMeta.from_metadata(n, a, family) for n, a in own[family].items()}
+                for family in FAMILIES
+            )
             return cls(
                 level["level"],
                 Grid.from_metadata(own["grid"]),
@@ -350,7 +447,12 @@ class LevelFacts:
                 level["vertex_count"],
                 own["num_objects"],
                 own["max_object_id"],
-                {n: AttributeMeta.from_metadata(n, a) for n, a in own["attributes"].items()},
+                vertex,
+                link,
+                of_object,
+                own["link_count"],
+                own["groups"],
+                own["coarsened"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
@@ -399,6 +501,34 @@ def attribute_array(
     if attribute.row_shape:
         facts["channel_names"] = [f"ch{i}" for i in range(attribute.row_shape[0])]
     return grid_array(grid, axes, vertex_codec(attribute.dtype), facts)
+
+
+def links_array(grid: Grid, axes: Sequence[Mapping[str, str]], width: int) -> dict[str, Any]:
+    """The links of graphs (pairs) and meshes (triples), as int32 counted from the cell."""
+    dtype = np.dtype("i4")
+    facts = {"zv_array": "batch_links", "dtype": dtype.name, "link_width": width}
+    return grid_array(grid, axes, vertex_codec(dtype), facts)
+
+
+def batch_array(kind: str, attributes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """An array with one cell a batch: what its objects have, or which are removed."""
+    return bytes_array(
+        [CAPACITY],
+        [1],
+        batches.CODEC.to_metadata(),
+        ["batch"],
+        {"zv_array": kind, **(attributes or {})},
+    )
+
+
+def object_attribute_array(attribute: AttributeMeta) -> dict[str, Any]:
+    """The values of one object attribute: a cell a batch, a row an object that begins there."""
+    facts = {
+        "name": attribute.name,
+        "dtype": attribute.dtype.name,
+        "row_shape": list(attribute.row_shape),
+    }
+    return batch_array("object_attribute", facts)
 
 
 def index_array() -> dict[str, Any]:

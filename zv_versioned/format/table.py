@@ -2,8 +2,11 @@
 
 Rows lie in buckets of :data:`BUCKET`, each one chunk of ``batches/table``, so
 that an append rewrites one small chunk however many batches there are, and a
-view opens with a few. Each row also has the content id of every attribute's
-values over the batch, under the column ``attribute:NAME``; 0 where it has none.
+view opens with a few. What may differ between two snapshots for the same batch
+has a *content id* in the row, under the column ``content:PATH``, where PATH is
+the array (``vertex_attributes/NAME``, ``batches/removed``, …): 0 where the batch
+has nothing there, or has what it began with. Equal ids mean equal bytes, so two
+snapshots are compared, and merged, by their tables alone.
 """
 
 from __future__ import annotations
@@ -21,7 +24,11 @@ from .cells import CellCodec
 
 BUCKET = 64
 CODEC = CellCodec(typesize=8, cname="zstd", clevel=1)
-ATTRIBUTE = "attribute:"
+CONTENT = "content:"
+REMOVED = "batches/removed"
+"""The content of a batch that says which of its objects were removed."""
+INDEX = "batches/index"
+"""The content of a batch's index: 0 until its object ids were written anew."""
 
 _SCALARS = {
     "slot": "<i8",
@@ -30,6 +37,11 @@ _SCALARS = {
     "n_new_objects": "<i8",
     "n_fragments": "<i8",
     "n_cells": "<i8",
+    "n_links": "<i8",
+    "n_removed_vertices": "<i8",
+    "n_removed_objects": "<i8",
+    "n_removed_links": "<i8",
+    "default_ids": "<i8",
     "id_min": "<i8",
     "id_max": "<i8",
     "head_bytes": "<i8",
@@ -43,13 +55,17 @@ def new_uuid() -> np.ndarray:
 
 
 def new_content_id() -> int:
-    """A random name, never 0, for the values of one attribute over one batch."""
+    """A random name, never 0, for one content of one batch."""
     return secrets.randbits(63) or 1
 
 
 @dataclass(frozen=True)
 class BatchRow:
-    """One row of the table; the names are those of the columns."""
+    """One row of the table; the names are those of the columns.
+
+    ``n_removed_objects`` counts objects that began in this batch. ``default_ids``
+    is 1 where the ids were counted on, not given, so that a merge may count anew.
+    """
 
     uuid: np.ndarray
     slot: int
@@ -64,7 +80,12 @@ class BatchRow:
     vertex_bytes: int
     lo: np.ndarray
     hi: np.ndarray
-    attributes: Mapping[str, int] = field(default_factory=dict)
+    n_links: int = 0
+    n_removed_vertices: int = 0
+    n_removed_objects: int = 0
+    n_removed_links: int = 0
+    default_ids: int = 0
+    contents: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,15 +98,15 @@ class BatchTable:
     lo, hi : ndarray of float64, shape (B, D)
         Smallest and largest coordinates of each batch.
     scalars : mapping of str to ndarray of int64, shape (B,)
-    attributes : mapping of str to ndarray of int64, shape (B,)
-        Content ids; 0 where a batch has no values.
+    contents : mapping of str to ndarray of int64, shape (B,)
+        Content ids by the array's path in the level; 0 where a batch has none.
     """
 
     uuid: np.ndarray
     lo: np.ndarray
     hi: np.ndarray
     scalars: Mapping[str, np.ndarray]
-    attributes: Mapping[str, np.ndarray]
+    contents: Mapping[str, np.ndarray]
 
     def __getattr__(self, name: str) -> np.ndarray:
         try:
@@ -113,13 +134,13 @@ class BatchTable:
         rows = list(rows)
         if not rows:
             return cls.empty(ndim)
-        names = sorted({name for row in rows for name in row.attributes})
+        names = sorted({name for row in rows for name in row.contents})
         return cls(
             np.stack([row.uuid for row in rows]),
             np.stack([row.lo for row in rows]).astype("<f8"),
             np.stack([row.hi for row in rows]).astype("<f8"),
             {n: np.array([getattr(row, n) for row in rows], t) for n, t in _SCALARS.items()},
-            {n: np.array([row.attributes.get(n, 0) for row in rows], "<i8") for n in names},
+            {n: np.array([row.contents.get(n, 0) for row in rows], "<i8") for n in names},
         )
 
     @classmethod
@@ -127,14 +148,14 @@ class BatchTable:
         """One table of the rows of several, in their order."""
         if len(tables) == 1:
             return tables[0]
-        names = sorted({name for table in tables for name in table.attributes})
+        names = sorted({name for table in tables for name in table.contents})
         zero = {id(table): np.zeros(len(table), np.int64) for table in tables}
         return cls(
             np.concatenate([t.uuid for t in tables]),
             np.concatenate([t.lo for t in tables]),
             np.concatenate([t.hi for t in tables]),
             {n: np.concatenate([t.scalars[n] for t in tables]) for n in _SCALARS},
-            {n: np.concatenate([t.attributes.get(n, zero[id(t)]) for t in tables]) for n in names},
+            {n: np.concatenate([t.contents.get(n, zero[id(t)]) for t in tables]) for n in names},
         )
 
     def take(self, rows: np.ndarray | slice) -> BatchTable:
@@ -144,14 +165,56 @@ class BatchTable:
             self.lo[rows],
             self.hi[rows],
             {n: c[rows] for n, c in self.scalars.items()},
-            {n: c[rows] for n, c in self.attributes.items()},
+            {n: c[rows] for n, c in self.contents.items()},
         )
+
+    def content(self, path: str) -> np.ndarray:
+        """The content ids of an array: (B,) int64."""
+        found = self.contents.get(path)
+        return np.zeros(len(self), np.int64) if found is None else found
+
+    def with_columns(
+        self, scalars: Mapping[str, np.ndarray], contents: Mapping[str, np.ndarray]
+    ) -> BatchTable:
+        """The same batches with some columns replaced."""
+        return BatchTable(
+            self.uuid,
+            self.lo,
+            self.hi,
+            {**self.scalars, **scalars},
+            {**self.contents, **contents},
+        )
+
+    def same_as(self, other: BatchTable) -> bool:
+        """Whether both tables have the same batches with the same columns."""
+        if len(self) != len(other) or (self.uuid != other.uuid).any():
+            return False
+        names = self.contents.keys() | other.contents.keys()
+        return all((self.scalars[n] == other.scalars[n]).all() for n in _SCALARS) and all(
+            (self.content(n) == other.content(n)).all() for n in names
+        )
+
+    @property
+    def live_vertices(self) -> np.ndarray:
+        """Vertices of each batch without those of removed objects: (B,) int64."""
+        return np.asarray(self.n_vertices - self.n_removed_vertices)
+
+    @property
+    def live_new_objects(self) -> np.ndarray:
+        """Objects that began in each batch and were not removed: (B,) int64."""
+        return np.asarray(self.n_new_objects - self.n_removed_objects)
+
+    @property
+    def live_links(self) -> np.ndarray:
+        """Links of each batch without those of removed objects: (B,) int64."""
+        return np.asarray(self.n_links - self.n_removed_links)
 
     def encode(self) -> bytes:
         """The rows (of one bucket) as a cell."""
         table: dict[str, Any] = {"uuid": self.uuid, "lo": self.lo, "hi": self.hi}
         table.update(self.scalars)
-        table.update({ATTRIBUTE + name: column for name, column in self.attributes.items()})
+        # A content that no batch of this bucket has needs no column in it.
+        table.update({CONTENT + name: c for name, c in self.contents.items() if c.any()})
         return CODEC.encode(columns.pack(table))
 
     @classmethod
@@ -161,10 +224,10 @@ class BatchTable:
         missing = {"uuid", "lo", "hi", *_SCALARS} - table.keys()
         if missing:
             raise IntegrityError(f"the table of batches lacks {', '.join(sorted(missing))}")
-        attributes = {
-            name[len(ATTRIBUTE) :]: column
+        contents = {
+            name[len(CONTENT) :]: column
             for name, column in table.items()
-            if name.startswith(ATTRIBUTE)
+            if name.startswith(CONTENT)
         }
         scalars = {name: table[name] for name in _SCALARS}
-        return cls(table["uuid"], table["lo"], table["hi"], scalars, attributes)
+        return cls(table["uuid"], table["lo"], table["hi"], scalars, contents)

@@ -179,8 +179,8 @@ class _LevelNodes:
         if at == len(whole.head.cells) or whole.head.cells[at] != number:
             return None
         one = Selection(whole.row, whole.head, np.array([at]))
-        ((_, counts),) = self._reader.fragments([one])
-        return _vlen([encode_ranges(counts)])
+        (fragments,) = self._reader.fragments([one])
+        return _vlen([encode_ranges(fragments.vertices)])
 
     @cached_property
     def _ids(self) -> np.ndarray:
@@ -235,8 +235,7 @@ class _LevelNodes:
 
     def _make_missing(self, attribute: AttributeMeta, index: tuple[int, ...]) -> bytes | None:
         s = self._by_slot.get(index[0])
-        ids = self._table.attributes.get(attribute.name)
-        if s is None or (ids is not None and ids[s.row]):
+        if s is None or self._table.content(attribute.path)[s.row]:
             return None
         grid = self._facts.grid
         blocks = Blocks.of(s.head.cells, grid)

@@ -10,6 +10,7 @@ from uuid import UUID
 import numpy as np
 
 from . import _checks, _reopen
+from ._conversions import Conversions
 from ._read import LevelReader, Selection
 from .errors import ArrayError, NotFoundError, ReadOnlyError
 from .geometry import Geometry, html_table
@@ -74,7 +75,7 @@ class Objects:
         return f"<{len(self):,} objects of {self._level!r}>"
 
 
-class Level:
+class Level(Conversions):
     """One resolution level of a dataset, at the view's snapshot."""
 
     def __init__(self, dataset: Dataset, number: int, reader: LevelReader) -> None:

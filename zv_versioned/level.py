@@ -9,7 +9,7 @@ from uuid import UUID
 
 import numpy as np
 
-from . import _checks
+from . import _checks, _reopen
 from ._read import LevelReader
 from ._read_values import check_missing, object_values, refuse_missing
 from ._removed import removed_rows
@@ -86,6 +86,15 @@ class Level:
         self._dataset = dataset
         self._reader = reader
         self.number = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen.level, (self._dataset, self.number)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Level:
+        return self
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return (*self._dataset.__dask_tokenize__(), self.number)
 
     @property
     def vertex_count(self) -> int:

@@ -8,49 +8,147 @@ margin the stored grid has, so their first index is an address less `origin`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 
-from ..._read import LevelReader, Selection
-from ...format.batches import BatchHead
+from ..._read import LevelReader
+from ..._removed import Removal, load_removals
+from ..._selection import Selection, spans
+from ...format.batches import BatchHead, FragmentPage
+from ...format.table import REMOVED
 from ._nodes import Index
 
 
-@dataclass(frozen=True)
 class Part:
-    """One batch.
+    """One batch without what was removed of it: no removed fragment, no cell that is empty.
 
     Parameters
     ----------
+    reader : LevelReader
     row : int
-        Its row in the table.
-    slot : int
-    uuid : bytes
+        The batch's row in the table.
     head : BatchHead
+        With what was removed, as it is stored.
+    removal : Removal or None
+
+    Attributes
+    ----------
+    slot : int
+    name : tuple
+        Names what is there, the same in all snapshots: the batch and its removals.
+    cells : ndarray of int64, shape (C,)
+        Numbers of the cells in the stored grid, ascending.
+    vertices, fragments : ndarray of int64, shape (C,)
+        How many each cell has.
+    vertex_start, fragment_start : ndarray of int64, shape (C + 1,)
+        The first of each cell, within the batch.
     """
 
-    row: int
-    slot: int
-    uuid: bytes
-    head: BatchHead
+    def __init__(
+        self, reader: LevelReader, row: int, head: BatchHead, removal: Removal | None
+    ) -> None:
+        table = reader.state.table
+        self.row = row
+        self.slot = int(table.slot[row])
+        self.name = (bytes(table.uuid[row]), int(table.content(REMOVED)[row]))
+        self.head = head
+        self._reader = reader
+        self._stored_cells: np.ndarray | None = None
+        self.kept_fragments: np.ndarray | None = None
+        self.cells = head.cells
+        self.vertices = head.cell_vertices.astype(np.int64)
+        self.fragments = head.cell_fragments.astype(np.int64)
+        if removal is not None:
+            self._leave_out(removal)
+        self.vertex_start = _starts(self.vertices)
+        self.fragment_start = _starts(self.fragments)
 
-    @property
-    def cells(self) -> np.ndarray:
-        """Numbers of the cells in the stored grid, ascending."""
-        return self.head.cells
+    def _leave_out(self, removal: Removal) -> None:
+        head = self.head
+        self.kept_fragments = _kept_fragments(self._reader, self.name, self.selection(), removal)
+        gone = removal.before(head.vertex_start)
+        vertices = self.vertices - (gone[1:] - gone[:-1])
+        before = _starts(self.kept_fragments)[head.fragment_start]
+        stored = np.flatnonzero(vertices)
+        self._stored_cells = stored
+        self.cells = head.cells[stored]
+        self.vertices = vertices[stored]
+        self.fragments = (before[1:] - before[:-1])[stored]
 
     @cached_property
     def numbers(self) -> list[int]:
-        """The same as a list, in which one is found sooner."""
+        """The numbers of the cells as a list, in which one is found sooner."""
         numbers: list[int] = self.cells.tolist()
         return numbers
 
-    def selection(self, at: np.ndarray) -> Selection:
-        """Some of its cells, by position."""
-        return Selection(self.row, self.head, at)
+    def selection(self, at: np.ndarray | None = None) -> Selection:
+        """Some of the cells, by position, or all: as the reader takes them."""
+        if at is None:
+            at = np.arange(len(self.cells))
+        return Selection(
+            self.row, self.head, at if self._stored_cells is None else self._stored_cells[at]
+        )
+
+    def page_of(self, at: int) -> int:
+        """The page of the index that has the fragments of a cell, by position."""
+        stored = at if self._stored_cells is None else int(self._stored_cells[at])
+        return int(np.searchsorted(self.head.cell_page_end, stored, side="right"))
+
+    def page(self, page: int) -> np.ndarray:
+        """The cells, by position, whose fragments are in a page."""
+        ends = self.head.cell_page_end
+        edges = np.array([ends[page - 1] if page else 0, ends[page]])
+        if self._stored_cells is not None:
+            edges = np.searchsorted(self._stored_cells, edges)
+        return np.arange(*edges.tolist())
+
+    def local(self, fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where fragments, by their stored numbers, are: the cell and the number in the cell."""
+        if self.kept_fragments is not None:
+            fragments = _starts(self.kept_fragments)[fragments]
+        at = np.searchsorted(self.fragment_start, fragments, side="right") - 1
+        return at, fragments - self.fragment_start[at]
+
+    def fragments_in(self, at: np.ndarray) -> FragmentPage:
+        """The fragments of some cells, by position."""
+        return fragments_in([(self, at)])[0]
+
+
+def fragments_in(cells: Sequence[tuple[Part, np.ndarray]]) -> list[FragmentPage]:
+    """The fragments of cells of several batches, of one reader."""
+    if not cells:
+        return []
+    reader = cells[0][0]._reader
+    selections = [part.selection(at) for part, at in cells]
+    pages = reader.fragments(selections)
+    for number, ((part, _), selection) in enumerate(zip(cells, selections, strict=True)):
+        if part.kept_fragments is not None:
+            head = part.head
+            starts = head.fragment_start[selection.at]
+            counts = head.cell_fragments[selection.at].astype(np.int64)
+            kept = part.kept_fragments[spans(starts, counts)]
+            pages[number] = pages[number].take(np.flatnonzero(kept))
+    return pages
+
+
+def _kept_fragments(
+    reader: LevelReader, name: Hashable, whole: Selection, removal: Removal
+) -> np.ndarray:
+    """Mask of the fragments of a batch that were not removed."""
+    key = ("kept fragments", name)
+    kept: np.ndarray | None = reader.parts.get(key)
+    if kept is None:
+        (page,) = reader.fragments([whole])
+        starts = _starts(page.vertices)[:-1]
+        kept = ~np.isin(starts, removal.start, assume_unique=True)
+        reader.parts.put(key, kept, kept.nbytes)
+    return kept
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
 
 
 class Batches:
@@ -63,11 +161,10 @@ class Batches:
 
     def __init__(self, reader: LevelReader) -> None:
         self.reader = reader
-        table, self._grid = reader.state.table, reader.state.facts.grid
-        self.parts = [
-            Part(s.row, int(table.slot[s.row]), bytes(table.uuid[s.row]), s.head)
-            for s in reader.plan()
-        ]
+        self._grid = reader.state.facts.grid
+        plan = reader.plan()
+        removals = load_removals(reader, [s.row for s in plan])
+        self.parts = [Part(reader, s.row, s.head, removals.get(s.row)) for s in plan]
         self.by_slot = {part.slot: part for part in self.parts}
         self.by_row = {part.row: part for part in self.parts}
         size = np.asarray(self._grid.chunk_shape)

@@ -10,8 +10,9 @@ import numpy as np
 
 from ...format import metadata
 from ...format.fragments import encode_tables
-from ...format.metadata import AttributeMeta
-from ._batches import Batches, Part
+from ...format.metadata import TEXT, AttributeMeta
+from ._batches import Batches, Part, fragments_in
+from ._dictionaries import Dictionary
 from ._nodes import NO_CODECS, ArrayNode, Index, Loaded, Place, Unit, frame, frames
 
 PAGE_BYTES = 256 << 10
@@ -92,19 +93,19 @@ class RowsArray(CellArray):
         self._row_bytes = row_bytes
 
     def _page(self, part: Part, at: int) -> int:
-        return int(part.head.vertex_start[at]) * self._row_bytes // PAGE_BYTES
+        return int(part.vertex_start[at]) * self._row_bytes // PAGE_BYTES
 
     def _cells(self, unit: Unit) -> tuple[Part, np.ndarray]:
         """The cells of a page."""
         part, page = self._page_of(unit)
-        begins = part.head.vertex_start[:-1] * self._row_bytes
+        begins = part.vertex_start[:-1] * self._row_bytes
         edges = np.searchsorted(begins, [page * PAGE_BYTES, (page + 1) * PAGE_BYTES])
         return part, np.arange(*edges)
 
     def weight(self, unit: Unit) -> int:
         """About how many bytes a unit takes."""
         part, at = self._cells(unit)
-        return int(part.head.cell_vertices[at].sum()) * self._row_bytes + 128 * len(at)
+        return int(part.vertices[at].sum()) * self._row_bytes + 128 * len(at)
 
     def load(self, units: Sequence[Unit]) -> list[Loaded]:
         """Make units."""
@@ -114,7 +115,7 @@ class RowsArray(CellArray):
         made: list[Loaded] = []
         offset = 0
         for part, at in cells:
-            sizes = part.head.cell_vertices[at].astype(np.int64) * self._row_bytes
+            sizes = part.vertices[at] * self._row_bytes
             stops = offset + np.cumsum(sizes)
             made.append(dict(zip(at.tolist(), frames(raw, stops - sizes, stops), strict=True)))
             offset += int(sizes.sum())
@@ -138,24 +139,44 @@ class VerticesArray(RowsArray):
         return self._batches.reader.positions_of([part.selection(at) for part, at in cells])
 
 
+def value_facts(attribute: AttributeMeta, kind: str) -> dict[str, Any]:
+    """What the document of an array of values says, but for its chunks and its dictionary."""
+    stored = attribute.dtype if attribute.logical == TEXT else attribute.logical_dtype
+    facts: dict[str, Any] = {
+        "zv_array": kind,
+        "name": attribute.name,
+        "dtype": stored.name,
+        "row_shape": list(attribute.row_shape),
+    }
+    if attribute.row_shape:
+        facts["channel_names"] = [f"ch{i}" for i in range(attribute.row_shape[0])]
+    return facts
+
+
 class ValuesArray(RowsArray):
     """``vertex_attributes/NAME``: the values, or fill values where a batch has none."""
 
     def __init__(self, batches: Batches, attribute: AttributeMeta) -> None:
-        facts: dict[str, Any] = {
-            "zv_array": "attribute",
-            "name": attribute.name,
-            "dtype": attribute.dtype.name,
-            "row_shape": list(attribute.row_shape),
-        }
-        if attribute.row_shape:
-            facts["channel_names"] = [f"ch{i}" for i in range(attribute.row_shape[0])]
+        facts = value_facts(attribute, "attribute")
+        self._dictionary: Dictionary | None = None
+        if attribute.logical == TEXT:
+            self._dictionary = Dictionary.of(batches.reader, attribute)
+            facts.update(self._dictionary.facts())
         super().__init__(attribute.path, batches, facts, attribute.row_bytes)
         self._attribute = attribute
 
     def _rows(self, cells: Sequence[tuple[Part, np.ndarray]]) -> np.ndarray:
+        reader, attribute = self._batches.reader, self._attribute
         selections = [part.selection(at) for part, at in cells]
-        return self._batches.reader.attribute_of(self._attribute, selections)
+        if self._dictionary is None:
+            return reader.attribute_of(attribute, selections)
+        present = reader.state.table.content(attribute.path)
+        has = [s for s in selections if present[s.row]]
+        stored = reader.rows_of(attribute.path, attribute.dtype, attribute.row_shape, has)
+        parts = [(s.row, s.vertex_count) for s in selections]
+        codes = self._dictionary.recode(attribute, parts, stored)
+        live = reader.live(selections)
+        return codes if live is None else codes[live]
 
 
 class FragmentsArray(CellArray):
@@ -166,24 +187,30 @@ class FragmentsArray(CellArray):
         super().__init__("vertex_fragments", batches, facts)
 
     def _page(self, part: Part, at: int) -> int:
-        return int(np.searchsorted(part.head.cell_page_end, at, side="right"))
-
-    def _cells(self, unit: Unit) -> tuple[Part, np.ndarray]:
-        part, page = self._page_of(unit)
-        first = int(part.head.cell_page_end[page - 1]) if page else 0
-        return part, np.arange(first, int(part.head.cell_page_end[page]))
+        return part.page_of(at)
 
     def weight(self, unit: Unit) -> int:
         """About how many bytes a unit takes."""
-        part, at = self._cells(unit)
-        return 16 * int(part.head.cell_fragments[at].sum()) + 160 * len(at)
+        part, page = self._page_of(unit)
+        at = part.page(page)
+        return 16 * int(part.fragments[at].sum()) + 160 * len(at)
 
     def load(self, units: Sequence[Unit]) -> list[Loaded]:
-        """Make units."""
-        cells = [self._cells(unit) for unit in units]
-        pages = self._batches.reader.fragments([part.selection(at) for part, at in cells])
-        made: list[Loaded] = []
-        for (part, at), page in zip(cells, pages, strict=True):
-            tables = encode_tables(page.vertices, part.head.cell_fragments[at])
-            made.append(dict(zip(at.tolist(), map(frame, tables), strict=True)))
-        return made
+        """Make units; what was made of a batch serves other snapshots too."""
+        parts = self._batches.reader.parts
+        names = []
+        for unit in units:
+            part, page = self._page_of(unit)
+            names.append(("vertex_fragments", part.name, page))
+        made: list[Loaded | None] = [parts.get(name) for name in names]
+        wanting = [i for i, known in enumerate(made) if known is None]
+        cells = []
+        for i in wanting:
+            part, page = self._page_of(units[i])
+            cells.append((part, part.page(page)))
+        for i, (part, at), page_of in zip(wanting, cells, fragments_in(cells), strict=True):
+            tables = encode_tables(page_of.vertices, part.fragments[at])
+            found = dict(zip(at.tolist(), map(frame, tables), strict=True))
+            parts.put(names[i], found, self.weight(units[i]))
+            made[i] = found
+        return [loaded for loaded in made if loaded is not None]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..._read import LevelReader, cell_of
+from ..._read import LevelReader
+from ..._removed import removed_rows
 from ...format import metadata
 from ...format.manifests import encode_manifests
 from ...format.metadata import LINES
@@ -172,16 +173,20 @@ class ManifestsArray(BucketArray):
         numbers = [np.zeros(0, np.int64)]
         parts = self._batches.parts
         tables = reader.ids([part.row for part in parts])
+        removed = removed_rows(reader, [part.row for part in parts])
         for part, addresses, (ids, _) in zip(parts, self._batches.addresses, tables, strict=True):
-            rows = self._sorted_rows[np.searchsorted(self._sorted_ids, ids)]
-            mine = np.flatnonzero(wanted[rows])
-            if len(mine) == 0:
+            there = np.arange(len(ids))
+            if part.row in removed:
+                there = np.setdiff1d(there, removed[part.row], assume_unique=True)
+            rows = self._sorted_rows[np.searchsorted(self._sorted_ids, ids[there])]
+            mine = wanted[rows]
+            if not mine.any():
                 continue
-            counts, fragments = reader.object_fragments(part.row, part.head, mine)
-            at = cell_of(part.head, fragments)
+            counts, fragments = reader.object_fragments(part.row, part.head, there[mine])
+            at, number = part.local(fragments)
             owners.append(np.repeat(rows[mine], counts))
             chunks.append(addresses[at])
-            numbers.append(fragments - part.head.fragment_start[at])
+            numbers.append(number)
         owner = np.concatenate(owners)
         by_object = np.argsort(owner, kind="stable")
         return encode_manifests(

@@ -12,20 +12,35 @@ from hypothesis import strategies as st
 
 import zv_versioned as zvv
 from zv_versioned import _ranges, _read
-from zv_versioned._read import LevelReader, Selection
+from zv_versioned._read import LevelReader
+from zv_versioned._selection import Selection
 
 SIZES = (1, 400, 37, 2, 900)
+TOTAL = sum(SIZES)
 
 
-@pytest.fixture(scope="module")
-def reader() -> LevelReader:
-    """Five batches over a few hundred cells, and what lies where in `reader.whole`."""
+@pytest.fixture(scope="module", params=["whole", "with removed objects"])
+def reader(request: pytest.FixtureRequest) -> LevelReader:
+    """Five batches over a few hundred cells; or these and more, that were removed again."""
     rng = np.random.default_rng(1)
     repo = zvv.Repository.create("memory://")
+    lossy = request.param != "whole"
+    first = 0
     with repo.transaction() as tx:
         tx.create_dataset("p", kind="point_cloud", bounds=([0] * 2, [10] * 2), chunk_shape=(1, 1))
-        for size in SIZES:
-            tx.writer("p").append_vertices_sync(rng.uniform(0, 10, (size, 2)).astype("f4"))
+        for number, size in enumerate(SIZES):
+            # Removed ones: among the others, alone in cells of their own, and a whole batch.
+            more = (size // 2, 0, 5, 0, 200)[number] if lossy else 0
+            positions = rng.uniform(0, 10, (size + more, 2)).astype("f4")
+            positions[size + more // 2 :] = 10
+            ids = np.concatenate([np.arange(first, first + size), np.full(more, 9000 + number)])
+            tx.writer("p").append_vertices_sync(positions, object_ids=ids)
+            first += size
+        if lossy:
+            tx.writer("p").append_vertices_sync(positions, object_ids=9999)
+    if lossy:
+        with repo.transaction() as tx:
+            tx.writer("p").remove_objects_sync([9002, 9004, 9999])
     return repo.view()["p"][0]._reader
 
 
@@ -34,8 +49,11 @@ def whole(reader: LevelReader) -> np.ndarray:
     return reader.positions_of(reader.plan())
 
 
-TOTAL = sum(SIZES)
 numbers = st.integers(0, TOTAL)
+
+
+def test_the_levels_of_these_tests_have_as_many_vertices(whole: np.ndarray) -> None:
+    assert len(whole) == TOTAL
 
 
 @given(a=numbers, b=numbers)
@@ -67,11 +85,9 @@ def test_only_the_cells_of_the_range_are_read(reader: LevelReader) -> None:
 
     _ranges.read_range(reader, watched, 450, 460)
     assert [s.row for s in read] == [4]
-    head = read[0].head
-    base = int(reader.vertex_base[4])
-    assert base + head.vertex_start[read[0].at[0]] <= 450
-    assert base + head.vertex_start[read[0].at[0] + 1] > 450
-    assert base + head.vertex_start[read[0].at[-1]] < 460
+    starts = reader.vertex_base[4] + _ranges._cell_starts(reader, [4])[0]
+    assert starts[read[0].at[0]] <= 450 < starts[read[0].at[0] + 1]
+    assert starts[read[0].at[-1]] < 460
     read.clear()
     _ranges.read_some(reader, watched, np.array([3, 1000]))
     assert [len(s.at) for s in read] == [1, 1]
@@ -85,13 +101,13 @@ def test_pieces_cover_the_level_and_large_batches_are_cut_at_cells(
     assert edges[0] == 0
     assert edges[-1] == TOTAL
     assert (np.diff(edges) > 0).all()
-    heads = reader.heads(range(len(SIZES)))
-    largest_cell = max(int(head.cell_vertices.max()) for head in heads)
+    starts = _ranges._cell_starts(reader, range(len(SIZES)))
+    largest_cell = max(int(np.diff(start).max()) for start in starts)
     assert np.diff(edges).max() <= max(size, largest_cell)
     marks = {
-        int(base + start)
-        for base, head in zip(reader.vertex_base, heads, strict=False)
-        for start in head.vertex_start
+        int(base + mark)
+        for base, start in zip(reader.vertex_base, starts, strict=False)
+        for mark in start
     }
     assert set(edges.tolist()) <= marks
     # Two pieces side by side would not have fitted in one.

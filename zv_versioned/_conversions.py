@@ -25,9 +25,10 @@ class Conversions:
             Dimensions ``vertex``, ``axis`` and ``object``. Along ``vertex``: the
             variable ``positions`` and one for each attribute, and the coordinates
             ``object_id``, ``batch`` (its slot), ``vertex_id`` and one an axis, such
-            as ``x``. Along ``object``: ``objects``, the ids. An attribute that has the
-            name of one of these is called ``vertex_NAME``. Attributes say which
-            snapshot of which repository it is; ``units`` are those of the axes.
+            as ``x``. Along ``object``: the coordinate ``objects``, the ids, and a variable
+            for each attribute of objects. A name that is taken gets ``vertex_`` or
+            ``object_`` in front. Attributes say which snapshot of which repository it
+            is; ``units`` are those of the axes.
 
         Examples
         --------

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ._read import LevelReader, Selection
+from ._read import LevelReader
+from ._removed import load_removals
+from ._selection import Selection
 
 Read = Callable[[Sequence[Selection]], np.ndarray]
 """Reads something of all vertices in cells, such as ``reader.positions_of``."""
@@ -29,18 +31,16 @@ def read_range(reader: LevelReader, read: Read, start: int, stop: int) -> np.nda
     base = reader.vertex_base
     first = int(np.searchsorted(base, start, side="right")) - 1
     last = int(np.searchsorted(base, stop, side="left"))
-    rows = range(first, last) if start < stop else range(0)
+    rows = [row for row in range(first, last) if base[row] < base[row + 1] and start < stop]
     selections: list[Selection] = []
     skip = 0
-    for row, head in zip(rows, reader.heads(rows), strict=True):
+    for row, head, starts in zip(rows, reader.heads(rows), _cell_starts(reader, rows), strict=True):
         lo = max(start - int(base[row]), 0)
         hi = min(stop, int(base[row + 1])) - int(base[row])
-        if lo >= hi:
-            continue
-        begin = int(np.searchsorted(head.vertex_start, lo, side="right")) - 1
-        end = int(np.searchsorted(head.vertex_start, hi, side="left"))
+        begin = int(np.searchsorted(starts, lo, side="right")) - 1
+        end = int(np.searchsorted(starts, hi, side="left"))
         if not selections:
-            skip = lo - int(head.vertex_start[begin])
+            skip = lo - int(starts[begin])
         selections.append(Selection(row, head, np.arange(begin, end)))
     return read(selections)[skip : skip + stop - start]
 
@@ -70,10 +70,10 @@ def read_some(reader: LevelReader, read: Read, vertices: np.ndarray) -> np.ndarr
     pieces = []
     offset = 0
     for window in reader.windows(selections):
-        size = sum(s.vertex_count for s in window)
-        first, last = np.searchsorted(among, (offset, offset + size))
-        pieces.append(read(window)[among[first:last] - offset])
-        offset += size
+        found = read(window)
+        first, last = np.searchsorted(among, (offset, offset + len(found)))
+        pieces.append(found[among[first:last] - offset])
+        offset += len(found)
     return np.concatenate(pieces) if pieces else read([])
 
 
@@ -83,19 +83,31 @@ def _cells_of(reader: LevelReader, vertices: np.ndarray) -> tuple[list[Selection
     batch_of = np.searchsorted(base, vertices, side="right") - 1
     rows, begins = np.unique(batch_of, return_index=True)
     cuts = np.append(begins, len(vertices)).tolist()
+    chosen = rows.tolist()
     selections, among = [], []
     offset = 0
-    heads = reader.heads(rows.tolist())
-    for row, head, begin, end in zip(rows.tolist(), heads, cuts[:-1], cuts[1:], strict=True):
-        local = vertices[begin:end] - base[row]
-        cell = np.searchsorted(head.vertex_start, local, side="right") - 1
+    for number, (row, head, starts) in enumerate(
+        zip(chosen, reader.heads(chosen), _cell_starts(reader, chosen), strict=True)
+    ):
+        local = vertices[cuts[number] : cuts[number + 1]] - base[row]
+        cell = np.searchsorted(starts, local, side="right") - 1
         at, rank = np.unique(cell, return_inverse=True)
-        sizes = head.cell_vertices[at].astype(np.int64)
-        starts = offset + np.cumsum(sizes) - sizes
+        sizes = starts[at + 1] - starts[at]
+        begin = offset + np.cumsum(sizes) - sizes
         selections.append(Selection(row, head, at))
-        among.append(starts[rank.reshape(-1)] + local - head.vertex_start[cell])
+        among.append(begin[rank.reshape(-1)] + local - starts[cell])
         offset += int(sizes.sum())
     return selections, np.concatenate(among) if among else np.zeros(0, np.int64)
+
+
+def _cell_starts(reader: LevelReader, rows: Sequence[int]) -> list[np.ndarray]:
+    """For some batches, the first vertex of each cell, of those that were not removed; and all."""
+    removals = load_removals(reader, rows)
+    starts = [head.vertex_start for head in reader.heads(rows)]
+    return [
+        start - removals[row].before(start) if row in removals else start
+        for row, start in zip(rows, starts, strict=True)
+    ]
 
 
 def edges(reader: LevelReader, size: int) -> np.ndarray:
@@ -119,8 +131,8 @@ def edges(reader: LevelReader, size: int) -> np.ndarray:
     base = reader.vertex_base
     large = np.flatnonzero(np.diff(base) > size).tolist()
     marks = [base]
-    for row, head in zip(large, reader.heads(large), strict=True):
-        marks.append(base[row] + head.vertex_start)
+    for row, starts in zip(large, _cell_starts(reader, large), strict=True):
+        marks.append(base[row] + starts)
     ends = np.unique(np.concatenate(marks))
     found = [0]
     while found[-1] < ends[-1]:

@@ -198,6 +198,56 @@ def test_names_that_are_taken_are_told_apart() -> None:
     assert repo.view()["copy"][0].attribute_names == sorted(names)
 
 
+# ---- values of every kind ----------------------------------------------------------------------
+
+
+def varied() -> zvv.Repository:
+    """Text, times and attributes of objects; one object is removed."""
+    repo = zvv.Repository.create("memory://")
+    positions = np.random.default_rng(5).uniform(0, 9, (12, 2)).astype("f4")
+    days = np.arange("2020-01-01", "2020-01-13", dtype="datetime64[D]")
+    values = {
+        "kind": np.array(["ä", "b", None] * 4, object),
+        "day": days,
+        "at": days.astype("datetime64[us]"),
+        "fine": np.arange(12).astype("timedelta64[ps]"),
+    }
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0] * 2, [9] * 2))
+        writer = tx.writer("p")
+        writer.append_vertices_sync(positions, object_ids=np.arange(12) // 3, attributes=values)
+        writer.append_vertices_sync(positions, object_ids=np.arange(12) // 3 + 10)
+        writer.add_object_attribute_sync("name", list("abcdefgh"))
+        writer.add_object_attribute_sync("kind", np.arange(16.0).reshape(8, 2))
+    with repo.transaction() as tx:
+        tx.writer("p").remove_objects_sync([1, 12])
+    return repo
+
+
+def test_text_times_and_values_of_objects_are_variables_too() -> None:
+    level = varied().view()["p"][0]
+    ds = level.to_xarray()
+    assert ds.sizes["vertex"] == 18
+    assert ds.sizes["object"] == 6
+    whole = level.read(attributes="all")
+    for name in ("kind", "at"):
+        np.testing.assert_array_equal(ds[name].values, whole.attributes[name])
+        assert ds[name].dtype == whole.attributes[name].dtype
+    # xarray knows no days and no picoseconds.
+    assert ds["day"].dtype == "datetime64[s]"
+    np.testing.assert_array_equal(ds["day"].values, whole.attributes["day"])
+    assert ds["fine"].dtype == np.int64
+    np.testing.assert_array_equal(ds["fine"].values, whole.attributes["fine"].astype("i8"))
+    np.testing.assert_array_equal(ds["name"].values, level.object_attribute("name"))
+    np.testing.assert_array_equal(ds["object_kind"].values, level.object_attribute("kind"))
+    assert ds["object_kind"].dims == ("object", "object_kind_channel")
+    assert ds["name"][[4, 1]].values.tolist() == [level.object_attribute("name")[i] for i in (4, 1)]
+    for part in (slice(3, 15), slice(None, None, -4), [7, 2]):
+        np.testing.assert_array_equal(ds["kind"][part].values, whole.attributes["kind"][part])
+        np.testing.assert_array_equal(ds["object_id"][part].values, whole.object_ids[part])
+    xr.testing.assert_identical(ds.chunk(vertex=5).compute(), ds.load())
+
+
 # ---- the engine --------------------------------------------------------------------------------
 
 
@@ -461,3 +511,44 @@ def test_a_dataset_that_does_not_fit_is_refused_and_changes_nothing(tmp_path: Pa
     assert not (tmp_path / "new").exists()
     with repo.transaction() as tx, pytest.raises(zvv.MetadataError, match="of the transaction"):
         ds.zv.append(tx, "p", branch="main")
+
+
+def test_variables_are_written_back_as_attributes() -> None:
+    repo = varied()
+    ds = repo.view()["p"][0].to_xarray()
+    ds["r"] = (ds["x"] ** 2 + ds["y"] ** 2).astype("f4")
+    ds["object_kind"] = ds["object_kind"] * 2
+    ds["size"] = ("object", np.arange(6))
+    result = ds.zv.add_attributes(repo, ["r", "object_kind", "size"], message="radii")
+    assert result.message == "radii"
+    now = repo.view()["p"][0]
+    np.testing.assert_array_equal(now.attribute("r"), (now.positions() ** 2).sum(axis=1))
+    np.testing.assert_array_equal(now.object_attribute("kind"), ds["object_kind"].values)
+    assert now.object_attribute("size").tolist() == list(range(6))
+    with repo.transaction() as tx:
+        # Attributes that were changed since do not matter: vertices and objects are the same.
+        assert ds.zv.add_attributes(tx, "r") is None
+
+
+def test_variables_of_other_vertices_are_not_written_back() -> None:
+    repo = varied()
+    ds = repo.view()["p"][0].to_xarray()
+    ds["r"], ds["size"] = ds["x"] * 2, ("object", np.arange(6))
+    tip = repo.resolve("main")
+
+    def refused(it: xr.Dataset, name: str, words: str) -> None:
+        with pytest.raises(zvv.ArrayError, match=re.escape(words)):
+            it.zv.add_attributes(repo, name)
+
+    refused(ds.isel(vertex=slice(5)), "r", "the 5 vertices of this Dataset are not the 18 that")
+    refused(ds.isel(vertex=slice(None, None, -1)), "r", "in their order; read it anew")
+    refused(ds.isel(object=[0]), "size", "the 1 objects of this Dataset are not the 6")
+    refused(ds.drop_attrs().assign_attrs(dataset="p"), "r", "which snapshot")
+    refused(ds, "s", "no variable 's'")
+    refused(ds, "axis", "'vertex' is none")
+    assert repo.resolve("main") == tip
+    # As many vertices, but others.
+    with repo.transaction() as tx:
+        tx.writer("p").remove_objects_sync([0])
+        tx.writer("p").append_vertices_sync(np.ones((3, 2), "f4"))
+    refused(ds, "r", "the 18 vertices of this Dataset are not the 18 that")

@@ -28,6 +28,7 @@ from . import xarray_accessor as xarray_accessor  # registers Dataset.zv
 
 if TYPE_CHECKING:
     from .._read import LevelReader
+    from ..format.metadata import AttributeMeta
 
 CHUNK_VERTICES = 1 << 20
 """Vertices of a chunk where xarray is left to choose, about."""
@@ -46,7 +47,8 @@ class LevelArray(BackendArray):
     level : Level
     what : str
         ``positions``, ``axis``, ``attribute``, ``object_id``, ``batch`` or
-        ``vertex_id``: all by vertex; or ``objects``, the ids of the objects.
+        ``vertex_id``: all by vertex; or ``objects`` (their ids) and
+        ``object_attribute``, by object.
     name : str
         Of the attribute, or of the axis.
     """
@@ -55,7 +57,7 @@ class LevelArray(BackendArray):
         self.level = level
         self.what = what
         self.name = name
-        self.shape, self.dtype = _SHAPES[what](level, name)
+        self.shape, self.dtype = _form(level, what, name)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return (*self.level.__dask_tokenize__(), self.what, self.name)
@@ -85,16 +87,14 @@ class LevelArray(BackendArray):
         return rows[(slice(None), *rest)] if rest else rows
 
     def _range(self, start: int, stop: int) -> np.ndarray:
-        made = _MADE.get(self.what)
-        if made is not None:
-            return made(self.level, np.arange(start, stop))
+        if self.what in _MADE:
+            return _MADE[self.what](self.level, self.name, np.arange(start, stop))
         reader = self.level._reader
         return _ranges.read_range(reader, _reading(reader, self.what, self.name), start, stop)
 
     def _some(self, vertices: np.ndarray) -> np.ndarray:
-        made = _MADE.get(self.what)
-        if made is not None:
-            return made(self.level, vertices)
+        if self.what in _MADE:
+            return _MADE[self.what](self.level, self.name, vertices)
         reader = self.level._reader
         return _ranges.read_some(reader, _reading(reader, self.what, self.name), vertices)
 
@@ -108,45 +108,59 @@ def _reading(reader: LevelReader, what: str, name: str) -> _ranges.Read:
     if what == "object_id":
         return lambda cells: reader.object_ids_of(cells)[0]
     attribute = reader.state.facts.attributes[name]
-    return lambda cells: reader.attribute_of(attribute, cells)
+    dtype = _shown_dtype(attribute)
+    return lambda cells: _shown(reader.attribute_of(attribute, cells), dtype)
 
 
-def _batch_slots(level: Level, vertices: np.ndarray) -> np.ndarray:
+def _shown_dtype(attribute: AttributeMeta) -> np.dtype[Any]:
+    """The dtype of an attribute's variable: xarray has times of four units only."""
+    dtype = attribute.logical_dtype
+    if dtype.kind not in "mM" or np.datetime_data(dtype)[0] in ("s", "ms", "us", "ns"):
+        return dtype
+    # Coarser ones are whole numbers of seconds; finer ones would lose digits, so they stay numbers.
+    coarser = np.datetime_data(dtype)[0] not in ("ps", "fs", "as")
+    return np.dtype(f"{dtype.kind}8[s]") if coarser else attribute.dtype
+
+
+def _shown(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    return values if values.dtype == dtype else values.astype(dtype)
+
+
+def _batch_slots(level: Level, name: str, vertices: np.ndarray) -> np.ndarray:
     reader = level._reader
     row = np.searchsorted(reader.vertex_base, vertices, side="right") - 1
     return np.asarray(reader.state.table.slot[row])
 
 
-_MADE: dict[str, Callable[[Level, np.ndarray], np.ndarray]] = {
+def _object_values(level: Level, name: str, rows: np.ndarray) -> np.ndarray:
+    dtype = _shown_dtype(level._reader.state.facts.object_attributes[name])
+    return _shown(level.object_attribute(name)[rows], dtype)
+
+
+_MADE: dict[str, Callable[[Level, str, np.ndarray], np.ndarray]] = {
     "batch": _batch_slots,
-    "vertex_id": lambda level, vertices: vertices,
-    "objects": lambda level, rows: level.object_ids()[rows],
+    "vertex_id": lambda level, name, vertices: vertices,
+    "objects": lambda level, name, rows: level.object_ids()[rows],
+    "object_attribute": _object_values,
 }
-_INT64 = np.dtype(np.int64)
+"""What is not read by cells."""
 
 
-def _by_vertex(dtype: np.dtype[Any] | None = None) -> Callable[[Level, str], tuple[Any, Any]]:
-    return lambda level, name: ((level.vertex_count,), dtype or level._dataset.vertex_dtype)
-
-
-def _positions_shape(level: Level, name: str) -> tuple[Any, Any]:
-    return (level.vertex_count, level._reader.meta.ndim), level._dataset.vertex_dtype
-
-
-def _attribute_shape(level: Level, name: str) -> tuple[Any, Any]:
-    attribute = level._reader.state.facts.attributes[name]
-    return (level.vertex_count, *attribute.row_shape), attribute.dtype
-
-
-_SHAPES: dict[str, Callable[[Level, str], tuple[Any, Any]]] = {
-    "positions": _positions_shape,
-    "axis": _by_vertex(),
-    "attribute": _attribute_shape,
-    "object_id": _by_vertex(_INT64),
-    "batch": _by_vertex(_INT64),
-    "vertex_id": _by_vertex(_INT64),
-    "objects": lambda level, name: ((level.num_objects,), _INT64),
-}
+def _form(level: Level, what: str, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The shape and the dtype of a variable."""
+    facts, count = level._reader.state.facts, level.vertex_count
+    if what == "positions":
+        return (count, level._reader.meta.ndim), level._dataset.vertex_dtype
+    if what == "axis":
+        return (count,), level._dataset.vertex_dtype
+    if what == "objects":
+        return (level.num_objects,), np.dtype(np.int64)
+    if what in ("attribute", "object_attribute"):
+        of_object = what == "object_attribute"
+        attribute = (facts.object_attributes if of_object else facts.attributes)[name]
+        length = level.num_objects if of_object else count
+        return (length, *attribute.row_shape), _shown_dtype(attribute)
+    return (count,), np.dtype(np.int64)
 
 
 class _Pinned(xr.Variable):
@@ -238,12 +252,17 @@ def _variables(level: Level) -> tuple[dict[str, xr.Variable], dict[str, xr.Varia
         "positions": variable(("vertex", "axis"), "positions", **common)
     }
     taken = {*coordinates, *_OWN_NAMES}
-    for name, attribute in sorted(level._reader.state.facts.attributes.items()):
-        shown = free_name(name, "vertex", taken)
-        dims = ("vertex",) if not attribute.row_shape else ("vertex", f"{shown}_channel")
-        facts = {} if shown == name else {"zv_attribute": name}
-        variables[shown] = variable(dims, "attribute", name, **facts)
-        taken |= {shown, dims[-1]}
+    known = level._reader.state.facts
+    for what, dim, attributes in (
+        ("attribute", "vertex", known.attributes),
+        ("object_attribute", "object", known.object_attributes),
+    ):
+        for name, attribute in sorted(attributes.items()):
+            shown = free_name(name, dim, taken)
+            dims = (dim, f"{shown}_channel") if attribute.row_shape else (dim,)
+            facts = {} if shown == name else {"zv_attribute": name}
+            variables[shown] = variable(dims, what, name, **facts)
+            taken |= {shown, dims[-1]}
     return variables, coordinates
 
 

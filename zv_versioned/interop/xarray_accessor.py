@@ -10,10 +10,12 @@ import numpy as np
 import xarray as xr
 
 from ..errors import ArrayError, MetadataError
+from ..format.table import REMOVED
 from ..repository import Repository
 from ..transaction import Transaction
 
 if TYPE_CHECKING:
+    from ..format.table import BatchTable
     from ..result import CommitResult
 
 OBJECT_ID = "object_id"
@@ -101,14 +103,9 @@ class ZVAccessor:
         MetadataError
             If no dataset is named.
         """
-        name = self._dataset.attrs.get("dataset") if dataset is None else dataset
-        if not isinstance(name, str):
-            raise MetadataError("which dataset to append to? give dataset='…'")
+        name = self._target(dataset)
         if isinstance(to, Transaction):
-            if not (branch is message is author is None):
-                raise MetadataError(
-                    "branch, message and author are those of the transaction; leave them out here"
-                )
+            self._refuse_settings(branch, message, author)
             axes = [axis["name"] for axis in _axes_of(to, name, level)]
             pieces = self._pieces(dim, axes, object_ids, attributes, batch_vertices)
             added = [
@@ -218,7 +215,126 @@ class ZVAccessor:
             batch_vertices=batch_vertices,
         )
 
+    def add_attributes(
+        self,
+        to: Repository | Transaction,
+        names: str | Sequence[str],
+        dataset: str | None = None,
+        *,
+        level: int = 0,
+        branch: str | None = None,
+        message: str | None = None,
+        author: str | None = None,
+    ) -> CommitResult | None:
+        """Write variables back as attributes of the level that this Dataset was read from.
+
+        Parameters
+        ----------
+        to : Repository or Transaction
+            As for :meth:`append`.
+        names : str or sequence of str
+            Variables along ``vertex`` or along ``object``, all of it. An attribute of
+            the same name is replaced.
+        dataset : str, optional
+            Left out, the one that this Dataset was read from.
+        level, branch, message, author
+            As for :meth:`append`.
+
+        Returns
+        -------
+        CommitResult or None
+            None with a transaction.
+
+        Raises
+        ------
+        ArrayError
+            If a variable is missing, or the level has other vertices or objects
+            than this Dataset, or has them in another order.
+        """
+        name = self._target(dataset)
+        if isinstance(to, Repository):
+            with to.transaction(branch or "main", message=message, author=author) as tx:
+                self.add_attributes(tx, names, name, level=level)
+            return tx.result
+        self._refuse_settings(branch, message, author)
+        chosen = [names] if isinstance(names, str) else list(names)
+        with to._staging(name, level) as stage:
+            table = stage.reader().state.table
+            vertices, objects = stage.facts.vertex_count, stage.reader().object_ids()
+        found = {}
+        for variable in chosen:
+            dim = (
+                "object"
+                if "object" in getattr(self._dataset.get(variable), "dims", ())
+                else "vertex"
+            )
+            found[variable] = self._along(variable, dim)
+        self._refuse_others(to, name, level, table, vertices, objects, found)
+        writer = to.writer(name, level)
+        for variable, values in found.items():
+            called = str(values.attrs.get("zv_attribute", variable))
+            if values.dims[0] == "object":
+                writer.add_object_attribute_sync(called, np.asarray(values))
+            else:
+                writer.add_attribute_sync(called, np.asarray(values))
+        return None
+
+    def _refuse_others(
+        self,
+        tx: Transaction,
+        name: str,
+        level: int,
+        table: BatchTable,
+        vertices: int,
+        objects: np.ndarray,
+        found: Mapping[str, xr.DataArray],
+    ) -> None:
+        """Refuse variables of other vertices or objects than those of a level."""
+        by_vertex = [v for v in found.values() if v.dims[0] == "vertex"]
+        if by_vertex:
+            ids = self._along("vertex_id", "vertex").values
+            same = np.array_equal(ids, np.arange(vertices)) and self._same_order(
+                tx, name, level, table
+            )
+            if not same:
+                raise ArrayError(
+                    f"the {len(ids):,} vertices of this Dataset are not the {vertices:,} that "
+                    f"{name!r} has now, in their order; read it anew, whole, with to_xarray()"
+                )
+        if len(by_vertex) < len(found):
+            ids = self._along("objects", "object").values
+            if not np.array_equal(ids, objects):
+                raise ArrayError(
+                    f"the {len(ids):,} objects of this Dataset are not the {len(objects):,} that "
+                    f"{name!r} has now, in their order; read it anew, whole, with to_xarray()"
+                )
+
+    def _same_order(self, tx: Transaction, name: str, level: int, table: BatchTable) -> bool:
+        """Whether a table has the vertices of the snapshot that this Dataset is of."""
+        snapshot = self._dataset.attrs.get("snapshot_id")
+        if snapshot is None:
+            raise ArrayError("this Dataset does not say which snapshot it is of (attrs)")
+        then = tx._repository.view(snapshot_id=snapshot)[name][level]._reader.state.table
+        now, then = table.take(table.live_vertices > 0), then.take(then.live_vertices > 0)
+        return bool(
+            len(now) == len(then)
+            and (now.uuid == then.uuid).all()
+            and (now.content(REMOVED) == then.content(REMOVED)).all()
+        )
+
     # -- the variables -------------------------------------------------------
+
+    def _target(self, dataset: str | None) -> str:
+        name = self._dataset.attrs.get("dataset") if dataset is None else dataset
+        if not isinstance(name, str):
+            raise MetadataError("which dataset is meant? give dataset='…'")
+        return name
+
+    def _refuse_settings(self, *settings: str | None) -> None:
+        if any(setting is not None for setting in settings):
+            raise MetadataError(
+                "branch, message and author are those of the transaction; leave them out here"
+            )
 
     def _axis_names(self, axes: Sequence[str] | None) -> list[str]:
         if axes is not None:

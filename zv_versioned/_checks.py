@@ -12,7 +12,7 @@ import numpy as np
 
 from . import _paths
 from .errors import ArrayError, MetadataError
-from .format.metadata import AttributeMeta
+from .format.metadata import VERTEX_ATTRIBUTES, AttributeMeta
 from .spatial.boxes import Box, box_of
 
 MAX_ID = 2**63 - 1
@@ -207,8 +207,8 @@ def within(array: np.ndarray, box: Box, bounds: Box) -> None:
     )
 
 
-def object_ids(values: Any, n: int) -> np.ndarray:
-    """Object ids as int64, shape (n,); one number stands for all.
+def object_ids(values: Any, n: int, one: str = "vertex") -> np.ndarray:
+    """Object ids as int64, shape (n,), one a `one`; one number stands for all.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def object_ids(values: Any, n: int) -> np.ndarray:
     if array.ndim == 0:
         array = np.broadcast_to(array, (n,))
     if array.shape != (n,):
-        raise ArrayError(f"object_ids must have shape ({n},), one a vertex; got {array.shape}")
+        raise ArrayError(f"object_ids must have shape ({n},), one a {one}; got {array.shape}")
     if n and int(array.max()) > MAX_ID:
         raise ArrayError(f"object id {int(array.max())} is above {MAX_ID}")
     if n and int(array.min()) < 0:
@@ -230,7 +230,12 @@ def object_ids(values: Any, n: int) -> np.ndarray:
 
 
 def attribute_values(
-    name: str, values: Any, n: int, known: AttributeMeta | None
+    name: str,
+    values: Any,
+    n: int,
+    known: AttributeMeta | None,
+    of: str = "vertices appended",
+    family: str = VERTEX_ATTRIBUTES,
 ) -> tuple[AttributeMeta, np.ndarray]:
     """The values of one attribute as they will be stored.
 
@@ -239,9 +244,12 @@ def attribute_values(
     name : str
     values : array_like, shape (n,) or (n, C)
     n : int
-        Vertices of the append.
+        How many there must be.
     known : AttributeMeta or None
         What the level has under this name.
+    of : str
+        What there are `n` of; stands in the message.
+    family : str
 
     Raises
     ------
@@ -259,10 +267,10 @@ def attribute_values(
             f"attribute {name!r} must have shape (N,) or (N, C), got shape {array.shape}"
         )
     if len(array) != n:
-        raise ArrayError(f"attribute {name!r}: values length {len(array)} != {n} vertices appended")
+        raise ArrayError(f"attribute {name!r}: values length {len(array)} != {n} {of}")
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     if known is None:
-        return AttributeMeta(name, array.dtype, array.shape[1:]), array
+        return AttributeMeta(name, array.dtype, array.shape[1:], family), array
     if array.shape[1:] != known.row_shape:
         raise ArrayError(
             f"attribute {name!r} has values of shape {known.row_shape} in this level, got "
@@ -277,7 +285,11 @@ def attribute_values(
 
 
 def attributes(
-    given: Mapping[str, Any] | None, n: int, known: Mapping[str, AttributeMeta]
+    given: Mapping[str, Any] | None,
+    n: int,
+    known: Mapping[str, AttributeMeta],
+    of: str = "vertices appended",
+    family: str = VERTEX_ATTRIBUTES,
 ) -> list[tuple[AttributeMeta, np.ndarray]]:
     """All attributes of an append, checked."""
     if given is None:
@@ -286,4 +298,4 @@ def attributes(
         raise ArrayError(
             f"attributes must be a mapping of names to values, got {type(given).__name__}"
         )
-    return [attribute_values(name, v, n, known.get(name)) for name, v in given.items()]
+    return [attribute_values(name, v, n, known.get(name), of, family) for name, v in given.items()]

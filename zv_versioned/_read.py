@@ -23,6 +23,7 @@ from .format import batches, cells
 from .format.batches import BatchHead, FragmentPage
 from .format.cells import HEADER
 from .format.metadata import AttributeMeta, DatasetMeta
+from .spatial.assign import spans
 from .spatial.boxes import Box
 
 WINDOW_VERTICES = 1 << 20
@@ -52,13 +53,6 @@ class Selection:
     def vertex_count(self) -> int:
         """Vertices in the cells."""
         return int(self.head.cell_vertices[self.at].sum())
-
-
-def spans(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """``concatenate([arange(s, s + c) for s, c in zip(starts, counts)])``."""
-    total = int(counts.sum())
-    shift = np.repeat(starts - (np.cumsum(counts) - counts), counts)
-    return shift + np.arange(total, dtype=np.int64)
 
 
 def cell_of(head: BatchHead, fragments: np.ndarray) -> np.ndarray:

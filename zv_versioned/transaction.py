@@ -102,8 +102,11 @@ class Transaction:
         ----------
         name : str
             Its group path; "" for the repository's root.
-        kind : {"point_cloud"}
-            The kind of geometry.
+        kind : str
+            The kind of geometry: ``"point_cloud"``; ``"line"`` (of two vertices),
+            ``"polyline"`` or ``"streamline"``, whose links follow from the order
+            of the vertices; ``"graph"`` or ``"skeleton"`` (a graph of trees), which
+            have edges; ``"mesh"``, which has triangles.
         bounds : (lo, hi)
             Smallest and largest coordinates, D = 1 to 4 numbers each. Closed: a
             vertex may lie on either.
@@ -195,6 +198,9 @@ class Transaction:
             f"{level}/batches/index": documents.index_array(),
             f"{level}/batches/table": documents.table_array(),
         }
+        if meta.link_width:
+            links = documents.links_array(facts.grid, meta.axes, meta.link_width)
+            arrays[f"{level}/links"] = links
         nodes = {path: documents.group(attributes) for path, attributes in groups.items()}
         return [
             (_paths.join(path, "zarr.json"), documents.dumps(document))

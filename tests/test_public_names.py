@@ -49,12 +49,16 @@ CLASSES = [name for name in NAMES if name not in KINDS]
 VERBS = [
     "abort",
     "add_attribute",
+    "add_group",
     "add_node_attribute",
     "add_object_attribute",
     "append_vertices",
     "commit",
+    "compact",
     "drop_attribute",
+    "remove_group",
     "remove_objects",
+    "set_metadata",
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import _checks, _paths, _store
+from ._groups import without_members
 from ._removed import encode_rows, removal_of, removed_rows
 from ._stage import LevelStage
 from .format import batches, metadata
@@ -44,6 +45,7 @@ def remove_objects(stage: LevelStage, ids: Any) -> dict[str, Any]:
         upload.flush()
     lost = {name: int((columns[name] - table.scalars[name]).sum()) for name in columns}
     stage.removed(table.with_columns(columns, {REMOVED: content}), wanted, lost)
+    without_members(stage, wanted)
     return {
         "objects_removed": lost["n_removed_objects"],
         "vertices_removed": lost["n_removed_vertices"],

@@ -10,6 +10,7 @@ from uuid import UUID
 import numpy as np
 
 from . import _checks, _reopen
+from ._groups import Groups, load_groups
 from ._read import LevelReader
 from ._read_values import check_missing, object_values, refuse_missing
 from ._removed import removed_rows
@@ -117,6 +118,29 @@ class Level:
         return sorted(self._reader.state.facts.object_attributes)
 
     @property
+    def coarsened_from(self) -> int | None:
+        """The level that this one was made from; None of level 0."""
+        coarsened = self._reader.state.facts.coarsened
+        return None if coarsened is None else int(coarsened["from"])
+
+    @property
+    def coarsening_method(self) -> str | None:
+        """How this level was made from a finer one, in its maker's words; None of level 0."""
+        coarsened = self._reader.state.facts.coarsened
+        return None if coarsened is None else str(coarsened["method"])
+
+    @property
+    def stale(self) -> bool:
+        """Whether the level that this one was made from has changed since."""
+        coarsened = self._reader.state.facts.coarsened
+        return coarsened is not None and bool(coarsened["stale"])
+
+    @property
+    def chunk_shape(self) -> tuple[float, ...]:
+        """Edges of a cell, in the units of the coordinates."""
+        return self._reader.state.facts.grid.chunk_shape
+
+    @property
     def batches(self) -> list[Batch]:
         """The batches that the level consists of, by slot."""
         table = self._reader.state.table
@@ -136,6 +160,13 @@ class Level:
     def objects(self) -> Objects:
         """The objects by id."""
         return Objects(self)
+
+    @property
+    def groups(self) -> Groups:
+        """Groups of objects, by name: ``level.read(objects=level.groups["left"])``."""
+        reader = self._reader
+        found = load_groups(reader.store, reader.state.path, reader.state.facts, reader.parts)
+        return Groups(found, repr(self))
 
     # -- reading -------------------------------------------------------------
 
@@ -380,10 +411,17 @@ class Level:
         writer._owns = True
         return writer
 
+    def _told(self) -> str:
+        """The level in a few words."""
+        told = f"{self.vertex_count:,} vertices, {self.num_objects:,} objects"
+        if self.coarsened_from is not None:
+            told += f", coarsened from level {self.coarsened_from}"
+        return told + (", which has changed since: stale" if self.stale else "")
+
     def __repr__(self) -> str:
         return (
             f"<Level {self.number} of {self._dataset.name!r} at {self._dataset._view.snapshot_id}: "
-            f"{self.vertex_count:,} vertices, {self.num_objects:,} objects>"
+            f"{self._told()}>"
         )
 
     def _repr_html_(self) -> str:
@@ -394,6 +432,10 @@ class Level:
             ("objects", f"{self.num_objects:,}"),
             ("batches", f"{len(self._reader.state.table):,}"),
         ]
+        if self.coarsened_from is not None:
+            was = " (stale: it has changed since)" if self.stale else ""
+            made = f"level {self.coarsened_from}, {self.coarsening_method}{was}"
+            rows.append(("coarsened from", made))
         for name in self.attribute_names:
             attribute = facts.attributes[name]
             shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import _attributes, _io
+from . import _attributes, _groups, _io
 from ._append import append_points
 from ._remove import remove_objects
 
@@ -278,8 +278,9 @@ class ZVWriter:
     def remove_objects_sync(self, ids: ArrayLike) -> dict[str, Any]:
         """Remove objects, with all their vertices, links and values.
 
-        They leave what is read, counted and numbered; earlier snapshots keep them.
-        Their ids stay retired. No vertex is read or written.
+        They leave what is read, counted and numbered, and the groups that they were
+        in; earlier snapshots keep them. Their ids stay retired. No vertex is read or
+        written.
 
         Parameters
         ----------
@@ -307,6 +308,86 @@ class ZVWriter:
     async def remove_objects(self, ids: ArrayLike) -> dict[str, Any]:
         """Remove objects; the coroutine of :meth:`remove_objects_sync`."""
         return await _io.in_thread(self.remove_objects_sync, ids)
+
+    def add_group_sync(self, name: str, ids: ArrayLike) -> dict[str, Any]:
+        """Give a set of objects a name: :attr:`Level.groups`.
+
+        A group of that name is replaced. An object may be in several groups, and
+        leaves them when it is removed.
+
+        Parameters
+        ----------
+        name : str
+        ids : array_like of int
+            Objects of the level, also of this transaction; repeats do not count.
+
+        Returns
+        -------
+        dict
+            ``group`` and ``num_objects``.
+
+        Raises
+        ------
+        NotFoundError
+            If one of them is not in the level. Nothing is changed.
+        MetadataError
+            If the name is not acceptable.
+        ReadOnlyError
+            If the transaction is over.
+
+        Notes
+        -----
+        Source: Zarr Vectors 0.9, chapter on groups of objects.
+        """
+        with self._transaction._staging(self.dataset, self.level) as stage:
+            return _groups.add_group(stage, name, ids)
+
+    async def add_group(self, name: str, ids: ArrayLike) -> dict[str, Any]:
+        """Name a set of objects; the coroutine of :meth:`add_group_sync`."""
+        return await _io.in_thread(self.add_group_sync, name, ids)
+
+    def remove_group_sync(self, name: str) -> None:
+        """Forget a group; its objects stay.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such group.
+        """
+        with self._transaction._staging(self.dataset, self.level) as stage:
+            _groups.remove_group(stage, name)
+
+    async def remove_group(self, name: str) -> None:
+        """Forget a group; the coroutine of :meth:`remove_group_sync`."""
+        await _io.in_thread(self.remove_group_sync, name)
+
+    # -- the dataset ---------------------------------------------------------
+
+    def set_metadata_sync(self, mapping: Mapping[str, Any]) -> dict[str, Any]:
+        """Change your own metadata of the dataset: :attr:`Dataset.metadata`.
+
+        Parameters
+        ----------
+        mapping : mapping of str to JSON
+            Keys to be set, and with None those to be deleted; others stay.
+
+        Returns
+        -------
+        dict
+            All of the metadata as it is now.
+
+        Raises
+        ------
+        MetadataError
+            If it is no mapping, or a value is nothing that JSON keeps.
+        ReadOnlyError
+            If the transaction is over.
+        """
+        return self._transaction._set_metadata(self.dataset, mapping)
+
+    async def set_metadata(self, mapping: Mapping[str, Any]) -> dict[str, Any]:
+        """Change your own metadata; the coroutine of :meth:`set_metadata_sync`."""
+        return await _io.in_thread(self.set_metadata_sync, mapping)
 
     # -- the end -------------------------------------------------------------
 
@@ -337,6 +418,41 @@ class ZVWriter:
     async def commit(self, message: str | None = None) -> CommitResult:
         """Commit the whole transaction; the coroutine of :meth:`commit_sync`."""
         return await _io.in_thread(self.commit_sync, message)
+
+    def compact_sync(self) -> dict[str, Any]:
+        """Commit what is pending, and say what the level consists of.
+
+        Batches are not merged yet: ``batches_after`` equals ``batches_before``.
+
+        Returns
+        -------
+        dict
+            ``compacted`` (True), ``num_objects`` and ``vertex_count`` of the level,
+            ``batches_before``, ``batches_after``, ``snapshot_id`` and
+            ``objects_committed``.
+
+        Raises
+        ------
+        ConflictError
+            If somebody else has committed to the branch since the transaction
+            began; nothing is changed.
+        ReadOnlyError
+            If the transaction is over.
+        """
+        result, facts, batches = self._transaction._compact(self.dataset, self.level)
+        return {
+            "compacted": True,
+            "num_objects": facts.num_objects,
+            "vertex_count": facts.vertex_count,
+            "batches_before": batches,
+            "batches_after": batches,
+            "snapshot_id": result.snapshot_id,
+            "objects_committed": result.objects_committed,
+        }
+
+    async def compact(self) -> dict[str, Any]:
+        """Commit what is pending; the coroutine of :meth:`compact_sync`."""
+        return await _io.in_thread(self.compact_sync)
 
     def abort_sync(self) -> None:
         """Abandon the whole transaction that this writer belongs to."""

@@ -172,7 +172,8 @@ class Dataset:
 
         ``zarr_vectors.open(dataset.store)`` reads it, and so does zarr.
         """
-        return ZarrVectorsStore({level: self[level]._reader for level in self.levels}, self._meta)
+        readers = {level: self[level]._reader for level in self.levels}
+        return ZarrVectorsStore(readers, self._meta, dataset=self)
 
     def __getitem__(self, level: int) -> Level:
         level = _state.check_level(self._meta, level)

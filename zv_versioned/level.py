@@ -12,11 +12,12 @@ import numpy as np
 from . import _checks, _reopen
 from ._groups import Groups, load_groups
 from ._read import LevelReader
+from ._read_links import link_values
 from ._read_values import check_missing, object_values, refuse_missing
 from ._removed import removed_rows
 from ._selection import Selection
 from .errors import ArrayError, NotFoundError, ReadOnlyError
-from .format.metadata import OBJECT_ATTRIBUTES, AttributeMeta
+from .format.metadata import LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, AttributeMeta
 from .geometry import Geometry, html_table
 from .spatial.boxes import Box, parse_bbox
 
@@ -116,6 +117,16 @@ class Level:
     def object_attribute_names(self) -> list[str]:
         """Names of the object attributes, sorted."""
         return sorted(self._reader.state.facts.object_attributes)
+
+    @property
+    def link_attribute_names(self) -> list[str]:
+        """Names of the attributes of links (of a mesh: of faces), sorted."""
+        return sorted(self._reader.state.facts.link_attributes)
+
+    @property
+    def link_count(self) -> int:
+        """Number of links: of edges, of faces, or of a line's steps from vertex to vertex."""
+        return self._reader.state.facts.link_count
 
     @property
     def coarsened_from(self) -> int | None:
@@ -341,6 +352,61 @@ class Level:
         if strict:
             refuse_missing(self._reader, attribute, state.table.live_new_objects, "objects")
         return object_values(self._reader, attribute)
+
+    def link_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
+        """Values of an attribute for all links, in link order: by batch, cell, fragment, row.
+
+        Of a line each vertex but its last has a link, to the next one. The links of a
+        mesh are its faces.
+
+        Parameters
+        ----------
+        name : str
+        missing : {"fill", "raise"}
+            As in :meth:`attribute`.
+
+        Returns
+        -------
+        ndarray, shape (link_count,) or (link_count, C)
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such attribute.
+        ArrayError
+            With ``missing="raise"``, where values are missing.
+        """
+        return self._link_values(name, missing, "links")
+
+    def face_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
+        """Values of an attribute for all faces, in the order of the level's faces.
+
+        Parameters
+        ----------
+        name : str
+        missing : {"fill", "raise"}
+            As in :meth:`attribute`. Of an attribute that was written for the faces
+            inside cells alone, those across cells always read as missing.
+
+        Returns
+        -------
+        ndarray, shape (face count,) or (face count, C)
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such attribute.
+        ArrayError
+            With ``missing="raise"``, where values are missing.
+        """
+        return self._link_values(name, missing, "faces")
+
+    def _link_values(self, name: str, missing: str, of: str) -> np.ndarray:
+        strict = check_missing(missing)
+        attribute = self._known(name, LINK_ATTRIBUTES)
+        if strict:
+            refuse_missing(self._reader, attribute, self._reader.state.table.live_links, of)
+        return link_values(self._reader, attribute)
 
     def _known(self, name: str, family: str) -> AttributeMeta:
         known = self._reader.state.facts.family(family)

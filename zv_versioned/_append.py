@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import _checks, _checks_links, _paths, _store
+from . import _checks, _checks_links, _paths, _store, _values
+from ._attributes import put_object_rows, put_rows
 from ._cells_io import Blocks, check_payloads, encode_rows
 from ._objects import Objects, object_values, objects_of
-from ._stage import LevelStage, create_attribute_arrays
+from ._read_links import LINKS
+from ._stage import LevelStage, attribute_documents
+from ._values import Values
 from .errors import ArrayError, MetadataError
 from .format import batches, metadata, shards
 from .format.batches import BatchIndex
-from .format.metadata import (
-    CAPACITY,
-    LINES,
-    LINK_ATTRIBUTES,
-    AttributeMeta,
-    DatasetMeta,
-)
+from .format.metadata import CAPACITY, LINES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, DatasetMeta
 from .format.table import BatchRow, new_content_id, new_uuid
 from .spatial.assign import Assignment, assign
 from .spatial.boxes import Box
@@ -29,8 +26,6 @@ from .spatial.lines import Walk, assign_lines
 from .spatial.links import LinkPlan, place_line_links, place_links
 
 _OUT_OF_BOUNDS = ("raise", "expand")
-
-Values = list[tuple[AttributeMeta, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -63,9 +58,14 @@ class _Batch:
     objects: Objects
     plan: Assignment
     links: LinkPlan | None = None
-    values: Values = field(default_factory=list)
-    link_values: Values = field(default_factory=list)
-    object_values: Values = field(default_factory=list)
+    values: Sequence[Values] = ()
+    link_values: Sequence[Values] = ()
+    object_values: Sequence[Values] = ()
+
+    @property
+    def all_values(self) -> list[Values]:
+        """Of vertices, links and objects."""
+        return [*self.values, *self.link_values, *self.object_values]
 
 
 # ---- what is appended -------------------------------------------------------
@@ -75,10 +75,10 @@ def append_points(stage: LevelStage, positions: Any, given: Given) -> dict[str, 
     """Check, sort and upload vertices; see :meth:`ZVWriter.append_vertices`."""
     array = _positions(stage, positions, given)
     n = len(array)
-    values = _checks.attributes(given.attributes, n, stage.facts.attributes)
+    values = _values.appended(given.attributes, n, stage.facts.attributes)
     ids = None if given.object_ids is None else _checks.object_ids(given.object_ids, n)
     if n == 0:
-        _checks.attributes(given.object_attributes, 0, stage.facts.object_attributes)
+        _no_objects(stage, given)
         return _summary(None)
     vertices = _placed(stage, array, given)
     objects = objects_of(stage, ids, n, extend=given.extend)
@@ -92,7 +92,7 @@ def append_points(stage: LevelStage, positions: Any, given: Given) -> dict[str, 
         plan = assign(array, vertices.box, objects.rows, len(objects.ids), grid)
         links = None
     objects = objects.without_rows()
-    return _publish(stage, _Batch(vertices, objects, plan, links, values, [], of_objects))
+    return _publish(stage, _Batch(vertices, objects, plan, links, values, (), of_objects))
 
 
 def append_lines(
@@ -116,12 +116,12 @@ def append_lines(
             'two. Create one with kind="polyline" for longer ones'
         )
     n, n_links = len(array), len(array) - len(counts)
-    values = _checks.attributes(given.attributes, n, stage.facts.attributes)
+    values = _values.appended(given.attributes, n, stage.facts.attributes)
     of_links = _link_values(stage, given.link_attributes, n_links)
     ids = given.object_ids
     ids = None if ids is None else _checks.object_ids(ids, len(counts), "line")
     if n == 0:
-        _checks.attributes(given.object_attributes, 0, stage.facts.object_attributes)
+        _no_objects(stage, given)
         return _summary(None, links=True)
     vertices = _placed(stage, array, given)
     objects = objects_of(stage, ids, len(counts), extend=given.extend)
@@ -145,11 +145,11 @@ def append_links(
     ends = _checks_links.links(links, meta.link_width, n)
     if meta.link_width == 2:
         _check_edges(ends, n, tree, meta)
-    values = _checks.attributes(given.attributes, n, stage.facts.attributes)
+    values = _values.appended(given.attributes, n, stage.facts.attributes)
     of_links = _link_values(stage, given.link_attributes, len(ends))
     ids = None if given.object_ids is None else _checks.object_ids(given.object_ids, n)
     if n == 0:
-        _checks.attributes(given.object_attributes, 0, stage.facts.object_attributes)
+        _no_objects(stage, given)
         return _summary(None, links=True)
     vertices = _placed(stage, array, given)
     objects = objects_of(stage, ids, n, extend=given.extend, together=True)
@@ -187,9 +187,15 @@ def _check_edges(edges: np.ndarray, n: int, tree: bool | None, meta: DatasetMeta
         _checks_links.tree(edges, n)
 
 
-def _link_values(stage: LevelStage, given: Mapping[str, Any] | None, n: int) -> Values:
-    of = "faces appended" if stage.meta.link_width == 3 else "links appended"
-    return _checks.attributes(given, n, stage.facts.link_attributes, of, LINK_ATTRIBUTES)
+def _link_values(stage: LevelStage, given: Mapping[str, Any] | None, n: int) -> list[Values]:
+    counted = "faces appended" if stage.meta.link_width == 3 else "links appended"
+    return _values.appended(given, n, stage.facts.link_attributes, LINK_ATTRIBUTES, counted)
+
+
+def _no_objects(stage: LevelStage, given: Given) -> None:
+    """Check what is given for the objects of an append of nothing."""
+    known = stage.facts.object_attributes
+    _values.appended(given.object_attributes, 0, known, OBJECT_ATTRIBUTES, "objects appended")
 
 
 def _positions(stage: LevelStage, positions: Any, given: Given) -> np.ndarray:
@@ -221,78 +227,53 @@ def _placed(stage: LevelStage, array: np.ndarray, given: Given) -> _Vertices:
 
 def _publish(stage: LevelStage, batch: _Batch, *, links: bool = False) -> dict[str, Any]:
     """Upload a batch and record it."""
-    plan, grid = batch.plan, stage.facts.grid
-    groups = [_Rows(plan.cells, plan.cell_vertices, plan.order, Blocks.of(plan.cells, grid))]
-    groups[0].arrays["vertices"] = batch.vertices.array
-    groups[0].arrays.update((a.path, rows) for a, rows in batch.values)
-    if batch.links is not None and len(batch.links):
-        has = batch.links.cell_links > 0
-        cells = plan.cells[has]
-        blocks = Blocks.of(cells, grid)
-        counts = batch.links.cell_links[has]
-        if batch.links.rows is not None:
-            in_order = np.arange(len(batch.links))
-            groups.append(_Rows(cells, counts, in_order, blocks, {"links": batch.links.rows}))
-        of_links = {a.path: rows for a, rows in batch.link_values}
-        groups.append(_Rows(cells, counts, batch.links.order, blocks, of_links))
-    for group in groups:
-        for rows in group.arrays.values():
-            check_payloads(group.counts, rows.dtype.itemsize * int(np.prod(rows.shape[1:])))
+    for counts, row_bytes in _payloads(stage, batch):
+        check_payloads(counts, row_bytes)
     with stage.uploading():
-        row = _upload(stage, batch, groups)
+        row = _upload(stage, batch)
     stage.meta = batch.vertices.meta
-    for attribute in _all_attributes(batch):
-        known = stage.facts.family(attribute.family)
-        stage.facts = stage.facts.with_family(
-            attribute.family, {**known, attribute.name: attribute}
-        )
+    for value in batch.all_values:
+        family = value.meta.family
+        known = {**stage.facts.family(family), value.meta.name: value.meta}
+        stage.facts = stage.facts.with_family(family, known)
     stage.added(row, batch.objects.ids, batch.objects.ids[batch.objects.is_new])
     return _summary(batch, links=links)
 
 
-def _all_attributes(batch: _Batch) -> list[AttributeMeta]:
-    return [a for a, _ in (*batch.values, *batch.link_values, *batch.object_values)]
+def _payloads(stage: LevelStage, batch: _Batch) -> Iterator[tuple[np.ndarray, int]]:
+    """Rows of each cell, and bytes of a row, of all that is to be stored by cell."""
+    counts = batch.plan.cell_vertices
+    yield counts, stage.meta.vertex_dtype.itemsize * stage.meta.ndim
+    yield from ((counts, value.meta.row_bytes) for value in batch.values)
+    if batch.links is not None:
+        yield batch.links.cell_links, 4 * stage.meta.link_width
+        yield from ((batch.links.cell_links, v.meta.row_bytes) for v in batch.link_values)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Arrays of cells whose rows come in the same order: of vertices, or of links."""
-
-    cells: np.ndarray
-    counts: np.ndarray
-    order: np.ndarray
-    blocks: Blocks
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-def _upload(stage: LevelStage, batch: _Batch, groups: list[_Rows]) -> BatchRow:
-    slot, grid = stage.facts.slots, stage.facts.grid
-    attributes = _all_attributes(batch)
-    fresh = [a for a in attributes if a.name not in stage.facts.family(a.family)]
-    _store.set_many(stage.store, create_attribute_arrays(stage, fresh))
+def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
+    metas = [value.meta for value in batch.all_values]
+    fresh = [meta for meta in metas if meta.name not in stage.facts.family(meta.family)]
+    _store.set_many(stage.store, attribute_documents(stage, fresh))
     upload = _store.Uploader(stage.store)
-    sizes: dict[str, int] = {}
-    for group in groups:
-        for name, rows in group.arrays.items():
-            path, codec = _paths.join(stage.path, name), metadata.vertex_codec(rows.dtype)
-            sizes[name] = 0
-            for block, shard in encode_rows(
-                rows, group.order, group.counts, group.blocks, grid.places, codec
-            ):
-                upload.put(_paths.shard_key(path, slot, block), shard)
-                sizes[name] += len(shard)
-    for attribute, rows in batch.object_values:
-        key = f"{_paths.join(stage.path, attribute.path)}/c/{slot}"
-        upload.put(key, batches.CODEC.encode(rows.tobytes()))
+    slot, plan, array = stage.facts.slots, batch.plan, batch.vertices.array
+    blocks = Blocks.of(plan.cells, stage.facts.grid)
+    vertex_bytes = _put(upload, stage, "vertices", array, plan.order, plan.cell_vertices, blocks)
+    for value in batch.values:
+        stored = value.stored()
+        put_rows(upload, stage, slot, value.meta, stored, plan.order, plan.cell_vertices, blocks)
+    if batch.links is not None and len(batch.links):
+        _put_links(upload, stage, batch, batch.links)
+    for value in batch.object_values:
+        put_object_rows(upload, stage, slot, value.meta, value.stored())
     index, head_bytes = _encode_index(batch)
     path = _paths.join(stage.path, "batches", "index")
     upload.put(_paths.shard_key(path, slot, (0,)), index)
     upload.flush()
-    objects, plan = batch.objects, batch.plan
+    objects = batch.objects
     return BatchRow(
         uuid=new_uuid(),
         slot=slot,
-        n_vertices=len(batch.vertices.array),
+        n_vertices=len(array),
         n_objects=len(objects.ids),
         n_new_objects=int(objects.is_new.sum()),
         n_fragments=len(plan.fragment_object),
@@ -301,12 +282,41 @@ def _upload(stage: LevelStage, batch: _Batch, groups: list[_Rows]) -> BatchRow:
         id_min=int(objects.ids[0]),
         id_max=int(objects.ids[-1]),
         head_bytes=head_bytes,
-        vertex_bytes=sizes["vertices"],
+        vertex_bytes=vertex_bytes,
         lo=batch.vertices.box.lo,
         hi=batch.vertices.box.hi,
         default_ids=int(objects.by_default),
-        contents={attribute.path: new_content_id() for attribute in attributes},
+        contents={value.meta.path: new_content_id() for value in batch.all_values},
     )
+
+
+def _put(
+    upload: _store.Uploader,
+    stage: LevelStage,
+    array: str,
+    rows: np.ndarray,
+    order: np.ndarray | None,
+    cell_rows: np.ndarray,
+    blocks: Blocks,
+) -> int:
+    """Upload the rows of one array; return their stored length."""
+    path, size = _paths.join(stage.path, array), 0
+    codec, places = metadata.vertex_codec(rows.dtype), stage.facts.grid.places
+    for block, shard in encode_rows(rows, order, cell_rows, blocks, places, codec):
+        upload.put(_paths.shard_key(path, stage.facts.slots, block), shard)
+        size += len(shard)
+    return size
+
+
+def _put_links(upload: _store.Uploader, stage: LevelStage, batch: _Batch, links: LinkPlan) -> None:
+    """Upload links and what was given for them; cells that keep none get none."""
+    has = links.cell_links > 0
+    counts, blocks = links.cell_links[has], Blocks.of(batch.plan.cells[has], stage.facts.grid)
+    if links.rows is not None:
+        _put(upload, stage, LINKS, links.rows, None, counts, blocks)
+    for value in batch.link_values:
+        stored = value.stored()
+        put_rows(upload, stage, stage.facts.slots, value.meta, stored, links.order, counts, blocks)
 
 
 def _summary(batch: _Batch | None, *, links: bool = False) -> dict[str, Any]:

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from . import _checks
+from . import _checks, _values
+from ._removed import removed_rows
 from ._stage import LevelStage
+from ._values import Values
 from .errors import ArrayError
-from .format.metadata import OBJECT_ATTRIBUTES, AttributeMeta
+from .format.metadata import OBJECT_ATTRIBUTES
+from .format.table import REMOVED
 from .spatial.assign import object_rows
 
 
@@ -83,12 +86,18 @@ def objects_of(
     ids, rows = object_rows(given)
     is_new = np.ones(len(ids), bool)
     if int(ids[0]) <= stage.facts.max_object_id:
+        for removed in stage.removed_ids:
+            _refuse(stage, ids[np.isin(ids, removed)], "were removed from")
         for begun in stage.new_ids:
             is_new &= ~begun.among(ids)
         committed = _committed(stage, ids[is_new & (ids <= stage.base.max_object_id)])
-        if len(committed) and not extend:
-            raise _taken(stage, committed)
-        is_new[np.searchsorted(ids, committed)] = False
+        if extend:
+            _refuse(stage, _removed_before(stage, committed), "were removed from")
+            is_new[np.searchsorted(ids, committed)] = False
+        else:
+            _refuse(
+                stage, committed, "overlap existing objects of", "; extend=True lets objects go on"
+            )
     return Objects(ids, is_new, False, rows)
 
 
@@ -104,18 +113,32 @@ def _committed(stage: LevelStage, ids: np.ndarray) -> np.ndarray:
     )
 
 
-def _taken(stage: LevelStage, ids: np.ndarray) -> ArrayError:
-    shown = ", ".join(map(str, ids[:5].tolist())) + (", …" if len(ids) > 5 else "")
-    return ArrayError(
-        f"{len(ids):,} object ids overlap existing objects of {stage.path!r}: {shown}. "
-        "Each id is used once; leave object_ids out to have new ones given, or use "
-        "ids that the level does not have; extend=True lets the objects go on"
-    )
+def _removed_before(stage: LevelStage, ids: np.ndarray) -> np.ndarray:
+    """Those of the ids whose objects were removed by earlier commits."""
+    reader = stage.base_reader
+    table = reader.state.table
+    may = (table.content(REMOVED) != 0) & (table.id_max >= ids.min(initial=_checks.MAX_ID))
+    rows = np.flatnonzero(may).tolist() if len(ids) else []
+    removed = removed_rows(reader, rows)
+    found = np.zeros(len(ids), bool)
+    for row, (of_batch, _) in zip(rows, reader.ids(rows), strict=True):
+        found |= np.isin(ids, of_batch[removed[row]])
+    return ids[found]
+
+
+def _refuse(stage: LevelStage, taken: np.ndarray, why: str, remedy: str = "") -> None:
+    if len(taken):
+        shown = ", ".join(map(str, taken[:5].tolist())) + (", …" if len(taken) > 5 else "")
+        raise ArrayError(
+            f"{len(taken):,} object ids {why} {stage.path!r}: {shown}. Each id is used once; leave "
+            "object_ids out to have new ones given, or use ids that the level does not have"
+            f"{remedy}" + remedy
+        )
 
 
 def object_values(
     stage: LevelStage, given: Mapping[str, Any] | None, objects: Objects
-) -> list[tuple[AttributeMeta, np.ndarray]]:
+) -> list[Values]:
     """What was given for the objects, in the order in which their ids appear, by ascending id.
 
     Raises
@@ -124,7 +147,7 @@ def object_values(
         If a length or dtype does not fit, or an object was there before.
     """
     n, known = len(objects.ids), stage.facts.object_attributes
-    values = _checks.attributes(given, n, known, "objects appended", OBJECT_ATTRIBUTES)
+    values = _values.appended(given, n, known, OBJECT_ATTRIBUTES, "objects appended")
     if not values:
         return []
     if not objects.is_new.all():
@@ -139,4 +162,4 @@ def object_values(
     first[rows[::-1]] = np.arange(len(rows) - 1, -1, -1)
     place = np.empty(n, np.int64)
     place[np.argsort(first)] = np.arange(n)
-    return [(attribute, array[place]) for attribute, array in values]
+    return [replace(value, given=value.given[place]) for value in values]

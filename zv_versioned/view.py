@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _state
+from . import _reopen, _state
 from ._read import LevelReader
-from .errors import StorageError
 from .format.metadata import DatasetMeta
 from .geometry import html_table
 from .interop.zarr_vectors import ZarrVectorsStore
@@ -24,7 +23,10 @@ if TYPE_CHECKING:
 class View(Mapping[str, "Dataset"]):
     """One snapshot, pinned: what is committed later never changes what it reads.
 
-    Made by :meth:`Repository.view`. A mapping of dataset names to datasets.
+    Made by :meth:`Repository.view`. A mapping of dataset names to datasets. It can
+    be pickled, and so can its datasets and levels: what is sent is the location
+    with its options, without secrets, and the snapshot id. A process that gets
+    it opens the repository by itself, with credentials from its environment.
 
     Attributes
     ----------
@@ -47,11 +49,15 @@ class View(Mapping[str, "Dataset"]):
         self.snapshot_id = snapshot_id
         self.branch = branch
 
-    def __reduce__(self) -> Any:
-        raise StorageError(
-            f"a view cannot be pickled; open {self._repository.location} in the other process and "
-            f"take view(snapshot_id={self.snapshot_id!r}) there"
-        )
+    def __reduce__(self) -> tuple[Any, ...]:
+        address = self._repository._backend.address()
+        return _reopen.view, (address, self.snapshot_id, self.branch)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> View:
+        return self
+
+    def __dask_tokenize__(self) -> tuple[str, ...]:
+        return type(self).__name__, self._repository.location, self.snapshot_id
 
     @cached_property
     def datasets(self) -> list[str]:
@@ -116,6 +122,15 @@ class Dataset:
         self._levels: dict[int, Level] = {}
         self.name = meta.name
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen.dataset, (self._view, self.name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Dataset:
+        return self
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return (*self._view.__dask_tokenize__(), self.name)
+
     @property
     def kind(self) -> str:
         """The kind of geometry."""
@@ -143,13 +158,13 @@ class Dataset:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The facts that the dataset was created with."""
+        """Facts of your own: given when it was created, or by :meth:`ZVWriter.set_metadata`."""
         return dict(self._meta.metadata)
 
     @property
     def levels(self) -> list[int]:
-        """Numbers of the resolution levels."""
-        return [0]
+        """Numbers of the resolution levels: 0 is full resolution."""
+        return list(self._meta.levels)
 
     @property
     def store(self) -> ZarrVectorsStore:
@@ -157,10 +172,11 @@ class Dataset:
 
         ``zarr_vectors.open(dataset.store)`` reads it, and so does zarr.
         """
-        return ZarrVectorsStore({level: self[level]._reader for level in self.levels}, self._meta)
+        readers = {level: self[level]._reader for level in self.levels}
+        return ZarrVectorsStore(readers, self._meta, dataset=self)
 
     def __getitem__(self, level: int) -> Level:
-        level = _state.check_level(self.name, level)
+        level = _state.check_level(self._meta, level)
         if level not in self._levels:
             state = _state.load_level(self._view._store, self._meta, level)
             reader = LevelReader(
@@ -176,8 +192,7 @@ class Dataset:
         for axis, low, high, size in axes:
             unit = f" {axis['unit']}" if "unit" in axis else ""
             rows.append((f"axis {axis['name']}", f"{low:g} to {high:g}{unit}, cells of {size:g}"))
-        level = self[0]
-        rows.append(("level 0", f"{level.vertex_count:,} vertices, {level.num_objects:,} objects"))
+        rows += [(f"level {number}", self[number]._told()) for number in self.levels]
         return rows
 
     def __repr__(self) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _io
-from ._writer_appends import Appends
+from ._writer_attributes import WritesAttributes
+from ._writer_geometry import WritesGeometry
+from ._writer_objects import WritesObjects
 
 if TYPE_CHECKING:
     from .result import CommitResult
     from .transaction import Transaction
 
 
-class ZVWriter(Appends):
+class ZVWriter(WritesGeometry, WritesAttributes, WritesObjects):
     """Writes to one level of one dataset.
 
     Made by :meth:`Transaction.writer`, and then one of several writers of that
@@ -40,6 +42,8 @@ class ZVWriter(Appends):
         self._owns = owns
         self.dataset = dataset
         self.level = level
+
+    # -- the end -------------------------------------------------------------
 
     def commit_sync(self, message: str | None = None) -> CommitResult:
         """Commit the whole transaction that this writer belongs to.
@@ -68,6 +72,41 @@ class ZVWriter(Appends):
     async def commit(self, message: str | None = None) -> CommitResult:
         """Commit the whole transaction; the coroutine of :meth:`commit_sync`."""
         return await _io.in_thread(self.commit_sync, message)
+
+    def compact_sync(self) -> dict[str, Any]:
+        """Commit what is pending, and say what the level consists of.
+
+        Batches are not merged yet: ``batches_after`` equals ``batches_before``.
+
+        Returns
+        -------
+        dict
+            ``compacted`` (True), ``num_objects`` and ``vertex_count`` of the level,
+            ``batches_before``, ``batches_after``, ``snapshot_id`` and
+            ``objects_committed``.
+
+        Raises
+        ------
+        ConflictError
+            If somebody else has committed to the branch since the transaction
+            began; nothing is changed.
+        ReadOnlyError
+            If the transaction is over.
+        """
+        result, facts, batches = self._transaction._compact(self.dataset, self.level)
+        return {
+            "compacted": True,
+            "num_objects": facts.num_objects,
+            "vertex_count": facts.vertex_count,
+            "batches_before": batches,
+            "batches_after": batches,
+            "snapshot_id": result.snapshot_id,
+            "objects_committed": result.objects_committed,
+        }
+
+    async def compact(self) -> dict[str, Any]:
+        """Commit what is pending; the coroutine of :meth:`compact_sync`."""
+        return await _io.in_thread(self.compact_sync)
 
     def abort_sync(self) -> None:
         """Abandon the whole transaction that this writer belongs to."""

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zv_versioned as zvv
-from zv_versioned.interop import zarr_vectors as ours
+from zv_versioned.interop.zarr_vectors import _objects as ours
 
 peer = pytest.importorskip("zarr_vectors")
 from zarr_vectors.types.points import read_points, write_points  # noqa: E402

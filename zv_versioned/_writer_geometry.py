@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from .transaction import Transaction
 
 
-class Appends:
-    """What :class:`ZVWriter` appends with."""
+class WritesGeometry:
+    """The verbs of :class:`ZVWriter` that append."""
 
     _transaction: Transaction
     dataset: str

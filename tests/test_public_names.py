@@ -49,12 +49,18 @@ CLASSES = [name for name in NAMES if name not in KINDS]
 VERBS = [
     "abort",
     "add_attribute",
+    "add_face_attribute",
+    "add_group",
+    "add_link_attribute",
     "add_node_attribute",
     "add_object_attribute",
     "append_vertices",
     "commit",
+    "compact",
     "drop_attribute",
+    "remove_group",
     "remove_objects",
+    "set_metadata",
 ]
 
 
@@ -112,7 +118,14 @@ def test_a_conflict_keeps_both_sides_in_another_process() -> None:
 
 
 def _public(cls: type) -> list[tuple[str, Any]]:
-    return [(name, thing) for name, thing in vars(cls).items() if not name.startswith("_")]
+    """What a class and those of ours that it is made of have under names without underscore."""
+    ours = [base for base in cls.__mro__ if base.__module__.startswith("zv_versioned")]
+    return [
+        (name, thing)
+        for base in ours
+        for name, thing in vars(base).items()
+        if not name.startswith("_")
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)

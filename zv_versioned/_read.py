@@ -49,7 +49,7 @@ class LevelReader:
         self.meta = meta
         self.state = state
         self._parts = parts
-        self._shard_indexes = Cache(64 << 20)
+        self.shard_indexes = Cache(64 << 20)
         self.vertex_base = np.concatenate(([0], np.cumsum(state.table.live_vertices)))
 
     # -- batch indexes -------------------------------------------------------
@@ -310,7 +310,7 @@ class LevelReader:
         ]
         grid = self.state.facts.grid
         path = _paths.join(self.state.path, array)
-        read_rows(self.store, path, grid, wanted, row_bytes, self._shard_indexes, out)
+        read_rows(self.store, path, grid, wanted, row_bytes, self.shard_indexes, out)
         return out[HEADER:].view(dtype).reshape(total, *row_shape)
 
     def live(self, selections: Sequence[Selection]) -> np.ndarray | None:

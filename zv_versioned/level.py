@@ -10,12 +10,14 @@ from uuid import UUID
 import numpy as np
 
 from . import _checks, _reopen
+from ._groups import Groups, load_groups
 from ._read import LevelReader
+from ._read_links import link_values
 from ._read_values import check_missing, object_values, refuse_missing
 from ._removed import removed_rows
 from ._selection import Selection
 from .errors import ArrayError, NotFoundError, ReadOnlyError
-from .format.metadata import OBJECT_ATTRIBUTES, AttributeMeta
+from .format.metadata import LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, AttributeMeta
 from .geometry import Geometry, html_table
 from .spatial.boxes import Box, parse_bbox
 
@@ -117,6 +119,39 @@ class Level:
         return sorted(self._reader.state.facts.object_attributes)
 
     @property
+    def link_attribute_names(self) -> list[str]:
+        """Names of the attributes of links (of a mesh: of faces), sorted."""
+        return sorted(self._reader.state.facts.link_attributes)
+
+    @property
+    def link_count(self) -> int:
+        """Number of links: of edges, of faces, or of a line's steps from vertex to vertex."""
+        return self._reader.state.facts.link_count
+
+    @property
+    def coarsened_from(self) -> int | None:
+        """The level that this one was made from; None of level 0."""
+        coarsened = self._reader.state.facts.coarsened
+        return None if coarsened is None else int(coarsened["from"])
+
+    @property
+    def coarsening_method(self) -> str | None:
+        """How this level was made from a finer one, in its maker's words; None of level 0."""
+        coarsened = self._reader.state.facts.coarsened
+        return None if coarsened is None else str(coarsened["method"])
+
+    @property
+    def stale(self) -> bool:
+        """Whether the level that this one was made from has changed since."""
+        coarsened = self._reader.state.facts.coarsened
+        return coarsened is not None and bool(coarsened["stale"])
+
+    @property
+    def chunk_shape(self) -> tuple[float, ...]:
+        """Edges of a cell, in the units of the coordinates."""
+        return self._reader.state.facts.grid.chunk_shape
+
+    @property
     def batches(self) -> list[Batch]:
         """The batches that the level consists of, by slot."""
         table = self._reader.state.table
@@ -136,6 +171,13 @@ class Level:
     def objects(self) -> Objects:
         """The objects by id."""
         return Objects(self)
+
+    @property
+    def groups(self) -> Groups:
+        """Groups of objects, by name: ``level.read(objects=level.groups["left"])``."""
+        reader = self._reader
+        found = load_groups(reader.store, reader.state.path, reader.state.facts, reader.parts)
+        return Groups(found, repr(self))
 
     # -- reading -------------------------------------------------------------
 
@@ -311,6 +353,61 @@ class Level:
             refuse_missing(self._reader, attribute, state.table.live_new_objects, "objects")
         return object_values(self._reader, attribute)
 
+    def link_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
+        """Values of an attribute for all links, in link order: by batch, cell, fragment, row.
+
+        Of a line each vertex but its last has a link, to the next one. The links of a
+        mesh are its faces.
+
+        Parameters
+        ----------
+        name : str
+        missing : {"fill", "raise"}
+            As in :meth:`attribute`.
+
+        Returns
+        -------
+        ndarray, shape (link_count,) or (link_count, C)
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such attribute.
+        ArrayError
+            With ``missing="raise"``, where values are missing.
+        """
+        return self._link_values(name, missing, "links")
+
+    def face_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
+        """Values of an attribute for all faces, in the order of the level's faces.
+
+        Parameters
+        ----------
+        name : str
+        missing : {"fill", "raise"}
+            As in :meth:`attribute`. Of an attribute that was written for the faces
+            inside cells alone, those across cells always read as missing.
+
+        Returns
+        -------
+        ndarray, shape (face count,) or (face count, C)
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such attribute.
+        ArrayError
+            With ``missing="raise"``, where values are missing.
+        """
+        return self._link_values(name, missing, "faces")
+
+    def _link_values(self, name: str, missing: str, of: str) -> np.ndarray:
+        strict = check_missing(missing)
+        attribute = self._known(name, LINK_ATTRIBUTES)
+        if strict:
+            refuse_missing(self._reader, attribute, self._reader.state.table.live_links, of)
+        return link_values(self._reader, attribute)
+
     def _known(self, name: str, family: str) -> AttributeMeta:
         known = self._reader.state.facts.family(family)
         if not isinstance(name, str) or name not in known:
@@ -380,10 +477,17 @@ class Level:
         writer._owns = True
         return writer
 
+    def _told(self) -> str:
+        """The level in a few words."""
+        told = f"{self.vertex_count:,} vertices, {self.num_objects:,} objects"
+        if self.coarsened_from is not None:
+            told += f", coarsened from level {self.coarsened_from}"
+        return told + (", which has changed since: stale" if self.stale else "")
+
     def __repr__(self) -> str:
         return (
             f"<Level {self.number} of {self._dataset.name!r} at {self._dataset._view.snapshot_id}: "
-            f"{self.vertex_count:,} vertices, {self.num_objects:,} objects>"
+            f"{self._told()}>"
         )
 
     def _repr_html_(self) -> str:
@@ -394,6 +498,10 @@ class Level:
             ("objects", f"{self.num_objects:,}"),
             ("batches", f"{len(self._reader.state.table):,}"),
         ]
+        if self.coarsened_from is not None:
+            was = " (stale: it has changed since)" if self.stale else ""
+            made = f"level {self.coarsened_from}, {self.coarsening_method}{was}"
+            rows.append(("coarsened from", made))
         for name in self.attribute_names:
             attribute = facts.attributes[name]
             shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""

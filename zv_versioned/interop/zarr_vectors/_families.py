@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..._read_links import link_rows_of
+from ..._selection import Selection
 from ...format.link_families import is_within, segment_name
 from ...format.metadata import TEXT, AttributeMeta
 from ._batches import Batches, texts
@@ -69,10 +71,10 @@ class LinkValues(Source):
 
     def _stored(self, cells: Sequence[tuple[Any, np.ndarray]]) -> np.ndarray:
         """All values of stored cells, missing where a batch has none."""
-        attribute = self._attribute
-        present = self._batches.reader.state.table.content(attribute.path)
-        has = [(part, at) for part, at in cells if present[part.row]]
-        stored = self._pages.rows.read(attribute.path, attribute.dtype, attribute.row_shape, has)
+        attribute, reader = self._attribute, self._batches.reader
+        present = reader.state.table.content(attribute.path)
+        has = [Selection(part.row, part.head, at) for part, at in cells if present[part.row]]
+        stored = link_rows_of(reader, attribute.path, attribute.dtype, attribute.row_shape, has)
         counts = [(part.row, int(part.head.cell_links[at].sum())) for part, at in cells]
         if self.dictionary is not None:
             return self.dictionary.recode(attribute, counts, stored)

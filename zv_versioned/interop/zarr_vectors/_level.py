@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from ... import _paths
+from ..._groups import load_groups
 from ..._read import LevelReader
 from ...format.metadata import OBJECT_ATTRIBUTES, POINTS, VERTEX_ATTRIBUTES
 from ._batches import Batches
@@ -16,7 +19,7 @@ from ._families import Families
 from ._loader import Loader
 from ._nodes import GroupNode, Node
 from ._object_values import ObjectValuesArray
-from ._objects import IdsArray, ManifestsArray, ObjectRows
+from ._objects import GroupsArray, IdsArray, ManifestsArray, ObjectRows
 
 _VALUES = (VERTEX_ATTRIBUTES, OBJECT_ATTRIBUTES)
 
@@ -56,6 +59,7 @@ class LevelNodes:
         if path == "":
             names = ["vertices", "vertex_fragments", "object_index"]
             names += [family for family in _VALUES if facts.family(family)]
+            names += ["groups"] if self._groups else []
             return names if self._families is None else names + self._families.top()
         if path in _VALUES:
             return sorted(facts.family(path))
@@ -85,6 +89,11 @@ class LevelNodes:
         return Families(self._batches, self._facts.link_attributes)
 
     @cached_property
+    def _groups(self) -> Mapping[str, np.ndarray]:
+        reader = self._reader
+        return load_groups(reader.store, reader.state.path, self._facts, reader.parts)
+
+    @cached_property
     def _objects(self) -> ObjectRows:
         return ObjectRows.of(self._reader)
 
@@ -104,6 +113,8 @@ class LevelNodes:
             return ManifestsArray(self._batches, self._objects)
         if path == "object_index/object_ids":
             return IdsArray(self._objects)
+        if path == "groups":
+            return GroupsArray(self._groups) if self._groups else None
         return None if self._families is None else self._families.node(path)
 
     def _attribute(self, family: str, name: str) -> Node | None:

@@ -13,10 +13,12 @@ from typing import cast
 
 import numpy as np
 
+from ..._read_links import ENDS, LINKS, link_rows_of
+from ..._selection import Selection
 from ...format.fragments import encode_tables
 from ...format.link_families import encode_across, is_within, place
 from ._batches import Batches, Part, fragments_in
-from ._links import LineLinks, LinkRows, PartLinks, StoredLinks
+from ._links import LineLinks, PartLinks, StoredLinks
 from ._nodes import Loaded, Source, Unit, frame
 
 Segment = tuple[tuple[int, ...], ...]
@@ -140,7 +142,6 @@ class LinkPages(Source):
         self._within = within
         self._width = batches.reader.meta.link_width
         self._parts: dict[int, PartLinks] = {}
-        self.rows = LinkRows(batches.reader)
 
     def part(self, row: int) -> PartLinks:
         """The links of a batch."""
@@ -165,10 +166,12 @@ class LinkPages(Source):
             links = self.part(split[i][0])
             at = links.cells(split[i][1])
             cells.append((links, at, links.needs(at)))
-        stored = np.zeros((0, self._width), "<i4")
+        stored = np.zeros((0, self._width), ENDS)
         if self._width:
-            needed = [(links.part, needs) for links, _, needs in cells]
-            stored = self.rows.read("links", np.dtype("<i4"), (self._width,), needed)
+            needed = [
+                Selection(links.part.row, links.part.head, needs) for links, _, needs in cells
+            ]
+            stored = link_rows_of(self._batches.reader, LINKS, ENDS, (self._width,), needed)
         taken = 0
         for i, (links, at, needs) in zip(wanting, cells, strict=True):
             n = int(links.part.head.cell_links[needs].sum())

@@ -15,11 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..._cache import Cache
-from ..._cells_io import Wanted, read_rows
-from ..._read import LevelReader
 from ..._selection import cell_of, spans
-from ...format.cells import HEADER
 from ._batches import Part, starts_of, stored_fragments
 
 PAGE_LINKS = 1 << 15
@@ -201,47 +197,3 @@ class LineLinks(PartLinks):
             np.repeat(self._stored_cell[fragments], counts),
             spans(self._first_row[fragments], counts),
         )
-
-
-class LinkRows:
-    """Reads what is stored by link."""
-
-    def __init__(self, reader: LevelReader) -> None:
-        self._reader = reader
-        self._indexes = Cache(16 << 20)
-
-    def read(
-        self,
-        array: str,
-        dtype: np.dtype,
-        row_shape: tuple[int, ...],
-        cells: Sequence[tuple[Part, np.ndarray]],
-    ) -> np.ndarray:
-        """All rows of stored cells of some batches: (n, *row_shape)."""
-        row_bytes = dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
-        wanted = []
-        for part, at in cells:
-            links = part.head.cell_links
-            some = at[links[at] > 0]
-            wanted.append(
-                Wanted(
-                    part.slot,
-                    part.head.cells[some],
-                    links[some],
-                    int(np.count_nonzero(links)),
-                    int(part.head.link_start[-1]),
-                )
-            )
-        total = sum(int(want.cell_vertices.sum()) for want in wanted)
-        out = np.empty(HEADER + total * row_bytes, np.uint8)
-        state = self._reader.state
-        read_rows(
-            self._reader.store,
-            f"{state.path}/{array}",
-            state.facts.grid,
-            [want for want in wanted if len(want.cells)],
-            row_bytes,
-            self._indexes,
-            out,
-        )
-        return out[HEADER:].view(dtype).reshape(total, *row_shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,3 +195,32 @@ class ManifestsArray(BucketArray):
             np.concatenate(chunks)[by_object],
             np.concatenate(numbers)[by_object],
         )
+
+
+class GroupsArray(BucketArray):
+    """``groups``: the ids of the objects of each group, as int64.
+
+    Parameters
+    ----------
+    groups : mapping of str to ndarray of int64
+        At least one.
+    """
+
+    def __init__(self, groups: Mapping[str, np.ndarray]) -> None:
+        super().__init__("groups", len(groups), max(1, len(groups)))
+        self._groups = dict(sorted(groups.items()))
+
+    def document(self) -> dict[str, Any]:
+        """What its ``zarr.json`` says."""
+        names = list(self._groups)
+        facts = {"zv_array": "groups", "num_groups": self._n, "group_names": names}
+        return metadata.bytes_array([self._n], [self._bucket], NO_CODECS, ["group"], facts)
+
+    def weight(self, unit: Unit) -> int:
+        """About how many bytes a unit takes."""
+        return sum(64 + ids.nbytes for ids in self._groups.values())
+
+    def load(self, units: Sequence[Unit]) -> list[Loaded]:
+        """Make units."""
+        members = [ids.astype("<i8", copy=False).tobytes() for ids in self._groups.values()]
+        return [{0: vlen(members)} for _ in units]

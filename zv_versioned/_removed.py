@@ -47,6 +47,11 @@ class Removal:
         """How many removed vertices come before each of some, which begin or end a fragment."""
         return np.asarray(self.total[np.searchsorted(self.start, vertices)])
 
+    def holds(self, vertices: np.ndarray) -> np.ndarray:
+        """Mask of those of some vertices, within the batch, that were removed."""
+        at = np.searchsorted(self.start, vertices, side="right") - 1
+        return np.asarray((at >= 0) & (vertices < self.start[at] + self.count[at]))
+
     def clear(self, head: BatchHead, at: np.ndarray, mask: np.ndarray) -> None:
         """Set a mask over the vertices of some cells (`at`, ascending) to False where removed."""
         cell = np.searchsorted(head.vertex_start, self.start, side="right") - 1

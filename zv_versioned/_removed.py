@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _paths, _store
-from ._selection import Selection, cell_of, spans
+from ._selection import Selection, cell_of
 from .errors import IntegrityError
 from .format import cells, columns
 from .format.batches import BatchHead
 from .format.table import REMOVED
+from .spatial.assign import spans
 
 if TYPE_CHECKING:
     from ._read import LevelReader

@@ -15,10 +15,11 @@ import numpy as np
 
 from ..._read import LevelReader
 from ..._removed import Removal, load_removals
-from ..._selection import Selection, spans
+from ..._selection import Selection
 from ...errors import IntegrityError
 from ...format.batches import BatchHead, FragmentPage
 from ...format.table import REMOVED
+from ...spatial.assign import spans
 from ._nodes import Index
 
 

@@ -15,7 +15,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..._selection import cell_of, spans
+from ..._selection import cell_of
+from ...spatial.assign import spans
 from ._batches import Part, starts_of, stored_fragments
 
 PAGE_LINKS = 1 << 15

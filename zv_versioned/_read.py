@@ -19,13 +19,14 @@ from ._cache import Cache
 from ._cells_io import Wanted, read_rows
 from ._read_values import spread
 from ._removed import load_removals, removed_rows
-from ._selection import Selection, cell_of, spans
+from ._selection import Selection, cell_of
 from ._state import LevelState
 from .errors import IntegrityError, NotFoundError
 from .format import batches, cells
 from .format.batches import BatchHead, FragmentPage
 from .format.cells import HEADER
 from .format.metadata import AttributeMeta, DatasetMeta
+from .spatial.assign import spans
 from .spatial.boxes import Box
 
 WINDOW_VERTICES = 1 << 20

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._removed import Removal
 
 LINKS = "links"
-_ENDS = np.dtype("i4")
+ENDS = np.dtype("i4")
 
 
 def whole(reader: LevelReader, rows: Sequence[int]) -> list[Selection]:
@@ -74,7 +74,7 @@ def links_of(reader: LevelReader, selections: Sequence[Selection]) -> list[np.nd
         Removed ones too.
     """
     width = reader.meta.link_width
-    rows = link_rows_of(reader, LINKS, _ENDS, (width,), selections)
+    rows = link_rows_of(reader, LINKS, ENDS, (width,), selections)
     found, done = [], 0
     for s in selections:
         n = link_count(s)
@@ -123,7 +123,7 @@ def inside_cells(reader: LevelReader, rows: Sequence[int]) -> list[np.ndarray]:
     """Which of the stored links of some batches have all ends in one cell: masks."""
     selections = whole(reader, rows)
     width = reader.meta.link_width
-    stored = link_rows_of(reader, LINKS, _ENDS, (width,), selections)
+    stored = link_rows_of(reader, LINKS, ENDS, (width,), selections)
     masks, done = [], 0
     for s in selections:
         n = link_count(s)

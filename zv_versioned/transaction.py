@@ -108,8 +108,11 @@ class Transaction:
         ----------
         name : str
             Its group path; "" for the repository's root.
-        kind : {"point_cloud"}
-            The kind of geometry.
+        kind : str
+            The kind of geometry: ``"point_cloud"``; ``"line"`` (of two vertices),
+            ``"polyline"`` or ``"streamline"``, whose links follow from the order
+            of the vertices; ``"graph"`` or ``"skeleton"`` (trees), which have
+            edges; ``"mesh"``, which has triangles.
         bounds : (lo, hi)
             Smallest and largest coordinates, D = 1 to 4 numbers each. Closed: a
             vertex may lie on either.

@@ -212,7 +212,7 @@ class DatasetMeta:
                 "bounds": [lo, hi],
                 "geometry_types": [self.kind],
                 "base_bin_shape": list(self.chunk_shape),
-                "links_convention": "implicit_sequential",
+                "links_convention": "explicit" if self.link_width else "implicit_sequential",
                 "object_index_convention": "standard",
                 "cross_chunk_strategy": "explicit_links",
             },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import random
 import time
 import uuid
@@ -387,14 +386,6 @@ def test_a_branch_and_a_tag_cannot_have_the_same_name() -> None:
     with pytest.raises(zvv.MetadataError, match="'main' is a branch already"):
         repo.create_tag("main")
     assert (repo.list_branches(), repo.list_tags()) == (["main"], ["paper"])
-
-
-def test_what_cannot_be_pickled_says_how_to_go_on() -> None:
-    repo = zvv.Repository.create("memory://")
-    with pytest.raises(zvv.StorageError, match="open memory:// in the other process"):
-        pickle.dumps(repo)
-    with pytest.raises(zvv.StorageError, match=r"view\(snapshot_id='1CECHNKREP0F1RSTCMT0'\)"):
-        pickle.dumps(repo.view())
 
 
 def test_a_repository_whose_folder_was_moved_says_so(tmp_path: Path) -> None:

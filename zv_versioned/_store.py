@@ -207,6 +207,22 @@ def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
         raise group.exceptions[0] from group
 
 
+def delete_tree(store: Store, path: str) -> None:
+    """Delete an array or a group with all that lies in it.
+
+    Raises
+    ------
+    StorageError
+        If the storage fails.
+    """
+    try:
+        _io.run(store.delete_dir(path))
+    except ZVError:
+        raise
+    except Exception as error:
+        raise StorageError(f"deleting {path!r} failed: {reason(error)}") from error
+
+
 class Uploader:
     """Collects values and writes them in batches of bounded size.
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from . import _reopen
 from ._cache import Cache
 from ._checks import is_whole
 from ._ids import KnownIds
-from .errors import MetadataError, NotFoundError, StorageError
+from .errors import MetadataError, NotFoundError
 from .geometry import html_table
 from .history.log import CommitInfo, CommitLog, read_log
 from .storage import Backend
@@ -38,7 +39,8 @@ class Repository:
     """A repository: one place with branches, tags, snapshots and datasets.
 
     Made by :meth:`create`, :meth:`open` or :meth:`open_or_create`. May be used
-    from any thread; not in a forked child (use ``spawn`` and open it there).
+    from any thread; not in a forked child. Pickled, it is its location and options
+    without secrets, so that a process that was spawned opens it by itself.
 
     Examples
     --------
@@ -387,10 +389,11 @@ class Repository:
         with self._ids_lock:
             return self._ids.setdefault(level_path, KnownIds())
 
-    def __reduce__(self) -> Any:
-        raise StorageError(
-            f"a repository cannot be pickled; open {self.location} in the other process"
-        )
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen.repository, (self._backend.address(),)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Repository:
+        return self
 
     # -- showing -------------------------------------------------------------
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _state
+from . import _reopen, _state
 from ._read import LevelReader
-from .errors import StorageError
 from .format.metadata import DatasetMeta
 from .geometry import html_table
 from .interop.zarr_vectors import ZarrVectorsStore
@@ -24,7 +23,10 @@ if TYPE_CHECKING:
 class View(Mapping[str, "Dataset"]):
     """One snapshot, pinned: what is committed later never changes what it reads.
 
-    Made by :meth:`Repository.view`. A mapping of dataset names to datasets.
+    Made by :meth:`Repository.view`. A mapping of dataset names to datasets. It can
+    be pickled, and so can its datasets and levels: what is sent is the location
+    with its options, without secrets, and the snapshot id. A process that gets
+    it opens the repository by itself, with credentials from its environment.
 
     Attributes
     ----------
@@ -47,11 +49,15 @@ class View(Mapping[str, "Dataset"]):
         self.snapshot_id = snapshot_id
         self.branch = branch
 
-    def __reduce__(self) -> Any:
-        raise StorageError(
-            f"a view cannot be pickled; open {self._repository.location} in the other process and "
-            f"take view(snapshot_id={self.snapshot_id!r}) there"
-        )
+    def __reduce__(self) -> tuple[Any, ...]:
+        address = self._repository._backend.address()
+        return _reopen.view, (address, self.snapshot_id, self.branch)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> View:
+        return self
+
+    def __dask_tokenize__(self) -> tuple[str, ...]:
+        return type(self).__name__, self._repository.location, self.snapshot_id
 
     @cached_property
     def datasets(self) -> list[str]:
@@ -115,6 +121,15 @@ class Dataset:
         self._meta = meta
         self._levels: dict[int, Level] = {}
         self.name = meta.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen.dataset, (self._view, self.name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Dataset:
+        return self
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return (*self._view.__dask_tokenize__(), self.name)
 
     @property
     def kind(self) -> str:

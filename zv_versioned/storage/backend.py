@@ -22,6 +22,7 @@ from ..errors import (
     ReadOnlyError,
     StorageError,
 )
+from .address import Address, address_of
 from .config import repository_config
 from .create import create_elsewhere, create_local, existing
 from .location import CLOUD, Location, Place, resolve
@@ -86,6 +87,8 @@ class Backend:
     def __init__(self, place: Place, repository: ic.Repository, lock_timeout: float) -> None:
         self.location = place.location
         self.is_local = place.folder is not None
+        self._place = place
+        self._lock_timeout = lock_timeout
         self._folder = place.folder
         self._repository = repository
         self._lock = None if place.folder is None else RepositoryLock(place.folder, lock_timeout)
@@ -93,6 +96,11 @@ class Backend:
 
     def __repr__(self) -> str:
         return f"<Backend {self.location}>"
+
+    def address(self) -> Address:
+        """What another process needs to open it; StorageError where it cannot be opened there."""
+        self.check_process()
+        return address_of(self._place, self._lock_timeout)
 
     @classmethod
     def create(

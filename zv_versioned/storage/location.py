@@ -49,6 +49,8 @@ class Place:
     folder: Path | None = None
     # Making a storage for a folder makes the folder; opening must not.
     make: Callable[[], ic.Storage] = field(default=ic.in_memory_storage)
+    # As they were given, secrets too: never to be printed.
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def resolve(location: Location, options: Mapping[str, Any]) -> Place:
@@ -142,7 +144,8 @@ def _cloud(scheme: str, rest: str, options: Mapping[str, Any]) -> Place:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise MetadataError(f"the storage options for {location} do not fit: {error}") from error
-    return Place(location, scheme, name=prefix, make=lambda: storage)
+    given = {k: v for k, v in arguments.items() if k not in (container_word, "prefix")}
+    return Place(location, scheme, name=prefix, make=lambda: storage, options=given)
 
 
 def _from_storage(storage: ic.Storage) -> Place:

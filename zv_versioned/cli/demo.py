@@ -30,7 +30,7 @@ def demo(
         bool, typer.Option("--keep/--no-keep", help="Keep the repository, or remove it at the end.")
     ] = True,
 ) -> Answer:
-    """Append real synapses, make a mistake, take it back, and see what a pinned view is for."""
+    """Append real neurons, make a mistake, take it back, and see what a pinned view is for."""
     from ..demo import data, show, story
 
     if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):

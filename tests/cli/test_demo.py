@@ -1,8 +1,7 @@
-"""The demo and the frame of the command line."""
+"""The demo: ``zv-versioned demo``."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _cli import failed, run_json
 from rich.console import Console
 from typer.testing import CliRunner
 
 import zv_versioned as zvv
 from zv_versioned.cli import app
-from zv_versioned.cli._app import exit_code
 from zv_versioned.demo import data
 from zv_versioned.demo.data import Mesh, Neuron, Skeleton
 from zv_versioned.demo.picture import draw
@@ -310,49 +309,17 @@ def test_a_package_of_that_name_without_the_data_is_no_data(
         data.find_folder()
 
 
-def test_debug_adds_the_traceback_and_keeps_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "find_spec", lambda name: None)
-    done = runner.invoke(app, ["--debug", "demo"])
-    assert done.exit_code == 40
-    assert "Traceback" in done.stderr
+def test_json_says_what_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _use(monkeypatch, NEURONS)
+    data = run_json("demo", "--path", tmp_path / "demo")
+    repo = zvv.Repository.open(data["location"])
+    assert data["kept"]
+    assert data["history"][0]["snapshot_id"] == repo.resolve("main")
+    assert repo.view(tag=data["tag"])[data["dataset"]][0].vertex_count == 800
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (zvv.ArrayError("x"), 11),
-        (zvv.MetadataError("x"), 11),
-        (zvv.StorageError("x"), 11),
-        (PermissionError("x"), 11),
-        (zvv.ReadOnlyError("x"), 20),
-        (zvv.ConflictError("x"), 21),
-        (zvv.ViolationError("x"), 22),
-        (zvv.IntegrityError("x"), 23),
-        (zvv.NotFoundError("x"), 40),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
-)
-def test_each_error_has_its_exit_code(
-    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch
+def test_an_error_of_the_story_ends_with_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> list[Neuron]:
-        raise error
-
-    monkeypatch.setattr(data, "load", fail)
-    done = runner.invoke(app, ["demo", "--no-keep"])
-    assert done.exit_code == code == exit_code(error)
-    assert done.stderr == "Error: x\n"
-
-
-def test_usage_errors_end_with_2() -> None:
-    assert runner.invoke(app, ["demo", "--no-such-option"]).exit_code == 2
-    assert runner.invoke(app, ["no-such-command"]).exit_code == 2
-
-
-def test_version_and_help() -> None:
-    version = runner.invoke(app, ["--version"])
-    assert version.output == f"zv_versioned {zvv.__version__}\n"
-    for arguments in (["--help"], ["demo", "--help"], ["-h"]):
-        done = runner.invoke(app, arguments)
-        assert done.exit_code == 0
-        assert "Usage" in re.sub(r"\x1b\[[0-9;]*m", "", done.output)
+    _use(monkeypatch, NEURONS[:1])
+    assert "at least 2 neurons" in failed("demo", "--path", tmp_path / "demo", code=11)

@@ -46,7 +46,16 @@ KINDS = {
 }
 CLASSES = [name for name in NAMES if name not in KINDS]
 # The writer's verbs: a coroutine, and the same for scripts.
-VERBS = ["abort", "append_vertices", "commit"]
+VERBS = [
+    "abort",
+    "add_attribute",
+    "add_node_attribute",
+    "add_object_attribute",
+    "append_vertices",
+    "commit",
+    "drop_attribute",
+    "remove_objects",
+]
 
 
 def test_the_public_names_are_these_in_this_order() -> None:

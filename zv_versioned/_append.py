@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from . import _checks, _paths, _store
+from . import _checks, _paths, _store, _values
+from ._attributes import put_rows
 from ._cells_io import Blocks, check_payloads, encode_rows
-from ._stage import LevelStage, create_attribute_arrays
+from ._stage import LevelStage, attribute_documents
+from ._values import Values
 from .errors import ArrayError, MetadataError
 from .format import batches, metadata, shards
 from .format.batches import BatchIndex
-from .format.metadata import CAPACITY, VERTEX_ATTRIBUTES, AttributeMeta, DatasetMeta
+from .format.metadata import CAPACITY, VERTEX_ATTRIBUTES, DatasetMeta
 from .format.table import BatchRow, new_content_id, new_uuid
 from .spatial.assign import Assignment, assign, object_rows, stable_order
 from .spatial.boxes import Box
@@ -43,7 +45,7 @@ def append_points(
     if out_of_bounds not in _OUT_OF_BOUNDS:
         raise MetadataError(f'out_of_bounds must be "raise" or "expand", got {out_of_bounds!r}')
     array = _checks.positions(positions, stage.meta.ndim, stage.meta.vertex_dtype, dtype)
-    values = _checks.attributes(attributes, len(array), stage.facts.attributes)
+    values = _values.appended(attributes, len(array), stage.facts.attributes)
     if object_ids is not None:
         object_ids = _checks.object_ids(object_ids, len(array))
     if len(array) == 0:
@@ -61,12 +63,12 @@ def append_points(
     del rows
     for row_bytes in (
         array.dtype.itemsize * stage.meta.ndim,
-        *(attribute.row_bytes for attribute, _ in values),
+        *(value.meta.row_bytes for value in values),
     ):
         check_payloads(plan.cell_vertices, row_bytes)
     with stage.uploading():
         row = _upload(stage, array, box, values, objects, plan)
-    known = {**stage.facts.attributes, **{a.name: a for a, _ in values}}
+    known = {**stage.facts.attributes, **{v.meta.name: v.meta for v in values}}
     stage.meta = meta
     stage.facts = stage.facts.with_family(VERTEX_ATTRIBUTES, known)
     stage.added(row, objects.ids, objects.ids[objects.is_new])
@@ -100,6 +102,8 @@ def _objects(stage: LevelStage, given: np.ndarray | None, n: int) -> tuple[_Obje
     ids, rows = object_rows(given)
     is_new = np.ones(len(ids), bool)
     if int(ids[0]) <= stage.facts.max_object_id:
+        for removed in stage.removed_ids:
+            _refuse(stage, ids[np.isin(ids, removed)], "were removed from")
         for begun in stage.new_ids:
             is_new &= ~begun.among(ids)
         _refuse_taken(stage, ids[is_new & (ids <= stage.base.max_object_id)])
@@ -116,12 +120,15 @@ def _refuse_taken(stage: LevelStage, ids: np.ndarray) -> None:
         lambda: stage.base_reader.state.table,
         lambda rows: stage.base_reader.ids(rows),
     )
+    _refuse(stage, taken, "overlap existing objects of")
+
+
+def _refuse(stage: LevelStage, taken: np.ndarray, why: str) -> None:
     if len(taken):
         shown = ", ".join(map(str, taken[:5].tolist())) + (", …" if len(taken) > 5 else "")
         raise ArrayError(
-            f"{len(taken):,} object ids overlap existing objects of {stage.path!r}: {shown}. "
-            "Each id is used once; leave object_ids out to have new ones given, or use "
-            "ids that the level does not have"
+            f"{len(taken):,} object ids {why} {stage.path!r}: {shown}. Each id is used once; leave "
+            "object_ids out to have new ones given, or use ids that the level does not have"
         )
 
 
@@ -132,26 +139,25 @@ def _upload(
     stage: LevelStage,
     array: np.ndarray,
     box: Box,
-    values: list[tuple[AttributeMeta, np.ndarray]],
+    values: list[Values],
     objects: _Objects,
     plan: Assignment,
 ) -> BatchRow:
     slot, grid = stage.facts.slots, stage.facts.grid
-    fresh = [a for a, _ in values if a.name not in stage.facts.attributes]
-    _store.set_many(stage.store, create_attribute_arrays(stage, fresh))
+    fresh = [v.meta for v in values if v.meta.name not in stage.facts.attributes]
+    _store.set_many(stage.store, attribute_documents(stage, fresh))
     upload = _store.Uploader(stage.store)
     blocks = Blocks.of(plan.cells, grid)
-    arrays = [("vertices", array), *((attribute.path, rows) for attribute, rows in values)]
-    sizes = []
-    for name, rows in arrays:
-        path, size = _paths.join(stage.path, name), 0
-        codec = metadata.vertex_codec(rows.dtype)
-        for block, shard in encode_rows(
-            rows, plan.order, plan.cell_vertices, blocks, grid.places, codec
-        ):
-            upload.put(_paths.shard_key(path, slot, block), shard)
-            size += len(shard)
-        sizes.append(size)
+    path, vertex_bytes = _paths.join(stage.path, "vertices"), 0
+    codec = metadata.vertex_codec(array.dtype)
+    for block, shard in encode_rows(
+        array, plan.order, plan.cell_vertices, blocks, grid.places, codec
+    ):
+        upload.put(_paths.shard_key(path, slot, block), shard)
+        vertex_bytes += len(shard)
+    for value in values:
+        stored = value.stored()
+        put_rows(upload, stage, slot, value.meta, stored, plan.order, plan.cell_vertices, blocks)
     index, head_bytes = _encode_index(objects, plan)
     path = _paths.join(stage.path, "batches", "index")
     upload.put(_paths.shard_key(path, slot, (0,)), index)
@@ -167,11 +173,11 @@ def _upload(
         id_min=int(objects.ids[0]),
         id_max=int(objects.ids[-1]),
         head_bytes=head_bytes,
-        vertex_bytes=sizes[0],
+        vertex_bytes=vertex_bytes,
         lo=box.lo,
         hi=box.hi,
         default_ids=int(objects.by_default),
-        contents={attribute.path: new_content_id() for attribute, _ in values},
+        contents={value.meta.path: new_content_id() for value in values},
     )
 
 

@@ -74,7 +74,7 @@ def check_payloads(cell_vertices: np.ndarray, row_bytes: int) -> None:
 
 def encode_rows(
     rows: np.ndarray,
-    order: np.ndarray,
+    order: np.ndarray | None,
     cell_vertices: np.ndarray,
     blocks: Blocks,
     places: int,
@@ -86,8 +86,8 @@ def encode_rows(
     ----------
     rows : ndarray, shape (N, ...)
         C-contiguous rows, in any order.
-    order : ndarray of int64, shape (N,)
-        Which row comes where in vertex order.
+    order : ndarray of int64, shape (N,), or None
+        Which row comes where in vertex order; None where they are in it.
     cell_vertices : ndarray of int, shape (C,)
     blocks : Blocks
         The cells by shard.
@@ -109,8 +109,11 @@ def encode_rows(
     def cells(members: np.ndarray, cell_places: np.ndarray) -> Iterator[tuple[int, list[bytes]]]:
         for cell, place in zip(members.tolist(), cell_places.tolist(), strict=True):
             start, stop = starts[cell], stops[cell]
-            # "clip" skips a check that costs as much as the copy; the order is ours.
-            rows.take(order[start:stop], axis=0, out=body[: stop - start], mode="clip")
+            if order is None:
+                body[: stop - start] = rows[start:stop]
+            else:
+                # "clip" skips a check that costs as much as the copy; the order is ours.
+                rows.take(order[start:stop], axis=0, out=body[: stop - start], mode="clip")
             yield place, codec.encode_framed(scratch[: HEADER + (stop - start) * row_bytes])
 
     for block, members, cell_places in zip(blocks.keys, blocks.rows, blocks.places, strict=True):

@@ -86,6 +86,8 @@ class LevelStage:
         self._whole: BatchTable | None = None
         self._base_reader: LevelReader | None = None
         self.changes: dict[str, Any] = {}
+        # Ids of objects that this transaction removed: retired, though it may have begun them.
+        self.removed_ids: list[np.ndarray] = []
         self.broken = False
         self.path = _paths.level_path(meta.name, facts.level)
 
@@ -146,6 +148,22 @@ class LevelStage:
     def replaced(self, table: BatchTable) -> None:
         """Record the table with changes to batches that were there; all batches, by slot."""
         self._whole, self._added = table, []
+
+    def removed(self, table: BatchTable, ids: np.ndarray, lost: dict[str, int]) -> None:
+        """Record the table after objects were removed, and what each of its columns lost."""
+        self.replaced(table)
+        self.removed_ids.append(ids)
+        self.facts = replace(
+            self.facts,
+            vertex_count=self.facts.vertex_count - lost["n_removed_vertices"],
+            num_objects=self.facts.num_objects - lost["n_removed_objects"],
+            link_count=self.facts.link_count - lost["n_removed_links"],
+        )
+        self.count(
+            objects_removed=lost["n_removed_objects"],
+            vertices_removed=lost["n_removed_vertices"],
+            **({"links_removed": lost["n_removed_links"]} if lost["n_removed_links"] else {}),
+        )
 
     def count(self, **changes: int) -> None:
         """Add to the numbers of what was changed."""
@@ -222,18 +240,23 @@ class LevelStage:
         return {**none, **self.changes}
 
 
-def create_attribute_arrays(
-    stage: LevelStage, fresh: Sequence[metadata.AttributeMeta]
+def attribute_documents(
+    stage: LevelStage, attributes: Sequence[metadata.AttributeMeta]
 ) -> list[tuple[str, bytes]]:
-    """The documents of attributes that are new to a level, and of the groups they lie in."""
-    items: dict[str, bytes] = {}
-    for attribute in fresh:
-        group = _paths.join(stage.path, attribute.family)
-        if not stage.facts.family(attribute.family):
-            items[f"{group}/zarr.json"] = metadata.dumps(metadata.group())
+    """The documents of attributes that are new to a level or change, and of their groups."""
+    nodes: dict[str, dict[str, Any]] = {}
+    for attribute in attributes:
+        nodes[attribute.family] = metadata.group()
         if attribute.family == metadata.OBJECT_ATTRIBUTES:
-            document = metadata.object_attribute_array(attribute)
+            nodes[attribute.path] = metadata.object_attribute_array(attribute)
         else:
-            document = metadata.attribute_array(stage.facts.grid, stage.meta.axes, attribute)
-        items[f"{group}/{attribute.name}/zarr.json"] = metadata.dumps(document)
-    return list(items.items())
+            nodes[attribute.path] = metadata.attribute_array(
+                stage.facts.grid, stage.meta.axes, attribute
+            )
+        if attribute.logical == metadata.TEXT:
+            nodes["dictionaries"] = nodes[f"dictionaries/{attribute.family}"] = metadata.group()
+            nodes[attribute.dictionary] = metadata.dictionary_array(attribute)
+    return [
+        (f"{_paths.join(stage.path, path)}/zarr.json", metadata.dumps(document))
+        for path, document in nodes.items()
+    ]

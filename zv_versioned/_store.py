@@ -216,7 +216,7 @@ async def _copy_all(source: Store, target: Store, keys: Iterable[tuple[str, str]
                 value = await _get(source, here)
                 if value is None:
                     raise _missing(here)
-                await target.set(there, cpu.Buffer.from_bytes(value))  # type: ignore[arg-type]
+                await target.set(there, cpu.Buffer.from_bytes(value))
             except ZVError:
                 raise
             except Exception as error:
@@ -266,6 +266,22 @@ def delete_many(store: Store, keys: Sequence[str]) -> None:
         raise
     except Exception as error:
         raise StorageError(f"deleting chunks failed: {reason(error)}") from error
+
+
+def delete_tree(store: Store, path: str) -> None:
+    """Delete an array or a group with all that lies in it.
+
+    Raises
+    ------
+    StorageError
+        If the storage fails.
+    """
+    try:
+        _io.run(store.delete_dir(path))
+    except ZVError:
+        raise
+    except Exception as error:
+        raise StorageError(f"deleting {path!r} failed: {reason(error)}") from error
 
 
 class Uploader:

@@ -10,8 +10,12 @@ from uuid import UUID
 import numpy as np
 
 from . import _checks, _reopen
-from ._read import LevelReader, Selection
+from ._read import LevelReader
+from ._read_values import check_missing, object_values, refuse_missing
+from ._removed import removed_rows
+from ._selection import Selection
 from .errors import ArrayError, NotFoundError, ReadOnlyError
+from .format.metadata import OBJECT_ATTRIBUTES, AttributeMeta
 from .geometry import Geometry, html_table
 from .spatial.boxes import Box, parse_bbox
 
@@ -35,8 +39,9 @@ class Batch:
     uuid : UUID
         Its name on every branch.
     vertex_count, object_count : int
+        Without those that were removed.
     bounds : (lo, hi)
-        Smallest and largest coordinates of its vertices.
+        Smallest and largest coordinates of its vertices, as it was appended.
     """
 
     slot: int
@@ -65,7 +70,7 @@ class Objects:
         if not _checks.is_whole(object_id):
             return False
         try:
-            self._level._reader.plan(object_ids=_object_ids(object_id))
+            self._level._reader.plan(object_ids=_checks.ids_asked_for(object_id))
         except (NotFoundError, ArrayError):
             return False
         return True
@@ -107,15 +112,21 @@ class Level:
         return sorted(self._reader.state.facts.attributes)
 
     @property
+    def object_attribute_names(self) -> list[str]:
+        """Names of the object attributes, sorted."""
+        return sorted(self._reader.state.facts.object_attributes)
+
+    @property
     def batches(self) -> list[Batch]:
         """The batches that the level consists of, by slot."""
         table = self._reader.state.table
+        removed = removed_rows(self._reader, range(len(table)))
         return [
             Batch(
                 slot=int(table.slot[row]),
                 uuid=UUID(bytes=bytes(table.uuid[row])),
-                vertex_count=int(table.n_vertices[row]),
-                object_count=int(table.n_objects[row]),
+                vertex_count=int(table.live_vertices[row]),
+                object_count=int(table.n_objects[row]) - len(removed.get(row, ())),
                 bounds=(tuple(table.lo[row].tolist()), tuple(table.hi[row].tolist())),
             )
             for row in range(len(table))
@@ -151,8 +162,7 @@ class Level:
             Ids of objects; vertices of others are left out.
         attributes : sequence of str, or "all"
             Which attributes to read; none by default. Where a batch has no values
-            the fill value stands: NaN, the smallest signed or the largest unsigned
-            integer, False.
+            they are missing, as in :meth:`attribute`.
         batches : int or sequence of int, optional
             Slots of the batches to read.
         limit : int, optional
@@ -186,7 +196,7 @@ class Level:
         names = self._attribute_names(attributes)
         if limit is not None and not (_checks.is_whole(limit) and limit >= 0):
             raise ArrayError(f"limit must be a whole number from 0 up, got {limit!r}")
-        ids = None if objects is None else _object_ids(objects)
+        ids = None if objects is None else _checks.ids_asked_for(objects)
         plan = reader.plan(self._batch_rows(batches), box, ids)
         if box is None and ids is None and limit is None:
             return self._read_whole(plan, names)
@@ -251,12 +261,13 @@ class Level:
         ----------
         name : str
         missing : {"fill", "raise"}
-            Where a batch has no values: NaN, the smallest signed or the largest
-            unsigned integer, or False; or an error.
+            Where a batch has no values: NaN, NaT, the smallest signed or the largest
+            unsigned integer, False, or None; or an error.
 
         Returns
         -------
         ndarray, shape (vertex_count,) or (vertex_count, C)
+            Text as objects: str, or None where it is missing.
 
         Raises
         ------
@@ -265,19 +276,48 @@ class Level:
         ArrayError
             With ``missing="raise"``, where values are missing.
         """
-        if missing not in ("fill", "raise"):
-            raise ArrayError(f'missing must be "fill" or "raise", got {missing!r}')
+        strict = check_missing(missing)
         self._attribute_names([name])
         state = self._reader.state
-        absent = state.table.content(state.facts.attributes[name].path) == 0
-        lacking = int(state.table.n_vertices[absent].sum())
-        if missing == "raise" and lacking:
-            raise ArrayError(
-                f"attribute {name!r} lacks values for {lacking:,} of"
-                f" {self.vertex_count:,} vertices, those of batches "
-                f'{state.table.slot[absent].tolist()[:10]}; read it with missing="fill"'
-            )
-        return self._reader.attribute_of(state.facts.attributes[name], self._reader.plan())
+        attribute = state.facts.attributes[name]
+        if strict:
+            refuse_missing(self._reader, attribute, state.table.live_vertices, "vertices")
+        return self._reader.attribute_of(attribute, self._reader.plan())
+
+    def object_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
+        """Values of an attribute for all objects, in the order of :meth:`object_ids`.
+
+        Parameters
+        ----------
+        name : str
+        missing : {"fill", "raise"}
+            As in :meth:`attribute`.
+
+        Returns
+        -------
+        ndarray, shape (num_objects,) or (num_objects, C)
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such attribute.
+        ArrayError
+            With ``missing="raise"``, where values are missing.
+        """
+        strict = check_missing(missing)
+        state = self._reader.state
+        attribute = self._known(name, OBJECT_ATTRIBUTES)
+        if strict:
+            refuse_missing(self._reader, attribute, state.table.live_new_objects, "objects")
+        return object_values(self._reader, attribute)
+
+    def _known(self, name: str, family: str) -> AttributeMeta:
+        known = self._reader.state.facts.family(family)
+        if not isinstance(name, str) or name not in known:
+            there = ", ".join(map(repr, sorted(known))) or "none"
+            what = family.removesuffix("s").replace("_", " ")
+            raise NotFoundError(f"no {what} {name!r} in {self!r}; there are: {there}")
+        return known[name]
 
     def object_ids(self) -> np.ndarray:
         """Ids of all objects, int64, shape (num_objects,): by batch, then ascending."""
@@ -357,15 +397,5 @@ class Level:
         for name in self.attribute_names:
             attribute = facts.attributes[name]
             shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""
-            rows.append((f"attribute {name!r}", f"{attribute.dtype}{shape}"))
+            rows.append((f"attribute {name!r}", f"{attribute.logical or attribute.dtype}{shape}"))
         return html_table(f"Level {self.number} of {self._dataset.name!r}", rows)
-
-
-def _object_ids(objects: object) -> np.ndarray:
-    """Ids asked for, ascending, without repeats."""
-    ids = np.atleast_1d(_checks.as_array(objects, f"objects {objects!r}"))
-    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-        raise ArrayError(f"objects are given by id, whole numbers, got {objects!r}")
-    if ids.size and (int(ids.min()) < 0 or int(ids.max()) > 2**63 - 1):
-        raise ArrayError(f"object ids are 0 to 2**63 - 1, got {int(ids.min())} to {int(ids.max())}")
-    return np.unique(ids.astype(np.int64))

@@ -21,7 +21,7 @@ from .format import metadata as documents
 from .format.metadata import KINDS, DatasetMeta, LevelFacts
 from .format.table import BatchTable
 from .geometry import html_table
-from .result import CommitResult, stage_name
+from .result import CommitResult, describe, stage_name
 from .spatial.boxes import parse_bounds, parse_chunk_shape
 from .spatial.grid import Grid, default_chunk_shape
 from .writer import ZVWriter
@@ -414,11 +414,8 @@ def _state_key(snapshot_id: str, dataset: str, level: int) -> tuple[str, str, st
 def _default_message(created: list[str], changed: Mapping[str, LevelStage]) -> str:
     parts = [f"create {name or 'the root dataset'}" for name in created]
     for name, stage in changed.items():
-        s = stage.summary()
-        parts.append(
-            f"append {s['vertices_added']:,} vertices in {s['objects_added']:,} new objects to "
-            f"{name or 'the root dataset'}"
-        )
+        where = name or "the root dataset"
+        parts += [f"{what} {where}" for what in describe(stage.summary())]
     return "; ".join(parts) or "nothing changed"
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import _io
+from . import _attributes, _io
 from ._append import append_points
+from ._remove import remove_objects
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
@@ -70,9 +71,9 @@ class ZVWriter:
         dtype : dtype-like, optional
             The level's own dtype: says that rounding to it is meant.
         attributes : mapping of str to array_like, shape (N,) or (N, C), optional
-            Values by vertex: booleans, integers or floats. A name that is new to
-            the level makes a new attribute; one that is left out is missing for
-            these vertices.
+            Values by vertex, of any dtype that :meth:`add_attribute_sync` takes. A
+            name that is new to the level makes a new attribute; one that is left
+            out is missing for these vertices.
         out_of_bounds : {"raise", "expand"}
             What to do where vertices lie outside the dataset's bounds, which are
             closed: refuse the append, or let the bounds grow.
@@ -122,6 +123,192 @@ class ZVWriter:
             attributes=attributes,
             out_of_bounds=out_of_bounds,
         )
+
+    # -- attributes ----------------------------------------------------------
+
+    def add_attribute_sync(
+        self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
+    ) -> dict[str, Any]:
+        """Write an attribute for all vertices of the level.
+
+        Where there is one of this name, all its values are replaced, and its
+        dtype and shape may change. No vertex is read or written again.
+
+        Parameters
+        ----------
+        name : str
+        values : array_like, shape (N,) or (N, C)
+            One value for each vertex of the level, in its order
+            (:meth:`Level.read`), with what this transaction has staged. Numbers
+            of up to 8 bytes, booleans, text (``str``, or objects that are ``str``,
+            or None where missing), datetimes and timedeltas with a unit.
+        dtype : dtype-like, optional
+            What to store them as; says that rounding is meant. By default they
+            are stored as they are given.
+
+        Returns
+        -------
+        dict
+            ``attribute``, ``values_written``, ``batches_touched`` and ``dtype``.
+
+        Raises
+        ------
+        ArrayError
+            If the length, the shape, the dtype or a value does not fit. Nothing is
+            written.
+        MetadataError
+            If the name is not acceptable.
+        ReadOnlyError
+            If the transaction is over.
+        StorageError
+            If the storage fails; the transaction can then only be abandoned.
+
+        Notes
+        -----
+        Source: Zarr Vectors 0.9, chapter on vertex attributes.
+
+        Examples
+        --------
+        >>> import numpy as np, zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> with repo.transaction() as tx:
+        ...     ds = tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        ...     writer = tx.writer("p")
+        ...     added = writer.append_vertices_sync(np.array([[8, 8], [1, 2]], "f4"))
+        ...     done = writer.add_attribute_sync("score", [0.25, 0.75], dtype="float32")
+        >>> level = repo.view()["p"][0]
+        >>> level.attribute("score")
+        array([0.25, 0.75], dtype=float32)
+        """
+        with self._transaction._staging(self.dataset, self.level) as stage:
+            return _attributes.write_vertex_attribute(stage, name, values, dtype, "add_attribute")
+
+    async def add_attribute(
+        self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
+    ) -> dict[str, Any]:
+        """Write a vertex attribute; the coroutine of :meth:`add_attribute_sync`."""
+        return await _io.in_thread(self.add_attribute_sync, name, values, dtype=dtype)
+
+    def add_node_attribute_sync(
+        self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
+    ) -> dict[str, Any]:
+        """Write an attribute for all nodes: :meth:`add_attribute_sync` in the words of graphs."""
+        with self._transaction._staging(self.dataset, self.level) as stage:
+            return _attributes.write_vertex_attribute(
+                stage, name, values, dtype, "add_node_attribute"
+            )
+
+    async def add_node_attribute(
+        self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
+    ) -> dict[str, Any]:
+        """Write a node attribute; the coroutine of :meth:`add_node_attribute_sync`."""
+        return await _io.in_thread(self.add_node_attribute_sync, name, values, dtype=dtype)
+
+    def add_object_attribute_sync(
+        self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
+    ) -> dict[str, Any]:
+        """Write an attribute for all objects of the level.
+
+        Parameters
+        ----------
+        name : str
+        values : array_like, shape (O,) or (O, C)
+            One value for each object, in the order of :meth:`Level.object_ids`:
+            by batch, then by ascending id; those of this transaction last. As for
+            :meth:`add_attribute_sync` in all else.
+        dtype : dtype-like, optional
+
+        Returns
+        -------
+        dict
+            ``attribute``, ``values_written``, ``batches_touched`` and ``dtype``.
+
+        Raises
+        ------
+        ArrayError
+            If the length, the shape, the dtype or a value does not fit. Nothing is
+            written.
+        MetadataError
+            If the name is not acceptable.
+        ReadOnlyError
+            If the transaction is over.
+        StorageError
+            If the storage fails; the transaction can then only be abandoned.
+
+        Notes
+        -----
+        Source: Zarr Vectors 0.9, chapter on object attributes.
+        """
+        with self._transaction._staging(self.dataset, self.level) as stage:
+            return _attributes.write_object_attribute(
+                stage, name, values, dtype, "add_object_attribute"
+            )
+
+    async def add_object_attribute(
+        self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
+    ) -> dict[str, Any]:
+        """Write an object attribute; the coroutine of :meth:`add_object_attribute_sync`."""
+        return await _io.in_thread(self.add_object_attribute_sync, name, values, dtype=dtype)
+
+    def drop_attribute_sync(self, name: str, of: str = "vertex") -> None:
+        """Drop an attribute from the level; earlier snapshots keep it.
+
+        Parameters
+        ----------
+        name : str
+        of : {"vertex", "link", "face", "object"}
+            What its values belong to.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such attribute.
+        ArrayError
+            If `of` is none of these.
+        """
+        with self._transaction._staging(self.dataset, self.level) as stage:
+            _attributes.drop_attribute(stage, name, of)
+
+    async def drop_attribute(self, name: str, of: str = "vertex") -> None:
+        """Drop an attribute; the coroutine of :meth:`drop_attribute_sync`."""
+        await _io.in_thread(self.drop_attribute_sync, name, of)
+
+    # -- objects -------------------------------------------------------------
+
+    def remove_objects_sync(self, ids: ArrayLike) -> dict[str, Any]:
+        """Remove objects, with all their vertices, links and values.
+
+        They leave what is read, counted and numbered; earlier snapshots keep them.
+        Their ids stay retired. No vertex is read or written.
+
+        Parameters
+        ----------
+        ids : array_like of int
+            In any order; repeats do not count.
+
+        Returns
+        -------
+        dict
+            ``objects_removed``, ``vertices_removed`` and ``links_removed``.
+
+        Raises
+        ------
+        NotFoundError
+            If one of them is not in the level, or was removed already. Nothing is
+            removed.
+        ArrayError
+            If they are no whole numbers from 0 up.
+        ReadOnlyError
+            If the transaction is over.
+        """
+        with self._transaction._staging(self.dataset, self.level) as stage:
+            return remove_objects(stage, ids)
+
+    async def remove_objects(self, ids: ArrayLike) -> dict[str, Any]:
+        """Remove objects; the coroutine of :meth:`remove_objects_sync`."""
+        return await _io.in_thread(self.remove_objects_sync, ids)
+
+    # -- the end -------------------------------------------------------------
 
     def commit_sync(self, message: str | None = None) -> CommitResult:
         """Commit the whole transaction that this writer belongs to.

@@ -49,7 +49,7 @@ def test_what_is_kept_is_in_no_list(backend: Backend) -> None:
 def test_hidden_branches_cannot_be_used_by_name(backend: Backend) -> None:
     tip = backend.branch_tip("main")
     keep_parent(backend, tip)
-    with pytest.raises(MetadataError, match="kept for the software"):
+    with pytest.raises(MetadataError, match="software's own"):
         backend.create_branch(f"{HIDDEN}mine", tip)
     for use in (
         lambda: backend.branch_tip(PARENT + tip),

@@ -40,6 +40,8 @@ VERTEX_ATTRIBUTES = "vertex_attributes"
 LINK_ATTRIBUTES = "link_attributes"
 OBJECT_ATTRIBUTES = "object_attributes"
 FAMILIES = (VERTEX_ATTRIBUTES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES)
+TEXT = "str"
+"""What :attr:`AttributeMeta.logical` says of text."""
 
 _INDEX_CODECS = [
     {"name": "bytes", "configuration": {"endian": "little"}},
@@ -298,17 +300,32 @@ class AttributeMeta:
         return f"{self.family}/{self.name}"
 
     @property
+    def logical_dtype(self) -> np.dtype[Any]:
+        """The dtype that values are read as: objects for text, else numbers or times."""
+        return np.dtype(object if self.logical == TEXT else self.logical or self.dtype)
+
+    @property
+    def dictionary(self) -> str:
+        """The path in the level of the array of dictionaries that text is coded with."""
+        return f"dictionaries/{self.path}"
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of one value."""
         return int(np.prod(self.row_shape, dtype=np.int64)) * self.dtype.itemsize
 
     def fill(self, n: int) -> np.ndarray:
-        """`n` values of an attribute that has none: NaN, smallest int, largest uint, False."""
-        return np.full((n, *self.row_shape), fill_value(self.dtype), self.dtype)
+        """`n` stored values of an attribute that has none.
+
+        NaN, the smallest signed integer (which as a time is NaT), the largest
+        unsigned one, False, and -1 as the code of a text.
+        """
+        missing = -1 if self.logical == TEXT else fill_value(self.dtype)
+        return np.full((n, *self.row_shape), missing, self.dtype)
 
     def to_metadata(self) -> dict[str, Any]:
         """As the level's facts have it."""
-        document = {"dtype": self.dtype.name, "row_shape": list(self.row_shape)}
+        document: dict[str, Any] = {"dtype": self.dtype.name, "row_shape": list(self.row_shape)}
         return {**document, "logical": self.logical} if self.logical else document
 
     @classmethod
@@ -491,13 +508,8 @@ def vertices_array(
 def attribute_array(
     grid: Grid, axes: Sequence[Mapping[str, str]], attribute: AttributeMeta
 ) -> dict[str, Any]:
-    """The values of one vertex attribute."""
-    facts: dict[str, Any] = {
-        "zv_array": "attribute",
-        "name": attribute.name,
-        "dtype": attribute.dtype.name,
-        "row_shape": list(attribute.row_shape),
-    }
+    """The values of one attribute of vertices or links."""
+    facts = {"zv_array": "attribute", "name": attribute.name, **attribute.to_metadata()}
     if attribute.row_shape:
         facts["channel_names"] = [f"ch{i}" for i in range(attribute.row_shape[0])]
     return grid_array(grid, axes, vertex_codec(attribute.dtype), facts)
@@ -523,12 +535,12 @@ def batch_array(kind: str, attributes: Mapping[str, Any] | None = None) -> dict[
 
 def object_attribute_array(attribute: AttributeMeta) -> dict[str, Any]:
     """The values of one object attribute: a cell a batch, a row an object that begins there."""
-    facts = {
-        "name": attribute.name,
-        "dtype": attribute.dtype.name,
-        "row_shape": list(attribute.row_shape),
-    }
-    return batch_array("object_attribute", facts)
+    return batch_array("object_attribute", {"name": attribute.name, **attribute.to_metadata()})
+
+
+def dictionary_array(attribute: AttributeMeta) -> dict[str, Any]:
+    """The dictionaries of an attribute of text: a cell a batch."""
+    return batch_array("dictionary", {"of": attribute.path})
 
 
 def index_array() -> dict[str, Any]:

@@ -31,7 +31,8 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from .. import _paths
 from .._cache import Cache
 from .._cells_io import Blocks, encode_rows
-from .._read import LevelReader, Selection, cell_of
+from .._read import LevelReader
+from .._selection import Selection, cell_of
 from ..format import metadata
 from ..format.fragments import encode_ranges
 from ..format.manifests import encode_manifests

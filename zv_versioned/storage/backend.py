@@ -65,7 +65,7 @@ def _check_name(kind: str, name: object, *, new: bool = False) -> None:
         )
     if name.startswith(HIDDEN):
         if new:
-            raise MetadataError(f"names that begin with {HIDDEN!r} are kept for the software itself")
+            raise MetadataError(f"names that begin with {HIDDEN!r} are the software's own")
         raise NotFoundError(f"there is no {kind} {name!r}")
 
 

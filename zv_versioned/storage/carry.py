@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 SHARES = hasattr(ic.Session, "reindex_array")
 """Whether this icechunk can carry chunks without copying them."""
 
+# Sessions are Any below: icechunk 1 lacks half of what is called on them.
+_ABSENT: Any = getattr(ic, "NodeNotFoundError", ())
+
 Coordinates = tuple[int, ...]
 
 
@@ -60,7 +63,7 @@ def key_of(array: str, at: Iterable[int]) -> str:
     return "/".join((array, "c", *map(str, at)))
 
 
-def coordinates(session: ic.Session, array: str, slots: Iterable[int]) -> list[Coordinates]:
+def coordinates(session: Any, array: str, slots: Iterable[int]) -> list[Coordinates]:
     """The chunks of an array that exist under some slots, also those not committed yet."""
     wanted = set(slots)
 
@@ -77,20 +80,20 @@ def coordinates(session: ic.Session, array: str, slots: Iterable[int]) -> list[C
         return _io.run(collect())
 
 
-def same_node(a: ic.Session, b: ic.Session, array: str) -> bool:
+def same_node(a: Any, b: Any, array: str) -> bool:
     """Whether an array is one and the same node in two sessions, so that chunks can be shared."""
     if not SHARES:
         return False
     try:
         return bool(a.get_node_id(f"/{array}") == b.get_node_id(f"/{array}"))
-    except ic.NodeNotFoundError:
+    except _ABSENT:
         return False
 
 
 def carry(
     backend: Backend,
     source: ic.IcechunkStore,
-    target: ic.Session,
+    target: Any,
     moves: Sequence[Move],
     *,
     branch: str | None = None,
@@ -149,7 +152,7 @@ def _forkable(backend: Backend, source: ic.IcechunkStore, branch: str | None) ->
     return session_at(backend, source.session.snapshot_id)
 
 
-def _reindex(session: ic.Session, move: Move) -> None:
+def _reindex(session: Any, move: Move) -> None:
     slots = move.slots
 
     def forward(at: list[int]) -> list[int] | None:
@@ -176,11 +179,11 @@ class Staged:
     session : icechunk.Session
     """
 
-    session: ic.Session
+    session: Any
     _now: dict[str, dict[int, int]] = field(default_factory=dict)
     _left: dict[str, set[Coordinates]] = field(default_factory=dict)
 
-    def shareable(self, target: ic.Session, arrays: Iterable[str]) -> bool:
+    def shareable(self, target: Any, arrays: Iterable[str]) -> bool:
         """Whether its changes can be merged into `target`, to which the tip has moved.
 
         Parameters
@@ -198,7 +201,7 @@ class Staged:
         there = [f"/{array}" for array in arrays if f"/{array}" not in made]
         return all(same_node(self.session, target, path[1:]) for path in there)
 
-    def carry(self, target: ic.Session, moves: Sequence[Move]) -> None:
+    def carry(self, target: Any, moves: Sequence[Move]) -> None:
         """Merge all its changes into a session on the new tip.
 
         Parameters
@@ -243,15 +246,15 @@ class Staged:
         return set(left)
 
 
-def _exists(session: ic.Session, path: str) -> bool:
+def _exists(session: Any, path: str) -> bool:
     try:
         session.get_node_id(path)
-    except ic.NodeNotFoundError:
+    except _ABSENT:
         return False
     return True
 
 
-def _put_back(clean: ic.Session, array: str, slots: set[int]) -> set[Coordinates]:
+def _put_back(clean: Any, array: str, slots: set[int]) -> set[Coordinates]:
     """Let a fork of the tip say what it has under some slots; returns where it has something."""
     there: set[Coordinates] = set()
     if not _exists(clean, f"/{array}"):
@@ -265,5 +268,3 @@ def _put_back(clean: ic.Session, array: str, slots: set[int]) -> set[Coordinates
 
     clean.reindex_array(f"/{array}", same)
     return there
-
-

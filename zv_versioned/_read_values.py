@@ -60,7 +60,7 @@ def _spread_texts(
     codes: np.ndarray,
 ) -> np.ndarray:
     present = reader.state.table.content(attribute.path)
-    dictionaries = _dictionaries(reader, attribute, [row for row, _ in parts if present[row]])
+    dictionaries = load_dictionaries(reader, attribute, [row for row, _ in parts if present[row]])
     result = np.full((sum(n for _, n in parts), *attribute.row_shape), None, object)
     offset = taken = 0
     for row, n in parts:
@@ -75,7 +75,7 @@ def _spread_texts(
     return result
 
 
-def _dictionaries(
+def load_dictionaries(
     reader: LevelReader, attribute: AttributeMeta, rows: Sequence[int]
 ) -> dict[int, np.ndarray]:
     """The dictionaries of some batches, which have values; see :func:`unpack_texts`."""

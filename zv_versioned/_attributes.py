@@ -7,23 +7,25 @@ that the table alone says what changed.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from . import _paths, _store, _values
-from ._cells_io import Blocks, check_payloads, encode_rows
+from . import _checks, _paths, _store, _values
+from ._cells_io import Blocks, encode_rows
 from ._read import LevelReader
-from ._removed import Removal, load_removals
+from ._read_links import inside_cells, live_links
+from ._removed import load_removals
 from ._stage import LevelStage, attribute_documents
 from ._values import Stored, Values
-from .errors import ArrayError, NotFoundError
+from .errors import ArrayError, MetadataError, NotFoundError
 from .format import batches, metadata
-from .format.batches import BatchHead
 from .format.cells import MAX_PAYLOAD
 from .format.metadata import (
     LINK_ATTRIBUTES,
+    MESHES,
     OBJECT_ATTRIBUTES,
+    POINTS,
     TEXT,
     VERTEX_ATTRIBUTES,
     AttributeMeta,
@@ -107,27 +109,8 @@ def write_vertex_attribute(
     n = stage.facts.vertex_count
     where = f"{verb}({name!r})"
     parsed = _values.parse(where, values, n, f"level vertex count {n}", name, dtype=dtype)
-    reader = stage.reader()
-    table = reader.state.table
-    rows = np.flatnonzero(table.live_vertices > 0)
-    _check_cells(reader, rows, parsed.meta)
-    with stage.uploading():
-        _prepare(stage, parsed.meta)
-        upload = _store.Uploader(stage.store)
-        done = 0
-        for some in _pieces(rows):
-            removals = load_removals(reader, some)
-            for row, head in zip(some, reader.heads(some), strict=True):
-                stop = done + int(table.live_vertices[row])
-                stored = parsed.stored(done, stop)
-                if row in removals:
-                    stored = _with_gaps(stored, parsed.meta, head, removals[row])
-                blocks = Blocks.of(head.cells, stage.facts.grid)
-                slot = int(table.slot[row])
-                put_rows(upload, stage, slot, parsed.meta, stored, None, head.cell_vertices, blocks)
-                done = stop
-        upload.flush()
-    return _record(stage, parsed, rows)
+    table = stage.table()
+    return _write(stage, where, parsed, _OfVertices(), table.live_vertices, table.n_vertices)
 
 
 def write_object_attribute(
@@ -135,69 +118,212 @@ def write_object_attribute(
 ) -> dict[str, Any]:
     """Write values for all objects of the level; see :meth:`ZVWriter.add_object_attribute`."""
     n = stage.facts.num_objects
-    where = f"{verb}({name!r})"
-    parsed = _values.parse(
-        where, values, n, f"level object count {n}", name, family=OBJECT_ATTRIBUTES, dtype=dtype
-    )
-    reader = stage.reader()
-    table = reader.state.table
-    rows = np.flatnonzero(table.live_new_objects > 0)
-    for row in rows.tolist():
-        _check_payload(where, int(table.n_new_objects[row]) * parsed.meta.row_bytes)
+    where, counted = f"{verb}({name!r})", f"level object count {n}"
+    parsed = _values.parse(where, values, n, counted, name, family=OBJECT_ATTRIBUTES, dtype=dtype)
+    table = stage.table()
+    return _write(stage, where, parsed, _OfObjects(), table.live_new_objects, table.n_new_objects)
+
+
+def write_link_attribute(
+    stage: LevelStage, name: str, values: Any, dtype: Any, verb: str
+) -> dict[str, Any]:
+    """Write values for all links of the level; see :meth:`ZVWriter.add_link_attribute`."""
+    where, n = f"{verb}({name!r})", stage.facts.link_count
+    if stage.meta.kind in POINTS:
+        raise MetadataError(
+            f"{where}: dataset {stage.meta.name!r} is of kind {stage.meta.kind!r} and has no "
+            "links; use add_attribute for values of its vertices"
+        )
+    counted = f"level link count {n}"
+    parsed = _values.parse(where, values, n, counted, name, family=LINK_ATTRIBUTES, dtype=dtype)
+    table = stage.table()
+    return _write(stage, where, parsed, _OfLinks(), table.live_links, table.n_links)
+
+
+def write_face_attribute(
+    stage: LevelStage, name: str, values: Any, dtype: Any, verb: str
+) -> dict[str, Any]:
+    """Write values for faces of the level; see :meth:`ZVWriter.add_face_attribute`."""
+    where, n = f"{verb}({name!r})", stage.facts.link_count
+    if stage.meta.kind not in MESHES:
+        raise MetadataError(
+            f"{where}: dataset {stage.meta.name!r} is of kind {stage.meta.kind!r} and has no "
+            "faces; use add_link_attribute for values of its links"
+        )
+    given = _checks.as_array(values, where)
+    of: _Of = _OfLinks()
+    counted, table = f"level face count {n}", stage.table()
+    counts = table.live_links
+    if given.ndim and len(given) != n:
+        reader = stage.reader()
+        rows = np.flatnonzero(counts > 0)
+        inside = _faces_inside(reader, rows.tolist())
+        of = _OfFacesInside(inside)
+        counts = np.zeros(len(table), np.int64)
+        counts[rows] = [int(inside[row].sum()) for row in rows.tolist()]
+        n = int(counts.sum())
+        counted = f"{counted}, nor {n}, the faces inside one cell"
+    parsed = _values.parse(where, values, n, counted, name, family=LINK_ATTRIBUTES, dtype=dtype)
+    return _write(stage, where, parsed, of, counts, table.n_links)
+
+
+def _faces_inside(reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
+    """The faces of some batches that are there and lie in one cell: masks."""
+    live = live_links(reader, rows)
+    masks = dict(zip(rows, inside_cells(reader, rows), strict=True))
+    return {row: mask & live[row] if row in live else mask for row, mask in masks.items()}
+
+
+class _Of(Protocol):
+    """What values are of: which of a batch's rows they are for, and how they are kept."""
+
+    def masks(self, reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
+        """For those of some batches of which not all rows get a value, which do."""
+        ...
+
+    def largest(self, reader: LevelReader, row: int) -> int:
+        """Rows that go into one cell at most."""
+        ...
+
+    def put(
+        self,
+        upload: _store.Uploader,
+        stage: LevelStage,
+        reader: LevelReader,
+        row: int,
+        attribute: AttributeMeta,
+        stored: Stored,
+    ) -> None:
+        """Upload the values of one batch, all its rows."""
+        ...
+
+
+class _OfVertices:
+    def masks(self, reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
+        masks = {}
+        for row, removal in load_removals(reader, rows).items():
+            (head,) = reader.heads([row])
+            masks[row] = np.ones(int(head.vertex_start[-1]), bool)
+            removal.clear(head, np.arange(len(head.cells)), masks[row])
+        return masks
+
+    def largest(self, reader: LevelReader, row: int) -> int:
+        return int(reader.heads([row])[0].cell_vertices.max())
+
+    def put(
+        self,
+        upload: _store.Uploader,
+        stage: LevelStage,
+        reader: LevelReader,
+        row: int,
+        attribute: AttributeMeta,
+        stored: Stored,
+    ) -> None:
+        (head,) = reader.heads([row])
+        slot, blocks = int(reader.state.table.slot[row]), Blocks.of(head.cells, stage.facts.grid)
+        put_rows(upload, stage, slot, attribute, stored, None, head.cell_vertices, blocks)
+
+
+class _OfLinks:
+    def masks(self, reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
+        return live_links(reader, rows)
+
+    def largest(self, reader: LevelReader, row: int) -> int:
+        return int(reader.heads([row])[0].cell_links.max())
+
+    def put(
+        self,
+        upload: _store.Uploader,
+        stage: LevelStage,
+        reader: LevelReader,
+        row: int,
+        attribute: AttributeMeta,
+        stored: Stored,
+    ) -> None:
+        (head,) = reader.heads([row])
+        has = head.cell_links > 0
+        blocks = Blocks.of(head.cells[has], stage.facts.grid)
+        slot = int(reader.state.table.slot[row])
+        put_rows(upload, stage, slot, attribute, stored, None, head.cell_links[has], blocks)
+
+
+class _OfFacesInside(_OfLinks):
+    def __init__(self, inside: dict[int, np.ndarray]) -> None:
+        self._inside = inside
+
+    def masks(self, reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
+        return {row: self._inside[row] for row in rows}
+
+
+class _OfObjects:
+    def masks(self, reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
+        lossy = [row for row in rows if reader.state.table.n_removed_objects[row]]
+        live = reader.beginning(lossy)
+        begins = (is_new for _, is_new in reader.ids(lossy))
+        return {r: mask[new] for r, mask, new in zip(lossy, live, begins, strict=True)}
+
+    def largest(self, reader: LevelReader, row: int) -> int:
+        return int(reader.state.table.n_new_objects[row])
+
+    def put(
+        self,
+        upload: _store.Uploader,
+        stage: LevelStage,
+        reader: LevelReader,
+        row: int,
+        attribute: AttributeMeta,
+        stored: Stored,
+    ) -> None:
+        put_object_rows(upload, stage, int(reader.state.table.slot[row]), attribute, stored)
+
+
+def _write(
+    stage: LevelStage,
+    where: str,
+    values: Values,
+    of: _Of,
+    counts: np.ndarray,
+    all_rows: np.ndarray,
+) -> dict[str, Any]:
+    """Upload values batch by batch, and record that they are there.
+
+    Parameters
+    ----------
+    where : str
+        What an error begins with.
+    counts, all_rows : ndarray of int64, shape (B,)
+        How many values each batch gets, and how many rows it has.
+    """
+    attribute, reader = values.meta, stage.reader()
+    rows = np.flatnonzero(counts > 0)
+    for row in rows[all_rows[rows] * attribute.row_bytes > MAX_PAYLOAD].tolist():
+        _check_payload(where, of.largest(reader, row) * attribute.row_bytes)
     with stage.uploading():
-        _prepare(stage, parsed.meta)
+        _prepare(stage, attribute)
         upload = _store.Uploader(stage.store)
         done = 0
-        for some in _pieces(rows):
-            lossy = [row for row in some if table.n_removed_objects[row]]
-            ids = dict(zip(lossy, reader.ids(lossy), strict=True))
-            live = dict(zip(lossy, reader.beginning(lossy), strict=True))
+        for start in range(0, len(rows), _BATCHES_AT_ONCE):
+            some = rows[start : start + _BATCHES_AT_ONCE].tolist()
+            reader.heads(some)  # in one call, to be known when they are asked for one by one
+            masks = of.masks(reader, some)
             for row in some:
-                stop = done + int(table.live_new_objects[row])
-                stored = parsed.stored(done, stop)
-                if row in live:
-                    gaps = parsed.meta.fill(int(table.n_new_objects[row]))
-                    gaps[live[row][ids[row][1]]] = stored.rows
+                stop = done + int(counts[row])
+                stored = values.stored(done, stop)
+                if row in masks:
+                    gaps = attribute.fill(len(masks[row]))
+                    gaps[masks[row]] = stored.rows
                     stored = Stored(gaps, stored.texts)
-                put_object_rows(upload, stage, int(table.slot[row]), parsed.meta, stored)
+                of.put(upload, stage, reader, row, attribute, stored)
                 done = stop
         upload.flush()
-    return _record(stage, parsed, rows)
-
-
-def _pieces(rows: np.ndarray) -> list[list[int]]:
-    """Rows of the table in pieces of bounded length."""
-    return [
-        rows[start : start + _BATCHES_AT_ONCE].tolist()
-        for start in range(0, len(rows), _BATCHES_AT_ONCE)
-    ]
-
-
-def _with_gaps(
-    stored: Stored, attribute: AttributeMeta, head: BatchHead, removal: Removal
-) -> Stored:
-    """Values of all vertices of a batch, from those of the ones that are there."""
-    mask = np.ones(int(head.vertex_start[-1]), bool)
-    removal.clear(head, np.arange(len(head.cells)), mask)
-    rows = attribute.fill(len(mask))
-    rows[mask] = stored.rows
-    return Stored(rows, stored.texts)
-
-
-def _check_cells(reader: LevelReader, rows: np.ndarray, attribute: AttributeMeta) -> None:
-    """Refuse values that would make a cell larger than a cell can be."""
-    # A batch that fits one cell's payload needs no look at its cells.
-    sizes = reader.state.table.n_vertices[rows] * attribute.row_bytes
-    for row in rows[sizes > MAX_PAYLOAD].tolist():
-        (head,) = reader.heads([row])
-        check_payloads(head.cell_vertices, attribute.row_bytes)
+    return _record(stage, values, rows)
 
 
 def _check_payload(where: str, size: int) -> None:
     if size > MAX_PAYLOAD:
         raise ArrayError(
-            f"{where}: the values of one batch take {size:,} bytes, and {MAX_PAYLOAD:,} is the "
-            "most; store fewer columns or a smaller dtype"
+            f"{where}: one cell would get {size:,} bytes of one batch, and it holds "
+            f"{MAX_PAYLOAD:,} at most; store fewer columns or a smaller dtype"
         )
 
 

@@ -204,8 +204,8 @@ def within(array: np.ndarray, box: Box, bounds: Box) -> None:
     )
 
 
-def object_ids(values: Any, n: int) -> np.ndarray:
-    """Object ids as int64, shape (n,); one number stands for all.
+def object_ids(values: Any, n: int, one: str = "vertex") -> np.ndarray:
+    """Object ids as int64, shape (n,), one a `one`; one number stands for all.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def object_ids(values: Any, n: int) -> np.ndarray:
     if array.ndim == 0:
         array = np.broadcast_to(array, (n,))
     if array.shape != (n,):
-        raise ArrayError(f"object_ids must have shape ({n},), one a vertex; got {array.shape}")
+        raise ArrayError(f"object_ids must have shape ({n},), one a {one}; got {array.shape}")
     if n and int(array.max()) > MAX_ID:
         raise ArrayError(f"object id {int(array.max())} is above {MAX_ID}")
     if n and int(array.min()) < 0:

@@ -19,13 +19,14 @@ from ._cache import Cache
 from ._cells_io import Wanted, read_rows
 from ._read_values import spread
 from ._removed import load_removals, removed_rows
-from ._selection import Selection, cell_of, spans
+from ._selection import Selection, cell_of
 from ._state import LevelState
 from .errors import IntegrityError, NotFoundError
 from .format import batches, cells
 from .format.batches import BatchHead, FragmentPage
 from .format.cells import HEADER
 from .format.metadata import AttributeMeta, DatasetMeta
+from .spatial.assign import spans
 from .spatial.boxes import Box
 
 WINDOW_VERTICES = 1 << 20
@@ -49,7 +50,7 @@ class LevelReader:
         self.meta = meta
         self.state = state
         self._parts = parts
-        self._shard_indexes = Cache(64 << 20)
+        self.shard_indexes = Cache(64 << 20)
         self.vertex_base = np.concatenate(([0], np.cumsum(state.table.live_vertices)))
 
     # -- batch indexes -------------------------------------------------------
@@ -310,7 +311,7 @@ class LevelReader:
         ]
         grid = self.state.facts.grid
         path = _paths.join(self.state.path, array)
-        read_rows(self.store, path, grid, wanted, row_bytes, self._shard_indexes, out)
+        read_rows(self.store, path, grid, wanted, row_bytes, self.shard_indexes, out)
         return out[HEADER:].view(dtype).reshape(total, *row_shape)
 
     def live(self, selections: Sequence[Selection]) -> np.ndarray | None:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from . import _checks, _paths, _store
+from ._groups import without_members
+from ._read_links import live_links
 from ._removed import encode_rows, removal_of, removed_rows
 from ._stage import LevelStage
 from .format import batches, metadata
@@ -37,6 +39,9 @@ def remove_objects(stage: LevelStage, ids: Any) -> dict[str, Any]:
             rows = np.union1d(at, before[row]) if row in before else at
             removal = removal_of(reader, row, rows)
             columns["n_removed_vertices"][row] = removal.total[-1]
+            if table.n_links[row]:
+                live = live_links(reader, [row], {row: removal})[row]
+                columns["n_removed_links"][row] = len(live) - int(live.sum())
             columns["n_removed_objects"][row] += int(begins[row][at].sum())
             content[row] = new_content_id()
             cell = batches.CODEC.encode(encode_rows(rows))
@@ -44,6 +49,7 @@ def remove_objects(stage: LevelStage, ids: Any) -> dict[str, Any]:
         upload.flush()
     lost = {name: int((columns[name] - table.scalars[name]).sum()) for name in columns}
     stage.removed(table.with_columns(columns, {REMOVED: content}), wanted, lost)
+    without_members(stage, wanted)
     return {
         "objects_removed": lost["n_removed_objects"],
         "vertices_removed": lost["n_removed_vertices"],

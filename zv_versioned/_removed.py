@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _paths, _store
-from ._selection import Selection, cell_of, spans
+from ._selection import Selection, cell_of
 from .errors import IntegrityError
 from .format import cells, columns
 from .format.batches import BatchHead
 from .format.table import REMOVED
+from .spatial.assign import spans
 
 if TYPE_CHECKING:
     from ._read import LevelReader
@@ -45,6 +46,11 @@ class Removal:
     def before(self, vertices: np.ndarray) -> np.ndarray:
         """How many removed vertices come before each of some, which begin or end a fragment."""
         return np.asarray(self.total[np.searchsorted(self.start, vertices)])
+
+    def holds(self, vertices: np.ndarray) -> np.ndarray:
+        """Mask of those of some vertices, within the batch, that were removed."""
+        at = np.searchsorted(self.start, vertices, side="right") - 1
+        return np.asarray((at >= 0) & (vertices < self.start[at] + self.count[at]))
 
     def clear(self, head: BatchHead, at: np.ndarray, mask: np.ndarray) -> None:
         """Set a mask over the vertices of some cells (`at`, ascending) to False where removed."""

@@ -35,13 +35,6 @@ class Selection:
         return int(self.head.cell_vertices[self.at].sum())
 
 
-def spans(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """``concatenate([arange(s, s + c) for s, c in zip(starts, counts)])``."""
-    total = int(counts.sum())
-    shift = np.repeat(starts - (np.cumsum(counts) - counts), counts)
-    return shift + np.arange(total, dtype=np.int64)
-
-
 def cell_of(head: BatchHead, fragments: np.ndarray) -> np.ndarray:
     """The position, among a batch's cells, of the cell that each fragment lies in."""
     return np.searchsorted(head.fragment_start, fragments, side="right") - 1

@@ -50,6 +50,8 @@ class LevelStage:
 
     Attributes
     ----------
+    parts
+        What was read of batches, and never changes.
     meta, facts
         The dataset and the level as the transaction sees them now.
     new_ids : list of Ids
@@ -71,10 +73,9 @@ class LevelStage:
     ) -> None:
         self.store = store
         self.base = facts
-        self._base_meta = meta
         self._tail = tail
         self.known_ids = known_ids
-        self._parts = parts
+        self.parts = parts
         self._ids: list[Ids] = []
         self._uuids: list[np.ndarray] = []
         self.new_ids: list[Ids] = []
@@ -88,6 +89,8 @@ class LevelStage:
         self.changes: dict[str, Any] = {}
         # Ids of objects that this transaction removed: retired, though it may have begun them.
         self.removed_ids: list[np.ndarray] = []
+        # How often something was changed here; who looks twice sees whether it was in between.
+        self.edits = 0
         self.broken = False
         self.path = _paths.level_path(meta.name, facts.level)
 
@@ -106,7 +109,7 @@ class LevelStage:
         if self._base_reader is None:
             table = load_table(self.store, self.path, self.base, self.meta.ndim)
             state = LevelState(self.path, self.base, table)
-            self._base_reader = LevelReader(self.store, self.meta, state, self._parts)
+            self._base_reader = LevelReader(self.store, self.meta, state, self.parts)
         return self._base_reader
 
     def table(self) -> BatchTable:
@@ -119,7 +122,7 @@ class LevelStage:
     def reader(self) -> LevelReader:
         """The level with everything that was staged."""
         state = LevelState(self.path, self.facts, self.table())
-        return LevelReader(self.store, self.meta, state, self._parts)
+        return LevelReader(self.store, self.meta, state, self.parts)
 
     # -- recording -----------------------------------------------------------
 
@@ -165,16 +168,31 @@ class LevelStage:
             **({"links_removed": lost["n_removed_links"]} if lost["n_removed_links"] else {}),
         )
 
+    def regrouped(self, content_id: int) -> None:
+        """Record that the groups of objects are written anew."""
+        self.facts = replace(self.facts, groups=content_id)
+        self.count(groups_written=1)
+
     def count(self, **changes: int) -> None:
         """Add to the numbers of what was changed."""
+        self.edits += 1
         for name, number in changes.items():
             self.changes[name] = self.changes.get(name, 0) + number
 
     def note(self, what: str, name: str) -> None:
         """Add a name to a list of what was changed."""
+        self.edits += 1
         names = self.changes.setdefault(what, [])
         if name not in names:
             names.append(name)
+
+    def mark_stale(self) -> None:
+        """Say that the level this one was made from has changed; an empty one is never stale."""
+        coarsened = self.facts.coarsened
+        if coarsened is None or coarsened["stale"] or self.facts.slots == 0:
+            return
+        self.facts = replace(self.facts, coarsened={**coarsened, "stale": True})
+        self.changes["stale"] = True
 
     # -- publishing ----------------------------------------------------------
 
@@ -182,11 +200,6 @@ class LevelStage:
     def changed(self) -> bool:
         """Whether there is anything to commit."""
         return bool(self.changes)
-
-    @property
-    def bounds_grew(self) -> bool:
-        """Whether the dataset's own document has to be written anew."""
-        return self.meta is not self._base_meta
 
     def committed(self, snapshot_id: str) -> None:
         """Let the next transaction know the ids of this one without reading them."""

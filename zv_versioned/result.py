@@ -116,4 +116,11 @@ def describe(changes: Mapping[str, Any]) -> list[str]:
     for key, verb in (("attributes_written", "write"), ("attributes_dropped", "drop")):
         if changes.get(key):
             parts.append(f"{verb} {', '.join(changes[key])} of")
-    return parts or ["change"]
+    told = {
+        "groups_written": "change the groups of",
+        "metadata_changed": "change the metadata of",
+        "level_created": "create level",
+        "level_deleted": "delete level",
+    }
+    parts += [verb for key, verb in told.items() if changes.get(key)]
+    return parts or ["mark as stale" if changes.get("stale") else "change"]

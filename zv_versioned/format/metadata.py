@@ -155,8 +155,8 @@ class DatasetMeta:
     vertex_dtype : numpy.dtype
     metadata : dict
         The user's own, JSON.
-    levels : tuple of int
-        Numbers of the levels, ascending.
+    coarser : tuple of tuple of float
+        Edges of a cell of the levels 1, 2, ….
     """
 
     name: str
@@ -166,7 +166,17 @@ class DatasetMeta:
     axes: list[dict[str, str]]
     vertex_dtype: np.dtype[Any]
     metadata: dict[str, Any]
-    levels: tuple[int, ...] = (0,)
+    coarser: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def shapes(self) -> tuple[tuple[float, ...], ...]:
+        """Edges of a cell of each level."""
+        return (self.chunk_shape, *self.coarser)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Numbers of the levels: from 0, without gaps."""
+        return tuple(range(len(self.shapes)))
 
     @property
     def link_width(self) -> int:
@@ -185,9 +195,9 @@ class DatasetMeta:
     def to_attributes(self) -> dict[str, Any]:
         """The attributes of the dataset's group."""
         lo, hi = self.bounds.lo.tolist(), self.bounds.hi.tolist()
-        transforms = [
-            {"type": "scale", "scale": [1.0] * self.ndim},
-            {"type": "translation", "translation": [size / 2 for size in self.chunk_shape]},
+        images = [
+            {"path": str(level), "coordinateTransformations": _transforms(shape, self.chunk_shape)}
+            for level, shape in enumerate(self.shapes)
         ]
         scene = {
             "coordinateSystems": [{"name": "world", "axes": self.axes}],
@@ -202,7 +212,7 @@ class DatasetMeta:
                 "bounds": [lo, hi],
                 "geometry_types": [self.kind],
                 "base_bin_shape": list(self.chunk_shape),
-                "links_convention": "implicit_sequential",
+                "links_convention": "explicit" if self.link_width else "implicit_sequential",
                 "object_index_convention": "standard",
                 "cross_chunk_strategy": "explicit_links",
             },
@@ -211,7 +221,7 @@ class DatasetMeta:
                     "version": "0.4",
                     "name": "default",
                     "axes": self.axes,
-                    "datasets": [{"path": "0", "coordinateTransformations": transforms}],
+                    "datasets": images,
                     "metadata": {"format": "zarr_vectors"},
                 }
             ],
@@ -220,14 +230,14 @@ class DatasetMeta:
                 "type": "collection",
                 "name": name,
                 "attributes": {"scene": scene},
-                "nodes": [{"type": "zv:level", "name": "0"}],
+                "nodes": [{"type": "zv:level", "name": str(level)} for level in self.levels],
             },
             "zv_dataset": {
                 "layout": LAYOUT,
                 "kind": self.kind,
                 "vertex_dtype": self.vertex_dtype.name,
                 "metadata": self.metadata,
-                "levels": list(self.levels),
+                "coarser": [list(shape) for shape in self.coarser],
             },
         }
 
@@ -252,12 +262,21 @@ class DatasetMeta:
                 attributes["multiscales"][0]["axes"],
                 np.dtype(own["vertex_dtype"]),
                 own["metadata"],
-                tuple(own["levels"]),
+                tuple(tuple(shape) for shape in own["coarser"]),
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"the attributes of dataset {name!r} cannot be read: {error!r}"
             ) from error
+
+
+def _transforms(shape: Sequence[float], base: Sequence[float]) -> list[dict[str, Any]]:
+    """How a level's cells lie in those of level 0."""
+    scale = [float(edge / one) for edge, one in zip(shape, base, strict=True)]
+    return [
+        {"type": "scale", "scale": scale},
+        {"type": "translation", "translation": [edge / 2 for edge in shape]},
+    ]
 
 
 def check_layout(layout: int, what: str) -> None:
@@ -375,8 +394,9 @@ class LevelFacts:
     groups : int
         Content id of the table of groups; 0 where there is none.
     coarsened : dict, optional
-        Of a coarser level: ``from`` (the level), ``method``, and ``stale``, true
-        once the finer level has changed.
+        Of a coarser level: ``from`` (the level), ``method``, ``ratio`` (how many
+        cells of level 0 its cells are wide, on each axis), and ``stale``, true
+        once the level it was made from has changed.
     """
 
     level: int
@@ -391,6 +411,11 @@ class LevelFacts:
     link_count: int = 0
     groups: int = 0
     coarsened: dict[str, Any] | None = None
+
+    @property
+    def source(self) -> int:
+        """The level that this one was made from; -1 of level 0."""
+        return -1 if self.coarsened is None else int(self.coarsened["from"])
 
     def family(self, name: str) -> dict[str, AttributeMeta]:
         """The attributes of one of :data:`FAMILIES`, by name."""
@@ -413,6 +438,7 @@ class LevelFacts:
         present = ["vertices", "vertex_fragments", "object_index"]
         if self.attributes:
             present.insert(2, "vertex_attributes")
+        coarse = {} if self.coarsened is None else self._coarse(self.coarsened)
         return {
             "zarr_vectors_level": {
                 "level": self.level,
@@ -424,6 +450,7 @@ class LevelFacts:
                 "fragments_tile": True,
                 "chunk_dims": ["batch", *(axis["name"] for axis in axes)],
                 "chunk_attribute_name": "batch",
+                **coarse,
             },
             "zv_versioned": {
                 "layout": LAYOUT,
@@ -440,6 +467,14 @@ class LevelFacts:
                 },
             },
         }
+
+    def _coarse(self, coarsened: Mapping[str, Any]) -> dict[str, Any]:
+        """What Zarr Vectors wants to know of a coarser level."""
+        shape = list(self.grid.chunk_shape)
+        finer = {"coarsening_method": coarsened["method"], "parent_level": coarsened["from"]}
+        ratio = list(map(float, coarsened["ratio"]))
+        own_cells = {"chunk_shape": shape} if max(ratio) > 1 else {}
+        return {**finer, "bin_shape": shape, "bin_ratio": ratio, **own_cells}
 
     @classmethod
     def from_attributes(cls, where: str, attributes: Mapping[str, Any]) -> LevelFacts:

@@ -8,16 +8,18 @@ margin the stored grid has, so their first index is an address less `origin`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from ..._read import LevelReader
 from ..._removed import Removal, load_removals
-from ..._selection import Selection, spans
+from ..._selection import Selection
+from ...errors import IntegrityError
 from ...format.batches import BatchHead, FragmentPage
 from ...format.table import REMOVED
+from ...spatial.assign import spans
 from ._nodes import Index
 
 
@@ -38,8 +40,14 @@ class Part:
     slot : int
     name : tuple
         Names what is there, the same in all snapshots: the batch and its removals.
+    removal : Removal or None
+        What was removed.
+    kept_fragments : ndarray of bool or None
+        Which of the stored fragments were not; None where all are there.
     cells : ndarray of int64, shape (C,)
         Numbers of the cells in the stored grid, ascending.
+    addresses : ndarray of int64, shape (C, 1 + D)
+        The slot and the absolute coordinates of the cells.
     vertices, fragments : ndarray of int64, shape (C,)
         How many each cell has.
     vertex_start, fragment_start : ndarray of int64, shape (C + 1,)
@@ -54,7 +62,8 @@ class Part:
         self.slot = int(table.slot[row])
         self.name = (bytes(table.uuid[row]), int(table.content(REMOVED)[row]))
         self.head = head
-        self._reader = reader
+        self.removal = removal
+        self.reader = reader
         self._stored_cells: np.ndarray | None = None
         self.kept_fragments: np.ndarray | None = None
         self.cells = head.cells
@@ -62,15 +71,15 @@ class Part:
         self.fragments = head.cell_fragments.astype(np.int64)
         if removal is not None:
             self._leave_out(removal)
-        self.vertex_start = _starts(self.vertices)
-        self.fragment_start = _starts(self.fragments)
+        self.vertex_start = starts_of(self.vertices)
+        self.fragment_start = starts_of(self.fragments)
 
     def _leave_out(self, removal: Removal) -> None:
         head = self.head
-        self.kept_fragments = _kept_fragments(self._reader, self.name, self.selection(), removal)
+        self.kept_fragments = _kept_fragments(self, removal)
         gone = removal.before(head.vertex_start)
         vertices = self.vertices - (gone[1:] - gone[:-1])
-        before = _starts(self.kept_fragments)[head.fragment_start]
+        before = starts_of(self.kept_fragments)[head.fragment_start]
         stored = np.flatnonzero(vertices)
         self._stored_cells = stored
         self.cells = head.cells[stored]
@@ -83,17 +92,32 @@ class Part:
         numbers: list[int] = self.cells.tolist()
         return numbers
 
+    @cached_property
+    def addresses(self) -> np.ndarray:
+        """The slot and the absolute coordinates of the cells."""
+        grid = self.reader.state.facts.grid
+        coordinates = grid.coordinates(self.cells) + np.asarray(grid.origin)
+        return np.column_stack([np.full(len(self.cells), self.slot), coordinates])
+
+    def stored(self, at: np.ndarray | None = None) -> np.ndarray:
+        """Which stored cells these are, by position; all of them where left out."""
+        if self._stored_cells is None:
+            return np.arange(len(self.cells)) if at is None else at
+        return self._stored_cells if at is None else self._stored_cells[at]
+
     def selection(self, at: np.ndarray | None = None) -> Selection:
         """Some of the cells, by position, or all: as the reader takes them."""
-        if at is None:
-            at = np.arange(len(self.cells))
-        return Selection(
-            self.row, self.head, at if self._stored_cells is None else self._stored_cells[at]
+        return Selection(self.row, self.head, self.stored(at))
+
+    def lacks(self, what: str) -> IntegrityError:
+        """The error for something that the batch's index should say."""
+        return IntegrityError(
+            f"the index of batch {self.slot} of {self.reader.state.path!r} lacks {what}"
         )
 
     def page_of(self, at: int) -> int:
         """The page of the index that has the fragments of a cell, by position."""
-        stored = at if self._stored_cells is None else int(self._stored_cells[at])
+        stored = at if self._stored_cells is None else self._stored_cells[at]
         return int(np.searchsorted(self.head.cell_page_end, stored, side="right"))
 
     def page(self, page: int) -> np.ndarray:
@@ -107,20 +131,22 @@ class Part:
     def local(self, fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where fragments, by their stored numbers, are: the cell and the number in the cell."""
         if self.kept_fragments is not None:
-            fragments = _starts(self.kept_fragments)[fragments]
+            fragments = starts_of(self.kept_fragments)[fragments]
         at = np.searchsorted(self.fragment_start, fragments, side="right") - 1
         return at, fragments - self.fragment_start[at]
 
-    def fragments_in(self, at: np.ndarray) -> FragmentPage:
-        """The fragments of some cells, by position."""
-        return fragments_in([(self, at)])[0]
+
+def stored_fragments(part: Part) -> FragmentPage:
+    """All fragments of a batch, removed ones too."""
+    whole = Selection(part.row, part.head, np.arange(len(part.head.cells)))
+    return part.reader.fragments([whole])[0]
 
 
 def fragments_in(cells: Sequence[tuple[Part, np.ndarray]]) -> list[FragmentPage]:
     """The fragments of cells of several batches, of one reader."""
     if not cells:
         return []
-    reader = cells[0][0]._reader
+    reader = cells[0][0].reader
     selections = [part.selection(at) for part, at in cells]
     pages = reader.fragments(selections)
     for number, ((part, _), selection) in enumerate(zip(cells, selections, strict=True)):
@@ -133,21 +159,19 @@ def fragments_in(cells: Sequence[tuple[Part, np.ndarray]]) -> list[FragmentPage]
     return pages
 
 
-def _kept_fragments(
-    reader: LevelReader, name: Hashable, whole: Selection, removal: Removal
-) -> np.ndarray:
+def _kept_fragments(part: Part, removal: Removal) -> np.ndarray:
     """Mask of the fragments of a batch that were not removed."""
-    key = ("kept fragments", name)
-    kept: np.ndarray | None = reader.parts.get(key)
+    key = ("kept fragments", part.name)
+    kept: np.ndarray | None = part.reader.parts.get(key)
     if kept is None:
-        (page,) = reader.fragments([whole])
-        starts = _starts(page.vertices)[:-1]
-        kept = ~np.isin(starts, removal.start, assume_unique=True)
-        reader.parts.put(key, kept, kept.nbytes)
+        begins = starts_of(stored_fragments(part).vertices)[:-1]
+        kept = ~np.isin(begins, removal.start, assume_unique=True)
+        part.reader.parts.put(key, kept, kept.nbytes)
     return kept
 
 
-def _starts(counts: np.ndarray) -> np.ndarray:
+def starts_of(counts: np.ndarray) -> np.ndarray:
+    """Where each of some runs begins, and where the last ends."""
     return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
 
 
@@ -173,9 +197,9 @@ class Batches:
         last_stored = stored + np.asarray(self._grid.shape) - 1
         low = np.clip(np.floor(bounds.lo / size), stored, last_stored).astype(np.int64)
         high = np.clip(np.floor(bounds.hi / size), stored, last_stored).astype(np.int64)
-        for addresses in self.addresses:
-            low = np.minimum(low, addresses[:, 1:].min(axis=0))
-            high = np.maximum(high, addresses[:, 1:].max(axis=0))
+        for part in self.parts:
+            low = np.minimum(low, part.addresses[:, 1:].min(axis=0))
+            high = np.maximum(high, part.addresses[:, 1:].max(axis=0))
         self.origin = low
         self.shape: tuple[int, ...] = tuple((high - low + 1).tolist())
         # What turns the index of a chunk into the number of its cell in the stored grid.
@@ -183,29 +207,15 @@ class Batches:
         self._first = int((low - stored) @ self._grid.strides)
 
     @cached_property
-    def addresses(self) -> list[np.ndarray]:
-        """For each batch, its cells as (slot, absolute coordinates): (C, 1 + D) int64."""
-        origin = np.asarray(self._grid.origin)
-        return [
-            np.column_stack(
-                [
-                    np.full(len(part.cells), part.slot),
-                    self._grid.coordinates(part.cells) + origin,
-                ]
-            )
-            for part in self.parts
-        ]
-
-    @cached_property
     def nonempty(self) -> list[str]:
         """The addresses of all cells as text, in the order of text: so they are looked up."""
-        return sorted(texts(np.concatenate(self.addresses))) if self.parts else []
+        return sorted(text for part in self.parts for text in texts(part.addresses))
 
     def indices(self) -> Iterator[Index]:
         """The indices of all chunks."""
         shift = np.concatenate(([0], self.origin))
-        for part in self.addresses:
-            yield from map(tuple, (part - shift).tolist())
+        for part in self.parts:
+            yield from map(tuple, (part.addresses - shift).tolist())
 
     def cell(self, index: Index) -> tuple[Part, int] | None:
         """The batch and the number of the cell that a chunk's index names, if the batch has it."""

@@ -13,7 +13,7 @@ from ...format.fragments import encode_tables
 from ...format.metadata import TEXT, AttributeMeta
 from ._batches import Batches, Part, fragments_in
 from ._dictionaries import Dictionary
-from ._nodes import NO_CODECS, ArrayNode, Index, Loaded, Place, Unit, frame, frames
+from ._nodes import NO_CODECS, ArrayNode, Index, Loaded, Place, Source, Unit, frame, frames
 
 PAGE_BYTES = 256 << 10
 """Raw bytes of cells that are read together."""
@@ -29,7 +29,7 @@ def grid_document(
     return metadata.bytes_array(shape, [1] * len(shape), NO_CODECS, names, facts)
 
 
-class CellArray(ArrayNode):
+class CellArray(ArrayNode, Source):
     """An array with a chunk for each cell of each batch.
 
     Parameters
@@ -62,7 +62,7 @@ class CellArray(ArrayNode):
         if found is None:
             return None
         part, at = found
-        return Place((part.row, self._page(part, at)), at)
+        return Place(self, (part.row, self._page(part, at)), at)
 
     @abstractmethod
     def _page(self, part: Part, at: int) -> int:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from ... import _paths
+from ..._groups import load_groups
 from ..._read import LevelReader
-from ...format.metadata import VERTEX_ATTRIBUTES
+from ...format.metadata import OBJECT_ATTRIBUTES, POINTS, VERTEX_ATTRIBUTES
 from ._batches import Batches
 from ._cells import FragmentsArray, ValuesArray, VerticesArray
+from ._families import Families
 from ._loader import Loader
 from ._nodes import GroupNode, Node
-from ._objects import IdsArray, ManifestsArray, ObjectRows
+from ._object_values import ObjectValuesArray
+from ._objects import GroupsArray, IdsArray, ManifestsArray, ObjectRows
+
+_VALUES = (VERTEX_ATTRIBUTES, OBJECT_ATTRIBUTES)
 
 
 class LevelNodes:
@@ -51,12 +58,14 @@ class LevelNodes:
         facts = self._facts
         if path == "":
             names = ["vertices", "vertex_fragments", "object_index"]
-            return [*names, *([VERTEX_ATTRIBUTES] if facts.attributes else [])]
-        if path == VERTEX_ATTRIBUTES:
-            return sorted(facts.attributes)
+            names += [family for family in _VALUES if facts.family(family)]
+            names += ["groups"] if self._groups else []
+            return names if self._families is None else names + self._families.top()
+        if path in _VALUES:
+            return sorted(facts.family(path))
         if path == "object_index":
             return ["manifests", "object_ids"]
-        return []
+        return [] if self._families is None else self._families.children(path)
 
     def walk(self, wanted: Callable[[str], bool], path: str = "") -> Iterator[Node]:
         """The node at a path and all below it, but for paths not wanted; this may read."""
@@ -74,6 +83,17 @@ class LevelNodes:
         return Batches(self._reader)
 
     @cached_property
+    def _families(self) -> Families | None:
+        if self._reader.meta.kind in POINTS:
+            return None
+        return Families(self._batches, self._facts.link_attributes)
+
+    @cached_property
+    def _groups(self) -> Mapping[str, np.ndarray]:
+        reader = self._reader
+        return load_groups(reader.store, reader.state.path, self._facts, reader.parts)
+
+    @cached_property
     def _objects(self) -> ObjectRows:
         return ObjectRows.of(self._reader)
 
@@ -85,21 +105,28 @@ class LevelNodes:
             return VerticesArray(self._batches)
         if path == "vertex_fragments":
             return FragmentsArray(self._batches)
-        if family == VERTEX_ATTRIBUTES:
-            return self._vertex_attribute(name)
+        if family in _VALUES:
+            return self._attribute(family, name)
         if path == "object_index":
             return GroupNode(path, self._objects.attributes(self._reader.meta.ndim))
         if path == "object_index/manifests":
             return ManifestsArray(self._batches, self._objects)
         if path == "object_index/object_ids":
             return IdsArray(self._objects)
-        return None
+        if path == "groups":
+            return GroupsArray(self._groups) if self._groups else None
+        return None if self._families is None else self._families.node(path)
 
-    def _vertex_attribute(self, name: str) -> Node | None:
+    def _attribute(self, family: str, name: str) -> Node | None:
+        known = self._facts.family(family)
         if not name:
-            return GroupNode(VERTEX_ATTRIBUTES) if self._facts.attributes else None
-        attribute = self._facts.attributes.get(name)
-        return None if attribute is None else ValuesArray(self._batches, attribute)
+            return GroupNode(family) if known else None
+        attribute = known.get(name)
+        if attribute is None:
+            return None
+        if family == OBJECT_ATTRIBUTES:
+            return ObjectValuesArray(self._reader, self._objects, attribute)
+        return ValuesArray(self._batches, attribute)
 
     def _level_attributes(self) -> dict[str, Any]:
         group = self._facts.to_attributes(self._reader.meta.axes)

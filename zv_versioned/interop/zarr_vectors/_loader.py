@@ -13,7 +13,7 @@ import threading
 from weakref import WeakKeyDictionary
 
 from ..._cache import Cache
-from ._nodes import ArrayNode, Loaded, Unit
+from ._nodes import Loaded, Source, Unit
 
 _KEPT_BYTES = 64 << 20
 _AT_ONCE_BYTES = 16 << 20
@@ -24,12 +24,12 @@ class _Queue:
 
     def __init__(self) -> None:
         self.waiting: dict[tuple[str, Unit], asyncio.Future[Loaded]] = {}
-        self.pending: list[tuple[ArrayNode, Unit]] = []
+        self.pending: list[tuple[Source, Unit]] = []
         self.worker: asyncio.Task[None] | None = None
 
 
 class Loader:
-    """Makes units of the arrays of one level, and keeps the last ones.
+    """Makes units of the sources of one level, and keeps the last ones.
 
     May be used from several event loops, in any threads.
     """
@@ -39,9 +39,9 @@ class Loader:
         self._lock = threading.Lock()
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
 
-    async def get(self, array: ArrayNode, unit: Unit) -> Loaded:
-        """A unit of an array, made now or before."""
-        key = (array.path, unit)
+    async def get(self, source: Source, unit: Unit) -> Loaded:
+        """A unit of a source, made now or before."""
+        key = (source.path, unit)
         known: Loaded | None = self._kept.get(key)
         if known is not None:
             return known
@@ -51,7 +51,7 @@ class Loader:
         future = queue.waiting.get(key)
         if future is None:
             future = queue.waiting[key] = loop.create_future()
-            queue.pending.append((array, unit))
+            queue.pending.append((source, unit))
             if queue.worker is None:
                 queue.worker = loop.create_task(self._work(queue))
         # Shielded: that one task gives up must not take the unit from the others.
@@ -61,19 +61,19 @@ class Loader:
         try:
             await asyncio.sleep(0)  # the others who ask at this moment
             while queue.pending:
-                array, units = _next(queue)
-                futures = [queue.waiting[array.path, unit] for unit in units]
+                source, units = _next(queue)
+                futures = [queue.waiting[source.path, unit] for unit in units]
                 try:
-                    made = await asyncio.to_thread(array.load, units)
+                    made = await asyncio.to_thread(source.load, units)
                 except Exception as error:
                     for future in futures:
                         future.set_exception(error)
                 else:
                     for future, unit, loaded in zip(futures, units, made, strict=True):
-                        self._kept.put((array.path, unit), loaded, array.weight(unit))
+                        self._kept.put((source.path, unit), loaded, source.weight(unit))
                         future.set_result(loaded)
                 for unit in units:
-                    del queue.waiting[array.path, unit]
+                    del queue.waiting[source.path, unit]
         finally:
             queue.worker = None
             for future in queue.waiting.values():
@@ -82,17 +82,17 @@ class Loader:
             queue.pending.clear()
 
 
-def _next(queue: _Queue) -> tuple[ArrayNode, list[Unit]]:
-    """Take units of one array from a queue, not too many at once."""
-    array = queue.pending[0][0]
+def _next(queue: _Queue) -> tuple[Source, list[Unit]]:
+    """Take units of one source from a queue, not too many at once."""
+    source = queue.pending[0][0]
     units: list[Unit] = []
-    left: list[tuple[ArrayNode, Unit]] = []
+    left: list[tuple[Source, Unit]] = []
     room = _AT_ONCE_BYTES
     for entry in queue.pending:
-        if entry[0] is array and room > 0:
+        if entry[0] is source and room > 0:
             units.append(entry[1])
-            room -= array.weight(entry[1])
+            room -= source.weight(entry[1])
         else:
             left.append(entry)
     queue.pending = left
-    return array, units
+    return source, units

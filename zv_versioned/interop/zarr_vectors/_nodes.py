@@ -27,10 +27,32 @@ LITTLE: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "l
 _FRAME = struct.Struct("<II")
 
 
+class Source(ABC):
+    """What chunks are made from, a unit at a time; several arrays may share one.
+
+    Parameters
+    ----------
+    path : str
+        Names it among the sources of its level.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @abstractmethod
+    def weight(self, unit: Unit) -> int:
+        """About how many bytes a unit takes."""
+
+    @abstractmethod
+    def load(self, units: Sequence[Unit]) -> list[Loaded]:
+        """Make units. This reads, and so may block."""
+
+
 @dataclass(frozen=True)
 class Place:
-    """Where a chunk is found: a unit, and which of its chunks."""
+    """Where a chunk is found: a unit of a source, and which of its chunks."""
 
+    source: Source
     unit: Unit
     member: Hashable
 
@@ -87,14 +109,6 @@ class ArrayNode(Node):
     @abstractmethod
     def place(self, index: Index) -> Place | None:
         """Where a chunk is found; None where there is no such chunk."""
-
-    @abstractmethod
-    def weight(self, unit: Unit) -> int:
-        """About how many bytes a unit takes."""
-
-    @abstractmethod
-    def load(self, units: Sequence[Unit]) -> list[Loaded]:
-        """Make units. This reads, and so may block."""
 
 
 def frame(payload: bytes | memoryview) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from ...format import metadata
 from ...format.manifests import encode_manifests
 from ...format.metadata import LINES
 from ._batches import Batches
-from ._nodes import LITTLE, NO_CODECS, ArrayNode, Index, Loaded, Place, Unit, vlen
+from ._nodes import LITTLE, NO_CODECS, ArrayNode, Index, Loaded, Place, Source, Unit, vlen
 
 MANIFEST_BUCKET = 512
 ID_BUCKET = 65_536
@@ -70,7 +70,7 @@ class ObjectRows:
         }
 
 
-class BucketArray(ArrayNode):
+class BucketArray(ArrayNode, Source):
     """An array of rows by object (or group), in buckets of a fixed number.
 
     Parameters
@@ -90,11 +90,12 @@ class BucketArray(ArrayNode):
 
     def chunks(self) -> Iterable[Index]:
         """The indices of the chunks that there are."""
-        return ((i,) for i in range(-(-self._n // self._bucket)))
+        return ((i, *[0] * (self.rank - 1)) for i in range(-(-self._n // self._bucket)))
 
     def place(self, index: Index) -> Place | None:
         """Where a chunk is found."""
-        return Place(index[0], 0) if index[0] * self._bucket < self._n else None
+        there = index[0] * self._bucket < self._n and not any(index[1:])
+        return Place(self, index[0], 0) if there else None
 
     def _rows(self, unit: Unit) -> tuple[int, int]:
         first = unit * self._bucket  # type: ignore[operator]
@@ -174,7 +175,7 @@ class ManifestsArray(BucketArray):
         parts = self._batches.parts
         tables = reader.ids([part.row for part in parts])
         removed = removed_rows(reader, [part.row for part in parts])
-        for part, addresses, (ids, _) in zip(parts, self._batches.addresses, tables, strict=True):
+        for part, (ids, _) in zip(parts, tables, strict=True):
             there = np.arange(len(ids))
             if part.row in removed:
                 there = np.setdiff1d(there, removed[part.row], assume_unique=True)
@@ -185,7 +186,7 @@ class ManifestsArray(BucketArray):
             counts, fragments = reader.object_fragments(part.row, part.head, there[mine])
             at, number = part.local(fragments)
             owners.append(np.repeat(rows[mine], counts))
-            chunks.append(addresses[at])
+            chunks.append(part.addresses[at])
             numbers.append(number)
         owner = np.concatenate(owners)
         by_object = np.argsort(owner, kind="stable")
@@ -194,3 +195,32 @@ class ManifestsArray(BucketArray):
             np.concatenate(chunks)[by_object],
             np.concatenate(numbers)[by_object],
         )
+
+
+class GroupsArray(BucketArray):
+    """``groups``: the ids of the objects of each group, as int64.
+
+    Parameters
+    ----------
+    groups : mapping of str to ndarray of int64
+        At least one.
+    """
+
+    def __init__(self, groups: Mapping[str, np.ndarray]) -> None:
+        super().__init__("groups", len(groups), max(1, len(groups)))
+        self._groups = dict(sorted(groups.items()))
+
+    def document(self) -> dict[str, Any]:
+        """What its ``zarr.json`` says."""
+        names = list(self._groups)
+        facts = {"zv_array": "groups", "num_groups": self._n, "group_names": names}
+        return metadata.bytes_array([self._n], [self._bucket], NO_CODECS, ["group"], facts)
+
+    def weight(self, unit: Unit) -> int:
+        """About how many bytes a unit takes."""
+        return sum(64 + ids.nbytes for ids in self._groups.values())
+
+    def load(self, units: Sequence[Unit]) -> list[Loaded]:
+        """Make units."""
+        members = [ids.astype("<i8", copy=False).tobytes() for ids in self._groups.values()]
+        return [{0: vlen(members)} for _ in units]

@@ -35,7 +35,6 @@ _DOCUMENT = "zarr.json"
 @dataclass(frozen=True)
 class _Chunk:
     level: LevelNodes
-    array: ArrayNode
     place: Place
 
 
@@ -107,7 +106,7 @@ class ZarrVectorsStore(Store):
         if level is None or not isinstance(node, ArrayNode) or len(index) != node.rank:
             return None
         place = node.place(index)
-        return None if place is None else _Chunk(level, node, place)
+        return None if place is None else _Chunk(level, place)
 
     # -- reading -------------------------------------------------------------
 
@@ -117,7 +116,7 @@ class ZarrVectorsStore(Store):
         """The bytes of a key, or a part of them."""
         found = await self._find(key)
         if isinstance(found, _Chunk):
-            unit = await found.level.loader.get(found.array, found.place.unit)
+            unit = await found.level.loader.get(found.place.source, found.place.unit)
             found = unit.get(found.place.member)
         return None if found is None else prototype.buffer.from_bytes(_cut(found, byte_range))
 

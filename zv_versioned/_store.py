@@ -207,22 +207,6 @@ def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
         raise group.exceptions[0] from group
 
 
-def delete_tree(store: Store, path: str) -> None:
-    """Delete an array or a group with all that lies in it.
-
-    Raises
-    ------
-    StorageError
-        If the storage fails.
-    """
-    try:
-        _io.run(store.delete_dir(path))
-    except ZVError:
-        raise
-    except Exception as error:
-        raise StorageError(f"deleting {path!r} failed: {reason(error)}") from error
-
-
 async def _copy_all(source: Store, target: Store, keys: Iterable[tuple[str, str]]) -> None:
     free = asyncio.Semaphore(_WRITES_AT_ONCE)
 
@@ -282,6 +266,22 @@ def delete_many(store: Store, keys: Sequence[str]) -> None:
         raise
     except Exception as error:
         raise StorageError(f"deleting chunks failed: {reason(error)}") from error
+
+
+def delete_tree(store: Store, path: str) -> None:
+    """Delete an array or a group with all that lies in it.
+
+    Raises
+    ------
+    StorageError
+        If the storage fails.
+    """
+    try:
+        _io.run(store.delete_dir(path))
+    except ZVError:
+        raise
+    except Exception as error:
+        raise StorageError(f"deleting {path!r} failed: {reason(error)}") from error
 
 
 class Uploader:

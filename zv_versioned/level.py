@@ -22,6 +22,7 @@ from .format.metadata import (
     LINES,
     LINK_ATTRIBUTES,
     OBJECT_ATTRIBUTES,
+    POINTS,
     VERTEX_ATTRIBUTES,
     AttributeMeta,
 )
@@ -505,8 +506,16 @@ class Level:
             was = " (stale: it has changed since)" if self.stale else ""
             made = f"level {self.coarsened_from}, {self.coarsening_method}{was}"
             rows.append(("coarsened from", made))
-        for name in self.attribute_names:
-            attribute = facts.attributes[name]
-            shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""
-            rows.append((f"attribute {name!r}", f"{attribute.logical or attribute.dtype}{shape}"))
+        links = "faces" if self._reader.meta.link_width == 3 else "links"
+        if self._dataset.kind not in POINTS:
+            rows.insert(2, (links, f"{self.link_count:,}"))
+        for family, of in (
+            (VERTEX_ATTRIBUTES, ""),
+            (LINK_ATTRIBUTES, f" of {links}"),
+            (OBJECT_ATTRIBUTES, " of objects"),
+        ):
+            for name, attribute in sorted(facts.family(family).items()):
+                shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""
+                dtype = attribute.logical or attribute.dtype
+                rows.append((f"attribute {name!r}{of}", f"{dtype}{shape}"))
         return html_table(f"Level {self.number} of {self._dataset.name!r}", rows)

@@ -786,19 +786,6 @@ def test_a_branch_is_moved_on_only_from_where_it_is_believed_to_be(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_branch_is_moved_on_only_from_where_it_is_believed_to_be(backend: Backend) -> None:
-    first = commit(backend, "a", 1)
-    backend.create_branch("try", first)
-    second = commit(backend, "a", 2, "try")
-    backend.fast_forward("main", second, first)
-    assert backend.branch_tip("main") == second
-    third = commit(backend, "a", 3)
-    with pytest.raises(ConflictError) as caught:
-        backend.fast_forward("main", first, second)
-    assert (caught.value.ours, caught.value.theirs) == (third, second)
-    assert backend.branch_tip("main") == third
-
-
 def test_a_forked_child_fails_at_once_and_is_told_to_spawn(local_location: str) -> None:
     script = """
         import os, sys, zarr

@@ -286,7 +286,8 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
         lo=batch.vertices.box.lo,
         hi=batch.vertices.box.hi,
         default_ids=int(objects.by_default),
-        contents={value.meta.path: new_content_id() for value in batch.all_values},
+        # Of no links nothing is stored.
+        contents={value.meta.path: new_content_id() for value in batch.all_values if len(value)},
     )
 
 

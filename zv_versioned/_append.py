@@ -87,7 +87,7 @@ def append_points(stage: LevelStage, positions: Any, given: Given) -> dict[str, 
     if stage.meta.kind in LINES:
         walk = Walk.of_vertices(objects.rows, len(objects.ids))
         plan = assign_lines(array, vertices.box, walk, grid)
-        links: LinkPlan | None = place_line_links(walk, plan)
+        links: LinkPlan | None = place_line_links(walk, plan, ordered=False)
     else:
         plan = assign(array, vertices.box, objects.rows, len(objects.ids), grid)
         links = None
@@ -128,7 +128,8 @@ def append_lines(
     of_objects = object_values(stage, given.object_attributes, objects)
     walk = Walk.of_lines(counts, objects.rows, len(objects.ids))
     plan = assign_lines(array, vertices.box, walk, stage.facts.grid)
-    links, objects = place_line_links(walk, plan), objects.without_rows()
+    links = place_line_links(walk, plan, ordered=bool(of_links))
+    objects = objects.without_rows()
     batch = _Batch(vertices, objects, plan, links, values, of_links, of_objects)
     return _publish(stage, batch, links=True)
 

@@ -115,7 +115,8 @@ def _committed(stage: LevelStage, ids: np.ndarray) -> np.ndarray:
 
 def _removed_before(stage: LevelStage, ids: np.ndarray) -> np.ndarray:
     """Those of the ids whose objects were removed by earlier commits."""
-    reader = stage.base_reader
+    # Not of the base: what was removed here lies in the places of what was removed before.
+    reader = stage.reader()
     table = reader.state.table
     may = (table.content(REMOVED) != 0) & (table.id_max >= ids.min(initial=_checks.MAX_ID))
     rows = np.flatnonzero(may).tolist() if len(ids) else []
@@ -132,7 +133,7 @@ def _refuse(stage: LevelStage, taken: np.ndarray, why: str, remedy: str = "") ->
         raise ArrayError(
             f"{len(taken):,} object ids {why} {stage.path!r}: {shown}. Each id is used once; leave "
             "object_ids out to have new ones given, or use ids that the level does not have"
-            f"{remedy}" + remedy
+            f"{remedy}"
         )
 
 

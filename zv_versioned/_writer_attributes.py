@@ -76,11 +76,7 @@ class WritesAttributes:
         with self._transaction._staging(self.dataset, self.level) as stage:
             return _attributes.write_vertex_attribute(stage, name, values, dtype, "add_attribute")
 
-    async def add_attribute(
-        self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
-    ) -> dict[str, Any]:
-        """Write a vertex attribute; the coroutine of :meth:`add_attribute_sync`."""
-        return await _io.in_thread(self.add_attribute_sync, name, values, dtype=dtype)
+    add_attribute = _io.coroutine_of(add_attribute_sync)
 
     def add_node_attribute_sync(
         self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
@@ -91,11 +87,7 @@ class WritesAttributes:
                 stage, name, values, dtype, "add_node_attribute"
             )
 
-    async def add_node_attribute(
-        self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
-    ) -> dict[str, Any]:
-        """Write a node attribute; the coroutine of :meth:`add_node_attribute_sync`."""
-        return await _io.in_thread(self.add_node_attribute_sync, name, values, dtype=dtype)
+    add_node_attribute = _io.coroutine_of(add_node_attribute_sync)
 
     def add_object_attribute_sync(
         self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
@@ -137,11 +129,7 @@ class WritesAttributes:
                 stage, name, values, dtype, "add_object_attribute"
             )
 
-    async def add_object_attribute(
-        self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
-    ) -> dict[str, Any]:
-        """Write an object attribute; the coroutine of :meth:`add_object_attribute_sync`."""
-        return await _io.in_thread(self.add_object_attribute_sync, name, values, dtype=dtype)
+    add_object_attribute = _io.coroutine_of(add_object_attribute_sync)
 
     def add_link_attribute_sync(
         self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
@@ -184,11 +172,7 @@ class WritesAttributes:
                 stage, name, values, dtype, "add_link_attribute"
             )
 
-    async def add_link_attribute(
-        self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
-    ) -> dict[str, Any]:
-        """Write a link attribute; the coroutine of :meth:`add_link_attribute_sync`."""
-        return await _io.in_thread(self.add_link_attribute_sync, name, values, dtype=dtype)
+    add_link_attribute = _io.coroutine_of(add_link_attribute_sync)
 
     def add_face_attribute_sync(
         self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
@@ -232,11 +216,7 @@ class WritesAttributes:
                 stage, name, values, dtype, "add_face_attribute"
             )
 
-    async def add_face_attribute(
-        self, name: str, values: ArrayLike, *, dtype: DTypeLike | None = None
-    ) -> dict[str, Any]:
-        """Write a face attribute; the coroutine of :meth:`add_face_attribute_sync`."""
-        return await _io.in_thread(self.add_face_attribute_sync, name, values, dtype=dtype)
+    add_face_attribute = _io.coroutine_of(add_face_attribute_sync)
 
     def drop_attribute_sync(self, name: str, of: str = "vertex") -> None:
         """Drop an attribute from the level; earlier snapshots keep it.
@@ -257,6 +237,4 @@ class WritesAttributes:
         with self._transaction._staging(self.dataset, self.level) as stage:
             _attributes.drop_attribute(stage, name, of)
 
-    async def drop_attribute(self, name: str, of: str = "vertex") -> None:
-        """Drop an attribute; the coroutine of :meth:`drop_attribute_sync`."""
-        await _io.in_thread(self.drop_attribute_sync, name, of)
+    drop_attribute = _io.coroutine_of(drop_attribute_sync)

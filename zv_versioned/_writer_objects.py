@@ -51,9 +51,7 @@ class WritesObjects:
         with self._transaction._staging(self.dataset, self.level) as stage:
             return remove_objects(stage, ids)
 
-    async def remove_objects(self, ids: ArrayLike) -> dict[str, Any]:
-        """Remove objects; the coroutine of :meth:`remove_objects_sync`."""
-        return await _io.in_thread(self.remove_objects_sync, ids)
+    remove_objects = _io.coroutine_of(remove_objects_sync)
 
     def add_group_sync(self, name: str, ids: ArrayLike) -> dict[str, Any]:
         """Give a set of objects a name: :attr:`Level.groups`.
@@ -88,9 +86,7 @@ class WritesObjects:
         with self._transaction._staging(self.dataset, self.level) as stage:
             return _groups.add_group(stage, name, ids)
 
-    async def add_group(self, name: str, ids: ArrayLike) -> dict[str, Any]:
-        """Name a set of objects; the coroutine of :meth:`add_group_sync`."""
-        return await _io.in_thread(self.add_group_sync, name, ids)
+    add_group = _io.coroutine_of(add_group_sync)
 
     def remove_group_sync(self, name: str) -> None:
         """Forget a group; its objects stay.
@@ -103,9 +99,7 @@ class WritesObjects:
         with self._transaction._staging(self.dataset, self.level) as stage:
             _groups.remove_group(stage, name)
 
-    async def remove_group(self, name: str) -> None:
-        """Forget a group; the coroutine of :meth:`remove_group_sync`."""
-        await _io.in_thread(self.remove_group_sync, name)
+    remove_group = _io.coroutine_of(remove_group_sync)
 
     # -- the dataset ---------------------------------------------------------
 
@@ -131,6 +125,4 @@ class WritesObjects:
         """
         return self._transaction._set_metadata(self.dataset, mapping)
 
-    async def set_metadata(self, mapping: Mapping[str, Any]) -> dict[str, Any]:
-        """Change your own metadata; the coroutine of :meth:`set_metadata_sync`."""
-        return await _io.in_thread(self.set_metadata_sync, mapping)
+    set_metadata = _io.coroutine_of(set_metadata_sync)

@@ -194,20 +194,28 @@ def check_fragments(group: Any, width: int, ndim: int) -> None:
             assert ((links.min(axis=1) >= start) & (links.min(axis=1) < start + count)).all()
 
 
+def peer_ends(found: Any) -> list[bytes]:
+    """The coordinates of the ends of all edges or faces that the peer read."""
+    return rows_of(found.positions[found.edges if found.faces is None else found.faces])
+
+
+def our_ends(found: zvv.Geometry) -> list[bytes]:
+    """The coordinates of the ends of all edges or faces that we read."""
+    return rows_of(found.positions[found.edges if found.faces is None else found.faces])
+
+
 def check(story: Story) -> None:
     dataset = story.dataset
     level, opened = dataset[0], peer.open(dataset.store)[0]
     width = 3 if story.kind == "mesh" else 2
     found = opened.read()
     assert_same(found, level.read(attributes="all"), ["id"] if len(level.read()) else [], False)
-    links = found.faces if width == 3 else found.edges
-    assert rows_of(found.positions[links]) == story.ends()
+    assert peer_ends(found) == our_ends(level.read()) == story.ends()
     sides = np.sort(story.rng.uniform(-3, 2, (2, story.ndim)), axis=0)
     box = sides[0], sides[1]
     inside = opened.select(bbox=box).read()
     assert rows_of(inside.positions) == rows_of(level.read(bbox=box).positions)
-    links = inside.faces if width == 3 else inside.edges
-    assert rows_of(inside.positions[links]) == story.ends(box)
+    assert peer_ends(inside) == our_ends(level.read(bbox=box)) == story.ends(box)
     group = opened.store
     facts = group.read_array_meta("links/0")
     assert facts["num_links"] == facts["num_physical_records"] == level.link_count

@@ -10,7 +10,8 @@
     ├── ConflictError                   somebody else's commit stands in the way
     ├── ViolationError                  a merge that would break geometry
     ├── IntegrityError                  stored bytes are not what was written
-    └── StorageError                    the storage failed, is locked, or cannot be used from here
+    ├── StorageError                    the storage failed, is locked, or cannot be used from here
+    └── MissingExtraError (ImportError) a package that an optional part needs is not installed
 
 Every class has a stable ``kind``, a short word for programs; messages are for
 people, and say what was wrong, the value, and what to do.
@@ -26,6 +27,7 @@ __all__ = [
     "ConflictError",
     "IntegrityError",
     "MetadataError",
+    "MissingExtraError",
     "NotFoundError",
     "ReadOnlyError",
     "StorageError",
@@ -125,3 +127,9 @@ class StorageError(ZVError):
     """The storage failed, is locked by somebody, or cannot be used from this process."""
 
     kind: ClassVar[str] = "storage"
+
+
+class MissingExtraError(ZVError, ImportError):
+    """A package that an optional part needs is not installed; the message has the line for it."""
+
+    kind: ClassVar[str] = "missing_extra"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zv_versioned as zvv
-from zv_versioned import _checks_links
+from zv_versioned import _checks_links, _read
 
 KINDS = ("point_cloud", "line", "polyline", "streamline", "graph", "skeleton", "mesh")
 SQUARE = np.array([[1, 1], [5, 1], [5, 5], [1, 5]], "f4")
@@ -471,6 +471,126 @@ def test_no_warning_comes_of_any_kind() -> None:
             level(repo).read(bbox=([0, 0], [3, 3]))
             repr(level(repo).read())
             level(repo).read()._repr_html_()
+
+
+# ---- what the peer gets wrong -------------------------------------------------------------------
+
+
+def test_a_line_that_goes_there_and_back_keeps_its_order() -> None:
+    repo = repository("polyline")
+    x = np.array([1, 3, 5, 7, 9, 7.5, 5.5, 3.5, 1.5, 9.5])
+    line = np.stack([x, np.full(10, 5)], axis=1)
+    append(repo, "polylines", [line], dtype="f4")
+    np.testing.assert_array_equal(level(repo).read().positions[:, 0], x)
+    inside = level(repo).read(bbox=([2, 0], [8, 10]))
+    assert [piece[:, 0].tolist() for piece in inside.lines()] == [[3, 5, 7], [7.5, 5.5, 3.5]]
+
+
+def test_values_of_the_edges_of_a_skeleton_stay_with_their_edges() -> None:
+    rng = np.random.default_rng(0)
+    repo = repository("skeleton")
+    points = rng.uniform(0, 10, (400, 2)).astype("f4")
+    child = np.arange(1, 400)
+    edges = rng.permutation(np.stack([child, rng.integers(0, child)], axis=1))
+    length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    append(repo, "graph", points, edges, link_attributes={"length": length})
+    for query in ({}, {"bbox": ([0, 0], [6, 7])}, {"limit": 200}):
+        read = level(repo).read(**query, link_attributes="length")
+        ends = read.positions[read.edges]
+        found = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
+        np.testing.assert_array_equal(read.link_attributes["length"], found)
+        assert len(found) > 20
+    ends = level(repo).positions()[level(repo).links()]
+    found = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
+    np.testing.assert_array_equal(level(repo).link_attribute("length"), found)
+
+
+@pytest.mark.parametrize("kind", ["polyline", "graph", "mesh"])
+def test_an_append_over_thousands_of_cells_ends_inside_a_running_loop(kind: str) -> None:
+    repo = repository(kind, chunk_shape=(0.1, 0.1))
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 10, (5_000, 2)).astype("f4")
+    rows = np.arange(4_998)
+    given = {
+        "polyline": ([points],),
+        "graph": (points, np.stack([rows, rows + 1], axis=1)),
+        "mesh": (points, np.stack([rows, rows + 1, rows + 2], axis=1)),
+    }[kind]
+    verb = {"polyline": "polylines"}.get(kind, kind)
+
+    async def work() -> dict[str, Any]:
+        async with repo.transaction() as tx:
+            writer = tx.writer("g")
+            twin = getattr(writer, f"append_{verb}")(*given, object_ids=1)
+            told: dict[str, Any] = getattr(writer, f"append_{verb}_sync")(*given, object_ids=2)
+            await twin
+            return told
+
+    told = asyncio.run(asyncio.wait_for(work(), 60))
+    assert told["chunks_touched"] > 3_000
+    assert level(repo).vertex_count == 10_000
+    assert len(level(repo).objects[1]) == len(level(repo).objects[2]) == 5_000
+
+
+def test_the_first_vertices_of_lines_are_read_from_the_cells_that_hold_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repo = repository("polyline", chunk_shape=(0.5, 0.5))
+    rng = np.random.default_rng(0)
+    lines = np.cumsum(rng.normal(0, 0.02, (50, 100, 2)), axis=1) + rng.uniform(3, 7, (50, 1, 2))
+    append(repo, "polylines", lines, dtype="f4")
+    whole = level(repo).read()
+    read_cells = []
+    of_reader = _read.LevelReader.positions_of
+
+    def noting(reader: Any, selections: Any) -> np.ndarray:
+        read_cells.append(sum(len(s.at) for s in selections))
+        return of_reader(reader, selections)
+
+    monkeypatch.setattr(_read.LevelReader, "positions_of", noting)
+    first = level(repo).read(limit=150)
+    np.testing.assert_array_equal(first.positions, whole.positions[:150])
+    assert first.parts.tolist() == [0, 100, 150]
+    assert sum(read_cells) < 20
+
+
+def test_the_first_vertices_of_a_mesh_are_read_from_the_first_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repo = repository("mesh", chunk_shape=(0.5, 0.5))
+    rng = np.random.default_rng(0)
+    append(
+        repo, "mesh", rng.uniform(0, 10, (2_000, 2)), rng.integers(0, 2_000, (9_000, 3)), dtype="f4"
+    )
+    faces = level(repo).faces()
+    read_cells = []
+    of_reader = _read.LevelReader.positions_of
+
+    def noting(reader: Any, selections: Any) -> np.ndarray:
+        read_cells.append(sum(len(s.at) for s in selections))
+        return of_reader(reader, selections)
+
+    monkeypatch.setattr(_read.LevelReader, "positions_of", noting)
+    first = level(repo).read(limit=600)
+    assert first.vertex_ids.tolist() == [*range(600)]
+    assert first.faces.tolist() == faces[(faces < 600).all(axis=1)].tolist()
+    assert len(first.faces) > 100
+    assert sum(read_cells) < 150
+
+
+def test_a_coarser_level_takes_lines_and_meshes_too() -> None:
+    for kind, verb, what in (
+        ("polyline", "polylines", ([SQUARE],)),
+        ("mesh", "mesh", (SQUARE, [[0, 1, 2]])),
+    ):
+        repo = repository(kind)
+        with repo.transaction() as tx:
+            tx.create_level("g", 1, method="as it is")
+            told = getattr(tx.writer("g", level=1), f"append_{verb}_sync")(*what)
+            assert told["links_added"] == {"polyline": 3, "mesh": 1}[kind]
+        coarse = repo.view()["g"][1]
+        assert (coarse.vertex_count, coarse.link_count) == (4, told["links_added"])
+        assert level(repo).vertex_count == 0
 
 
 # ---- views -------------------------------------------------------------------------------------

@@ -109,12 +109,13 @@ def stretches_of(row: int, page: FragmentPage, ids: np.ndarray) -> Stretches:
 class _Window:
     """What was asked for of one window, as it lies in the level.
 
-    `place` is each vertex's place in its fragment; `link_values` has a row for
-    each vertex, that of the link to the next one, whatever where there is none.
+    `place` is each vertex's place in its fragment, None where all vertices were
+    asked for; `link_values` has a row for each vertex, that of the link to the next
+    one, whatever where there is none.
     """
 
     stretches: Stretches
-    place: np.ndarray
+    place: np.ndarray | None
     positions: np.ndarray
     vertex_ids: np.ndarray
     values: list[np.ndarray]
@@ -133,92 +134,112 @@ def gather(
     found: list[_Window] = []
     left = limit
     for window, complete in _windows(reader, plan, whole=whole):
-        found.append(_read_window(reader, window, query))
-        left = None if left is None else left - len(found[-1].place)
+        found.append(_read_window(reader, window, query, whole=whole))
+        left = None if left is None else left - len(found[-1].vertex_ids)
         if left is not None and left <= 0 and complete:
             break
     stretches = Stretches.concatenate([w.stretches for w in found])
     order = stretches.order()
     starts = np.cumsum(stretches.kept) - stretches.kept
     stretches = stretches.take(order)
-    rows = spans(starts[order], stretches.kept)[:limit]
-    of_row = np.repeat(np.arange(len(order)), stretches.kept)[:limit]
-    linked = _linked(stretches, of_row, np.concatenate([w.place for w in found])[rows])
+    rows = spans(starts[order], stretches.kept)
+    places = [w.place for w in found if w.place is not None]
+    linked = _linked(stretches, _column(places, rows) if len(places) == len(found) else None)
+    rows = rows[:limit]
     n = len(rows)
-    begins = np.flatnonzero(~linked) + 1
-    parts = np.concatenate(([0], begins, [n])) if n else np.zeros(1, np.int64)
+    linked = linked[: max(n - 1, 0)]
     sources = np.flatnonzero(linked)
-
-    def column(pieces: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
-        return np.asarray((pieces[0] if len(pieces) == 1 else np.concatenate(pieces))[rows])
-
+    edges = np.empty((len(sources), 2), np.int64)
+    edges[:, 0] = sources
+    np.add(sources, 1, out=edges[:, 1])
+    begins = np.flatnonzero(~linked) + 1
     return Geometry(
-        positions=column([w.positions for w in found], rows),
-        vertex_ids=column([w.vertex_ids for w in found], rows),
-        object_ids=stretches.object_id[of_row],
+        positions=_column([w.positions for w in found], rows),
+        vertex_ids=_column([w.vertex_ids for w in found], rows),
+        object_ids=np.repeat(stretches.object_id, stretches.kept)[:limit],
         attributes={
-            a.name: column([w.values[at] for w in found], rows)
+            a.name: _column([w.values[at] for w in found], rows)
             for at, a in enumerate(query.attributes)
         },
-        edges=np.stack([sources, sources + 1], axis=1),
-        parts=parts,
+        edges=edges,
+        parts=np.concatenate(([0], begins, [n])) if n else np.zeros(1, np.int64),
         link_attributes={
-            a.name: column([w.link_values[at] for w in found], rows[sources])
+            a.name: _column([w.link_values[at] for w in found], rows[sources])
             for at, a in enumerate(query.links)
         },
     )
 
 
-def _linked(stretches: Stretches, of_row: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Whether each vertex of the result, but the last, is linked to the next: (N - 1,).
+def _column(pieces: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    return np.asarray((pieces[0] if len(pieces) == 1 else np.concatenate(pieces))[rows])
+
+
+def _linked(stretches: Stretches, place: np.ndarray | None) -> np.ndarray:
+    """Whether each vertex, but the last, is linked to the next: (N - 1,).
 
     Parameters
     ----------
     stretches : Stretches
         Sorted.
-    of_row, place : ndarray of int64, shape (N,)
-        The stretch that each vertex is of, and its place in it.
+    place : ndarray of int64, shape (N,), or None
+        The place of each vertex in its stretch; None where all of them are there.
     """
-    inside = (of_row[1:] == of_row[:-1]) & (place[1:] == place[:-1] + 1)
-    goes_on = np.append(stretches.go_on(), False)
-    last = place[:-1] == stretches.size[of_row[:-1]] - 1
-    across = (of_row[1:] != of_row[:-1]) & goes_on[of_row[:-1]] & last & (place[1:] == 0)
-    return np.asarray(inside | across)
+    n = int(stretches.kept.sum())
+    last = np.cumsum(stretches.kept)[:-1] - 1
+    if place is None:
+        linked = np.ones(max(n - 1, 0), bool)
+        linked[last] = stretches.go_on()
+        return linked
+    linked = np.asarray(place[1:] == place[:-1] + 1)
+    whole = (place[last] == stretches.size[:-1] - 1) & (place[last + 1] == 0)
+    linked[last] = stretches.go_on() & whole
+    return linked
 
 
-def _read_window(reader: LevelReader, window: Sequence[Selection], query: Query) -> _Window:
+def _read_window(
+    reader: LevelReader, window: Sequence[Selection], query: Query, *, whole: bool
+) -> _Window:
     """Read one window of lines."""
-    positions = reader.positions_of(window)
     tables, pages = reader.ids([s.row for s in window]), reader.fragments(window)
-    pieces, asked = [], []
-    for s, (ids, _), page in zip(window, tables, pages, strict=True):
-        pieces.append(stretches_of(s.row, page, ids))
-        mask = np.ones(len(ids), bool)
-        if s.object_rows is not None:
-            mask[:] = False
-            mask[s.object_rows] = True
-        asked.append(mask[page.object])
+    pieces = [
+        stretches_of(s.row, page, ids)
+        for s, (ids, _), page in zip(window, tables, pages, strict=True)
+    ]
     stretches = Stretches.concatenate(pieces) if pieces else _NONE
-    of_vertex = np.repeat(np.arange(len(stretches.size)), stretches.size)
-    place = np.arange(len(of_vertex)) - np.repeat(
-        np.cumsum(stretches.size) - stretches.size, stretches.size
-    )
-    live = reader.live(window)
-    if live is not None:
-        of_vertex, place = of_vertex[live], place[live]
-    mask = np.concatenate(asked)[of_vertex] if asked else np.zeros(0, bool)
-    if query.box is not None:
-        mask &= query.box.select(positions)
-    rows = np.flatnonzero(mask)
-    kept = np.bincount(of_vertex[rows], minlength=len(stretches.size))
+    positions, live = reader.positions_of(window), reader.live(window)
+    rows: np.ndarray | slice = slice(None)
+    place = None
+    if live is not None or not whole:
+        of_vertex = np.repeat(np.arange(len(stretches.size)), stretches.size)
+        place = np.arange(len(of_vertex)) - (np.cumsum(stretches.size) - stretches.size)[of_vertex]
+        if live is not None:
+            of_vertex, place = of_vertex[live], place[live]
+        mask = _asked(window, pages)[of_vertex]
+        if query.box is not None:
+            mask &= query.box.select(positions)
+        rows = np.flatnonzero(mask)
+        kept = np.bincount(of_vertex[rows], minlength=len(stretches.size))
+        stretches = replace(stretches, kept=kept).take(np.flatnonzero(kept))
+        place, positions = place[rows], positions.take(rows, axis=0, mode="clip")
     return _Window(
-        stretches=replace(stretches, kept=kept).take(np.flatnonzero(kept)),
-        place=place[rows],
-        positions=positions.take(rows, axis=0, mode="clip"),
+        stretches=stretches,
+        place=place,
+        positions=positions,
         vertex_ids=reader.vertex_ids_of(window)[rows],
         values=[reader.attribute_of(a, window)[rows] for a in query.attributes],
         link_values=[line_value_rows(reader, a, window, pages, live)[rows] for a in query.links],
     )
+
+
+def _asked(window: Sequence[Selection], pages: Sequence[FragmentPage]) -> np.ndarray:
+    """Which fragments are of objects that were asked for."""
+    masks = [np.zeros(0, bool)]
+    for s, page in zip(window, pages, strict=True):
+        if s.object_rows is None:
+            masks.append(np.ones(len(page.object), bool))
+        else:
+            masks.append(np.isin(page.object, s.object_rows))
+    return np.concatenate(masks)
 
 
 _EMPTY = np.zeros(0, np.int64)

@@ -10,6 +10,7 @@ from uuid import UUID
 import numpy as np
 
 from . import _checks, _reopen
+from ._conversions import Conversions
 from ._gather import Query, gather
 from ._gather_lines import level_line_links
 from ._groups import Groups, load_groups
@@ -22,6 +23,7 @@ from .format.metadata import (
     LINES,
     LINK_ATTRIBUTES,
     OBJECT_ATTRIBUTES,
+    POINTS,
     VERTEX_ATTRIBUTES,
     AttributeMeta,
 )
@@ -88,7 +90,7 @@ class Objects:
         return f"<{len(self):,} objects of {self._level!r}>"
 
 
-class Level:
+class Level(Conversions):
     """One resolution level of a dataset, at the view's snapshot."""
 
     def __init__(self, dataset: Dataset, number: int, reader: LevelReader) -> None:
@@ -505,8 +507,16 @@ class Level:
             was = " (stale: it has changed since)" if self.stale else ""
             made = f"level {self.coarsened_from}, {self.coarsening_method}{was}"
             rows.append(("coarsened from", made))
-        for name in self.attribute_names:
-            attribute = facts.attributes[name]
-            shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""
-            rows.append((f"attribute {name!r}", f"{attribute.logical or attribute.dtype}{shape}"))
+        links = "faces" if self._reader.meta.link_width == 3 else "links"
+        if self._dataset.kind not in POINTS:
+            rows.insert(2, (links, f"{self.link_count:,}"))
+        for family, of in (
+            (VERTEX_ATTRIBUTES, ""),
+            (LINK_ATTRIBUTES, f" of {links}"),
+            (OBJECT_ATTRIBUTES, " of objects"),
+        ):
+            for name, attribute in sorted(facts.family(family).items()):
+                shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""
+                dtype = attribute.logical or attribute.dtype
+                rows.append((f"attribute {name!r}{of}", f"{dtype}{shape}"))
         return html_table(f"Level {self.number} of {self._dataset.name!r}", rows)

@@ -271,6 +271,20 @@ def test_nothing_can_be_written(dataset: zvv.Dataset) -> None:
     assert listed(store) == before
 
 
+def test_nothing_can_be_written_to_one_that_says_it_is_not_read_only(dataset: zvv.Dataset) -> None:
+    store = dataset.store.with_read_only(False)
+    assert not store.read_only
+    assert store.with_read_only(True).read_only
+    assert listed(store) == listed(dataset.store)
+    value = cpu.Buffer.from_bytes(b"x")
+    for attempt in (store.set("0/zarr.json", value), store.delete("0/zarr.json")):
+        with pytest.raises(zvv.ReadOnlyError, match="which never changes"):
+            sync(attempt)
+    with pytest.raises(zvv.ReadOnlyError):
+        zarr.open_group(store, mode="r+").attrs["x"] = 1
+    assert store == dataset.store
+
+
 def test_what_is_committed_later_does_not_change_it() -> None:
     repo = zvv.Repository.create("memory://")
     filled(repo, "p")

@@ -99,12 +99,14 @@ def test_lines_are_cut_where_they_cross_and_sorted_by_cell_object_and_rank(
 @given(case=some_lines())
 def test_the_links_of_lines_are_kept_by_their_sources(case: dict[str, Any]) -> None:
     walk, plan = planned(case)
-    links = place_line_links(walk, plan)
+    links = place_line_links(walk, plan, ordered=True)
     n, counts = len(case["positions"]), case["counts"]
     last = set((np.cumsum(counts) - 1).tolist())
     number = {row: at for at, row in enumerate(i for i in range(n) if i not in last)}
     sources = [row for row in plan.order.tolist() if row not in last]
+    assert links.order is not None
     assert links.order.tolist() == [number[row] for row in sources]
+    assert len(links) == len(sources)
     cells = np.repeat(np.arange(len(plan.cells)), plan.cell_vertices)
     kept = np.bincount(
         [cells[at] for at, row in enumerate(plan.order.tolist()) if row not in last],
@@ -138,10 +140,11 @@ def test_vertices_with_ids_are_one_line_an_object_in_the_order_given(
     assert plan.fragment_rank is not None
     assert expected.fragment_rank is not None
     assert plan.fragment_rank.tolist() == expected.fragment_rank.tolist()
-    links = place_line_links(walk, plan)
+    links = place_line_links(walk, plan, ordered=True)
     last = {int(np.flatnonzero(rows == row)[-1]) for row in range(len(distinct))}
     sources = [row for row in range(len(rows)) if row not in last]
     kept = [row for row in plan.order.tolist() if row not in last]
+    assert links.order is not None
     assert [sources[at] for at in links.order.tolist()] == kept
 
 
@@ -161,6 +164,7 @@ def test_a_link_is_kept_by_the_cell_of_its_smallest_vertex_and_counted_from_ther
     fragment = np.repeat(np.arange(len(plan.fragment_object)), plan.fragment_vertices)
     smallest = [min(number[v] for v in link) for link in links.tolist()]
     expected = sorted(range(n_links), key=lambda i: (fragment[smallest[i]], i))
+    assert placed.order is not None
     assert placed.order.tolist() == expected
     cells = np.repeat(np.arange(len(plan.cells)), plan.cell_vertices)
     owner = [int(cells[smallest[i]]) for i in expected]
@@ -168,6 +172,21 @@ def test_a_link_is_kept_by_the_cell_of_its_smallest_vertex_and_counted_from_ther
     back = placed.rows.astype(np.int64) + plan.vertex_start[owner][:, None]
     assert plan.order[back].tolist() == links[expected].tolist()
     assert (placed.rows >= 0).all()
+
+
+def test_a_line_between_cells_too_far_apart_for_one_key_is_cut_all_the_same() -> None:
+    rng = np.random.default_rng(0)
+    positions = rng.integers(0, 900_000, (70_000, 3)).astype("f8")
+    positions[::2] = positions[0]
+    case = {"positions": positions, "counts": np.array([50_000, 20_000]), "ids": np.array([3, 3])}
+    grid = Grid.for_bounds(box_of(positions), [1.0] * 3)
+    _, plan = planned({**case, "grid": grid})
+    address = grid.coordinates(plan.cells) + np.array(grid.origin)
+    cells = np.repeat(address, plan.cell_vertices, axis=0)
+    assert (cells == positions[plan.order]).all()
+    assert sorted(plan.order.tolist()) == [*range(70_000)]
+    assert plan.fragment_rank is not None
+    assert plan.fragment_rank[plan.object_order].tolist() == [*range(len(plan.object_order))]
 
 
 @pytest.mark.parametrize("counts", [[], [0], [3], [0, 2, 0, 1]])

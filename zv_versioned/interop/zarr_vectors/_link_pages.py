@@ -76,7 +76,7 @@ class Page:
             segments.tolist(),
             sources.tolist(),
             starts.tolist(),
-            np.append(starts[1:], len(key)).tolist(),
+            np.append(starts, len(key))[1:].tolist(),
             strict=True,
         )
         return cls(

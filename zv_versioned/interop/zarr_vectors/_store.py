@@ -21,6 +21,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 
 from ... import _paths
 from ..._read import LevelReader
+from ...errors import ReadOnlyError
 from ...format.metadata import DatasetMeta
 from ...storage import snapshot_of
 from ._level import LevelNodes
@@ -179,13 +180,31 @@ class ZarrVectorsStore(Store):
 
     # -- nothing can be written ----------------------------------------------
 
+    def with_read_only(self, read_only: bool = False) -> ZarrVectorsStore:
+        """The same store, which says of itself that it is read-only or not.
+
+        zarr-vectors asks for one that is not also where it only reads, and leaves
+        things out where there is none. It refuses to write either way.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._read_only = read_only
+        return twin
+
     async def set(self, key: str, value: Buffer) -> None:
         """Refuse."""
-        self._check_writable()
+        raise self._refusal(key)
 
     async def delete(self, key: str) -> None:
         """Refuse."""
+        raise self._refusal(key)
+
+    def _refusal(self, key: str) -> ReadOnlyError:
         self._check_writable()
+        return ReadOnlyError(
+            f"{key!r} cannot be written: this is dataset {self._meta.name!r} at snapshot "
+            f"{self._snapshot_id}, which never changes. Write with repo.transaction(branch)"
+        )
 
 
 def _meet(prefix: str, number: str, path: str) -> bool:

@@ -21,6 +21,7 @@ _DEPTH = {
     "MultiPolygon": 3,
 }
 _WITHIN = 2**63
+_AFTER = frozenset(",:]} \t\r\n\x1e")
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class _Text:
                 if self._ended:
                     raise
             else:
-                # A number may go on in what was not read yet.
-                if end < len(self._text) or self._ended:
+                # A number may go on in what was not read yet: 1. is the beginning of 1.5.
+                if self._ended or self._text[end : end + 1] in _AFTER:
                     self._at = end
                     return value
             self._more()

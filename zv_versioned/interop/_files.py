@@ -57,7 +57,9 @@ def files_of(source: Paths, suffixes: Sequence[str]) -> list[Path]:
         elif path.is_file():
             found.append(path)
         elif _GLOB.search(path.name) and path.parent.is_dir():
+            hidden = path.name.startswith(".")
             matching = [p for p in path.parent.glob(path.name) if p.is_file()]
+            matching = [p for p in matching if hidden or not p.name.startswith(".")]
             if not matching:
                 raise NotFoundError(f"no file fits {path}")
             found += sorted(matching, key=_natural)

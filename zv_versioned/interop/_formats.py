@@ -102,7 +102,7 @@ FORMATS: dict[str, Format] = {
             "parquet",
             "points",
             parquet.SUFFIXES,
-            "parquet",
+            "arrow",
             parquet.open_parquet,
             parquet.import_parquet,
             parquet.export_parquet,

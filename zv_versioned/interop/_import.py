@@ -221,8 +221,8 @@ def target(tx: Transaction, source: Source, dataset: str, into: Into, box: Box |
 
 def _other_kind(source: Source, kind: str) -> MetadataError:
     return MetadataError(
-        f"{source.files[0]} ({source.format}) holds what a dataset of kind {source.kind!r} has, and "
-        f"one of kind {kind!r} cannot take it; import it into another dataset"
+        f"{source.files[0]} ({source.format}) holds what a dataset of kind {source.kind!r} has, "
+        f"and one of kind {kind!r} cannot take it; import it into another dataset"
     )
 
 

@@ -15,8 +15,8 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import ArrayError, MetadataError
+from ._extras import need
 from ._files import reading
-from ._needs import needed
 from ._pieces import Piece, Source
 
 __all__ = ["TrxWriter", "open_trx"]
@@ -27,7 +27,7 @@ _BLANK = {"VOXEL_TO_RASMM": np.eye(4).tolist(), "DIMENSIONS": [1, 1, 1]}
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    load = needed("trx.trx_file_memmap", "streamlines", "reading TRX files").load
+    load = need("trx.trx_file_memmap", "streamlines", "reading TRX files").load
     with reading(path, "TRX"):
         file = load(str(path))
         try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import IO, TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -352,7 +352,7 @@ def _column(of: _Range, block: _Block, name: str, kind: str) -> np.ndarray:
 def _look(of: _Range, mapped: Mapped) -> _Looked:
     """Look through a range: its box, and what its columns are."""
     found, kinds = Scan(None, 0, 0), dict.fromkeys(mapped.columns, UNSEEN)
-    others = [name for name in mapped.columns if name not in mapped.positions]
+    others = [n for n in mapped.columns if n in mapped.attributes or n == mapped.object_id]
     for block in _blocks(of, mapped.columns):
         for name in others:
             if kinds[name] != TEXT:
@@ -437,7 +437,7 @@ def export_csv(
         made(target, overwrite=part.overwrite, folder=False) as path,
         path.open("w", encoding="utf-8", newline="") as file,
     ):
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        writer = csv.writer(_Lines(file), delimiter=delimiter)
         head: list[str] | None = None
         for found in chosen.windows():
             columns = _out_columns(found, axes)
@@ -446,6 +446,19 @@ def export_csv(
                 writer.writerow(head)
             writer.writerows(zip(*(_texts(column) for column in columns.values()), strict=True))
     return chosen.result("csv", target, 1)
+
+
+class _Lines:
+    """Rows as csv writes them, ended as Unix does.
+
+    csv quotes a cell with a carriage return only where its rows end with one.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def _out_columns(found: Geometry, axes: Sequence[str]) -> dict[str, np.ndarray]:

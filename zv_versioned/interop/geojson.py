@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,8 +59,8 @@ class _Looked:
     kind : str
         Of the geometry; empty where there is none.
     ndim : int
-    properties : dict of str to set of type
-        The types of the values, by name.
+    properties : dict of str to Counter
+        How often the values are of which type, by name.
     ids : list of ndarray, or None
         Of the features; None once one has no id that an object can have.
     features : int
@@ -70,7 +71,7 @@ class _Looked:
     scan: Scan = field(default_factory=lambda: Scan(None, 0, 0))
     kind: str = ""
     ndim: int = 0
-    properties: dict[str, set[type]] = field(default_factory=dict)
+    properties: dict[str, Counter[type]] = field(default_factory=dict)
     ids: list[np.ndarray] | None = field(default_factory=list)
     features: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
@@ -154,7 +155,7 @@ def open_geojson(
         report(Progress("scan", done, total, "bytes"))
     if not looked.kind:
         raise ArrayError(f"{paths[0]}: no point and no line is in it")
-    kinds = {name: _kind(types) for name, types in looked.properties.items()}
+    kinds = {name: _kind(types, looked.features) for name, types in looked.properties.items()}
     own = looked.own_ids
     return Source(
         format="geojson",
@@ -216,7 +217,7 @@ def _look_at(path: Path, looked: _Looked, feature: Feature, outlines: bool) -> N
     looked.ndim = looked.ndim or feature.ndim
     looked.features += 1
     for name, value in feature.properties.items():
-        looked.properties.setdefault(name, set()).add(type(value))
+        looked.properties.setdefault(name, Counter())[_type(value)] += 1
 
 
 def _ids(block: list[Feature]) -> np.ndarray:
@@ -291,12 +292,20 @@ def _piece(
     )
 
 
-def _kind(types: set[type]) -> str:
+def _type(value: Any) -> type:
+    """The type of a value; of a whole number that 64 bits cannot hold, that of a list."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return list
+    return type(value)
+
+
+def _kind(types: Counter[type], total: int) -> str:
     """What all values of a property are."""
-    known = types - {type(None)}
-    if known == {bool} and type(None) not in types:
+    known = set(types) - {type(None)}
+    complete = sum(types[kind] for kind in known) == total
+    if known == {bool} and complete:
         return "bool"
-    if known == {int} and type(None) not in types:
+    if known == {int} and complete:
         return "int"
     if known and known <= {int, float}:
         return "float"

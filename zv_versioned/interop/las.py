@@ -22,9 +22,9 @@ import numpy as np
 from ..errors import ArrayError, MetadataError
 from ..spatial.boxes import Box
 from ._export import ExportOptions, ExportResult, Part, Selected
+from ._extras import need
 from ._files import Paths, files_of, ids_of, made, reading
 from ._import import ImportOptions, ImportResult, Into, import_source
-from ._needs import needed
 from ._pieces import BATCH_VERTICES, Piece, Source
 from ._tables import OBJECT_ID, Mapped, map_columns, no_columns, one_id, points_only
 
@@ -42,7 +42,7 @@ _FORMATS = (6, 7, 8)
 
 
 def _laspy(verb: str) -> Any:
-    return needed("laspy", "las", f"{verb} LAS and LAZ files")
+    return need("laspy", "las", f"{verb} LAS and LAZ files")
 
 
 def import_las(
@@ -85,7 +85,9 @@ def import_las(
     Raises
     ------
     NotFoundError
-        If a file or a dimension is not there, or laspy is not installed.
+        If a file or a dimension is not there.
+    MissingExtraError
+        If laspy is not installed.
     ArrayError
         If a file cannot be read, or has fewer points than its header says. Nothing
         is committed.
@@ -247,7 +249,7 @@ def export_las(
         axes.
     ArrayError
         If a coordinate or a value does not fit the file's types.
-    NotFoundError
+    MissingExtraError
         If laspy is not installed.
     """
     laspy = _laspy("writing")

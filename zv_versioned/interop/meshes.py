@@ -18,9 +18,9 @@ import numpy as np
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import MESHES
 from ._export import ExportOptions, ExportResult, Part, Selected
+from ._extras import need
 from ._files import Paths, files_of, given_ids, made, reading
 from ._import import ImportOptions, ImportResult, Into, import_source
-from ._needs import needed
 from ._objects import one_by_one
 from ._pieces import BATCH_VERTICES, Piece, Source, grouped
 
@@ -81,7 +81,9 @@ def import_meshes(
     Raises
     ------
     NotFoundError
-        If a file is not there, or trimesh is not installed.
+        If a file is not there.
+    MissingExtraError
+        If trimesh is not installed.
     ArrayError
         If a file cannot be read, is cut short, or a face names a vertex that is not
         there. Nothing is committed.
@@ -108,7 +110,7 @@ def open_meshes(
     batch_vertices: int = BATCH_VERTICES,
 ) -> Source:
     """Find mesh files, and read the first; parameters as for :func:`import_meshes`."""
-    needed("trimesh", "meshes", "reading meshes")
+    need("trimesh", "meshes", "reading meshes")
     paths = files_of(source, SUFFIXES)
     formats = {path.suffix.lower() for path in paths}
     if len(formats) > 1:
@@ -180,7 +182,7 @@ def _piece(path: Path, number: int, counted: bool, attributes: Sequence[str] | N
 
 def _read(path: Path, attributes: Sequence[str] | None) -> Piece:
     """The mesh of one file; without links where it has points alone."""
-    trimesh = needed("trimesh", "meshes", "reading meshes")
+    trimesh = need("trimesh", "meshes", "reading meshes")
     format = path.suffix.lower().removeprefix(".")
     # Given open, since trimesh would also follow what a name may refer to.
     with reading(path, format.upper()), path.open("rb") as file:
@@ -201,7 +203,9 @@ def _read(path: Path, attributes: Sequence[str] | None) -> Piece:
         return _merged(positions.astype(np.float32), links, path)
     if format == "obj":
         _check_obj(path, len(positions), 0 if links is None else len(links))
-        return Piece(positions, links=np.zeros((0, 3), np.int64) if links is None else links)
+        if links is None or len(links) == 0:
+            raise ArrayError(f"{path}: no face is in it; is it cut short? Points can come as PLY")
+        return Piece(positions, links=links)
     with reading(path, "PLY"):
         return _of_ply(path, mesh, positions, links, attributes)
 

@@ -21,9 +21,9 @@ from ..errors import ArrayError, MetadataError
 from ..format.metadata import fill_value
 from ..spatial.boxes import Box
 from ._export import ExportOptions, ExportResult, Part, Selected
+from ._extras import need
 from ._files import Paths, files_of, made, reading
 from ._import import ImportOptions, ImportResult, Into, import_source
-from ._needs import needed
 from ._pieces import BATCH_VERTICES, Piece, Source, grouped
 from ._tables import OBJECT_ID, Mapped, map_columns, no_columns, one_id, points_only
 
@@ -39,7 +39,7 @@ _KEY = b"zv_versioned"
 
 
 def _parquet(verb: str) -> Any:
-    return needed("pyarrow.parquet", "parquet", f"{verb} Parquet files")
+    return need("pyarrow.parquet", "arrow", f"{verb} Parquet files")
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,17 @@ def import_parquet(
     Raises
     ------
     NotFoundError
-        If a file or a column is not there, or pyarrow is not installed.
+        If a file or a column is not there.
+    MissingExtraError
+        If pyarrow is not installed.
     ArrayError
         If a file cannot be read, or a column is of no type that is kept. Nothing
         is committed.
 
     Notes
     -----
-    Source: Apache Parquet, read with pyarrow. A null is NaN among floats, missing
+    Source: Apache Parquet, read with pyarrow; checksums of pages are verified where
+    there are some. A null is NaN among floats, missing
     among texts, and the fill value of a missing attribute (the smallest signed, the
     largest unsigned number) among whole numbers; among booleans it is an error.
     """
@@ -131,6 +134,7 @@ def open_parquet(
     mapped = map_columns(
         names, str(paths[0]), positions=positions, object_id=object_id, attributes=attributes
     )
+    dtype, ndim = _coordinates(first, mapped)
     files = [_open(path, mapped) for path in paths]
     for file in files:
         lacking = [name for name in mapped.columns if name not in file.schema.names]
@@ -142,7 +146,6 @@ def open_parquet(
                     f"column {name!r} is {file.schema.field(name).type} in {file.path} and "
                     f"{first.schema.field(name).type} in {first.path}; make them the same"
                 )
-    dtype, ndim = _coordinates(first, mapped)
     boxes = [file.box for file in files]
     bounds = boxes[0]
     for box in boxes[1:]:
@@ -171,7 +174,10 @@ def open_parquet(
 
 def _open(path: Path, mapped: Mapped | None) -> _Opened:
     parquet = _parquet("reading")
-    with reading(path, "Parquet"), parquet.ParquetFile(path) as file:
+    with (
+        reading(path, "Parquet"),
+        parquet.ParquetFile(path, page_checksum_verification=True) as file,
+    ):
         groups = tuple(
             file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)
         )
@@ -206,7 +212,7 @@ def _known_box(metadata: Any, positions: Sequence[str]) -> Box | None:
 
 def _coordinates(file: _Opened, mapped: Mapped) -> tuple[np.dtype[Any], int]:
     """The dtype of the coordinates, and how many axes there are."""
-    types = needed("pyarrow", "parquet", "reading Parquet files").types
+    types = need("pyarrow", "arrow", "reading Parquet files").types
     kinds = [file.schema.field(name).type for name in mapped.positions]
     ndim = len(kinds)
     if types.is_fixed_size_list(kinds[0]) and ndim == 1:
@@ -232,7 +238,10 @@ def _pieces(path: Path, group: int, mapped: Mapped, objects: Any, batch: int) ->
 
     def pieces() -> Iterator[Piece]:
         parquet, row = _parquet("reading"), 0
-        with reading(path, "Parquet"), parquet.ParquetFile(path) as file:
+        with (
+            reading(path, "Parquet"),
+            parquet.ParquetFile(path, page_checksum_verification=True) as file,
+        ):
             batches = file.iter_batches(
                 batch_size=batch, row_groups=[group], columns=list(mapped.columns)
             )
@@ -263,7 +272,7 @@ def _piece(path: Path, group: int, row: int, rows: Any, mapped: Mapped, objects:
 
 def _values(column: Any, where: str) -> np.ndarray:
     """A column as an array: (N,), or (N, C) of lists of fixed length."""
-    types = needed("pyarrow", "parquet", "reading Parquet files").types
+    types = need("pyarrow", "arrow", "reading Parquet files").types
     kind = column.type
     if types.is_dictionary(kind):
         column = column.dictionary_decode()
@@ -326,10 +335,10 @@ def export_parquet(
     ------
     MetadataError
         If the target is there already, or links would be lost.
-    NotFoundError
+    MissingExtraError
         If pyarrow is not installed.
     """
-    arrow = needed("pyarrow", "parquet", "writing Parquet files")
+    arrow = need("pyarrow", "arrow", "writing Parquet files")
     parquet = _parquet("writing")
     part = Part(**options)
     points_only(level, "parquet", vertices_only)
@@ -344,7 +353,9 @@ def export_parquet(
                 table = _table(arrow, found, [axis["name"] for axis in dataset.axes])
                 if writer is None:
                     schema = table.schema.with_metadata(metadata)
-                    writer = parquet.ParquetWriter(path, schema, compression=compression)
+                    writer = parquet.ParquetWriter(
+                        path, schema, compression=compression, write_page_checksum=True
+                    )
                 writer.write_table(table.replace_schema_metadata(metadata))
         finally:
             if writer is not None:

@@ -21,9 +21,9 @@ import numpy as np
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import LINES
 from ._export import ExportOptions, ExportResult, Part, Selected, lookup
+from ._extras import need
 from ._files import Paths, files_of, made, reading
 from ._import import ImportOptions, ImportResult, Into, import_source
-from ._needs import needed
 from ._pieces import BATCH_VERTICES, Piece, Source, grouped
 from ._trx import TrxWriter, open_trx
 
@@ -49,7 +49,7 @@ _MADE_TRK = (
 
 
 def _nibabel(verb: str) -> Any:
-    return needed("nibabel.streamlines", "streamlines", f"{verb} TRK and TCK files")
+    return need("nibabel.streamlines", "streamlines", f"{verb} TRK and TCK files")
 
 
 def import_streamlines(
@@ -84,7 +84,9 @@ def import_streamlines(
     Raises
     ------
     NotFoundError
-        If a file is not there, or what reads it is not installed.
+        If a file is not there.
+    MissingExtraError
+        If what reads it is not installed.
     ArrayError
         If a file cannot be read or is cut short, a coordinate is not finite, or a
         streamline has no points. Nothing is committed.
@@ -203,7 +205,7 @@ def _affine(path: Path, file: Any) -> np.ndarray | None:
     item = next(iter(file.tractogram))
     if np.array_equal(first, item.streamline):
         return None
-    trk = needed("nibabel.streamlines.trk", "streamlines", "reading TRK files")
+    trk = need("nibabel.streamlines.trk", "streamlines", "reading TRK files")
     return np.asarray(trk.get_affine_trackvis_to_rasmm(file.header))
 
 
@@ -218,7 +220,7 @@ def _piece(
         [np.zeros((0, 3), np.float32), *(_native(item.streamline) for item in items)]
     )
     if affine is not None:
-        apply = needed("nibabel.affines", "streamlines", "reading TRK files").apply_affine
+        apply = need("nibabel.affines", "streamlines", "reading TRK files").apply_affine
         points = apply(affine, points).astype(np.float32)
     return Piece(
         points,
@@ -425,7 +427,7 @@ def _two(values: np.ndarray) -> np.ndarray:
 def _trk_header(stored: Any) -> dict[str, Any]:
     """A header as nibabel takes it."""
     header: dict[str, Any] = {}
-    dtype = needed("nibabel.streamlines.trk", "streamlines", "writing").header_2_dtype
+    dtype = need("nibabel.streamlines.trk", "streamlines", "writing").header_2_dtype
     for key, value in (stored if isinstance(stored, dict) else {}).items():
         if key not in dtype.names or key in _MADE_TRK:
             continue

@@ -249,12 +249,16 @@ def test_a_dataset_without_lines_is_read_as_empty(kind: str) -> None:
 
 
 def one(kind: str, lines: list[Any], ids: Any, **options: Any) -> zvv.Dataset:
+    return kept(kind, lines, ids, **options).view()["d"]
+
+
+def kept(kind: str, lines: list[Any], ids: Any, **options: Any) -> zvv.Repository:
     repo = zvv.Repository.create("memory://")
     with repo.transaction() as tx:
         tx.create_dataset("d", kind=kind, bounds=([-4, -4], [4, 4]), chunk_shape=[2, 2])
         arrays = [np.array(line, "f4") for line in lines]
         tx.writer("d").append_polylines_sync(arrays, object_ids=ids, **options)
-    return repo.view()["d"]
+    return repo
 
 
 def test_a_line_that_comes_back_has_a_fragment_for_each_time() -> None:
@@ -322,3 +326,41 @@ def test_text_and_numbers_of_lines_are_read_by_object_too() -> None:
     assert found.part_objects.tolist() == some
     expected = np.concatenate([v for i in some for v in story.values[i]])
     assert comparable(found.attributes["value"]).tolist() == expected.tolist()
+
+
+# --- objects by number --------------------------------------------------------------------------
+
+
+def test_objects_by_number_have_their_ids_beside_them_and_groups_too() -> None:
+    ids = [5813024015, 7, 10**12]
+    lines = [[[0, 0], [1, 1]], [[2, 2], [3, 3]], [[-1, -1], [-3, -3]]]
+    repo = kept("polyline", lines, ids, object_attributes={"size": [1.0, 2.0, 3.0]})
+    with repo.transaction() as tx:
+        tx.writer("d").add_group_sync("far", [7, 10**12])
+    dataset = repo.view()["d"]
+    store = dataset.store.numbered()
+    opened = peer.open(store)[0]
+    own = peer_arrays.read_object_attributes(opened.store, "object_id")
+    assert own.tolist() == dataset[0].object_ids().tolist() == sorted(ids)
+    assert opened.objects.ids().tolist() == [0, 1, 2]
+    for number, object_id in enumerate(own.tolist()):
+        expected = dataset[0].objects[object_id].positions
+        assert opened.objects[number].positions.tolist() == expected.tolist()
+    assert opened.groups["far"].members.tolist() == [0, 2]
+    assert set(opened.attribute_names("object")) == {"object_id", "size"}
+    assert peer_arrays.read_object_attributes(opened.store, "size").tolist() == [2.0, 1.0, 3.0]
+    assert validate(store, level=5).errors == []
+
+
+def test_stores_by_number_and_by_id_are_told_apart() -> None:
+    dataset = one("polyline", [[[0, 0], [1, 1]]], [5])
+    by_id, by_number = dataset.store, dataset.store.numbered()
+    assert by_number == dataset.store.numbered()
+    assert by_number != by_id
+    assert "by number" in repr(by_number)
+
+
+def test_ids_do_not_take_the_place_of_values_of_the_same_name() -> None:
+    dataset = one("polyline", [[[0, 0], [1, 1]]], [5], object_attributes={"object_id": [1.0]})
+    with pytest.raises(zvv.MetadataError, match="have an attribute 'object_id'"):
+        dataset.store.numbered()

@@ -421,6 +421,8 @@ def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
     repo = zvv.Repository.create(tmp_path / "r")
     filled(repo, "p")
     store = repo.view()["p"].store
-    sent = pickle.loads(pickle.dumps(store))
-    assert sent == store
-    assert listed(sent) == listed(store)
+    for kept in (store, store.numbered()):
+        sent = pickle.loads(pickle.dumps(kept))
+        assert sent == kept
+        assert listed(sent) == listed(kept)
+    assert store != store.numbered()

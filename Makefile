@@ -14,6 +14,8 @@ PY := $(VENV)/bin/python
 # The example data of the demo. The wheel is used as a folder of files, without
 # its dependencies, which are many and of no use here; pip need not warn of that.
 DEMO_DATA := navis==1.12.0
+# Real tractograms for the tests, in the same way.
+TEST_DATA := dipy==1.12.1
 PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-input --no-warn-conflicts
 
 .DEFAULT_GOAL := help
@@ -26,7 +28,7 @@ help: ## list the targets
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  %-10s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.stamp-demo ## append, make a mistake, take it back: real synapses, under a minute
+demo: $(VENV)/.stamp-demo ## append, make a mistake, take it back: real neurons, under a minute
 	@rm -rf $(DEMO_REPOSITORY)
 	@$(PY) -m zv_versioned demo --path $(DEMO_REPOSITORY)
 
@@ -75,6 +77,7 @@ $(VENV)/.stamp-demo: $(VENV)/.stamp-venv pyproject.toml
 $(VENV)/.stamp-dev: $(VENV)/.stamp-demo
 	@echo "-- $(VENV): installing the tools for tests and checks"
 	@$(PIP_INSTALL) -e ".[dev]"
+	@$(PIP_INSTALL) --no-deps "$(TEST_DATA)"
 	@touch $@
 
 $(VENV)/.stamp-bench: $(VENV)/.stamp-demo

@@ -1,4 +1,4 @@
-"""The speed of attributes for what is there, and of removing it, beside the peer.
+"""The speed of attributes for what is there, of removing it, and of appending lines and links.
 
     python benchmarks/attributes.py [--quick] [--json FILE] [--sides ours,peer] [--only PART,...]
 
@@ -7,7 +7,8 @@ uniform over a volume of 8 x 8 x 8 cells, on the local filesystem. Every figure 
 the commit's return, of a repository that stays open; the sides take turns, and figures are medians.
 What was written is read back, and both sides must have the same values.
 
-Only the peer has these verbs: Lance and TileDB would write the table, or the array, anew.
+Only the peer has the verbs for attributes: Lance and TileDB would write the table, or the array,
+anew. None of the others appends lines, meshes or trees to a store that has some.
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _harness import Source, load, median, timed
+from _harness import CELL, Source, load, median, timed
+from _ours import BOUNDS
+from _shapes import surface, trees, walks
 from append import Row, _short, _table
 
 import zv_versioned as zvv
 
 SIDES = ("ours", "peer")
-PARTS = ("vertices", "batches", "objects", "remove")
+PARTS = ("vertices", "batches", "objects", "remove", "lines", "mesh", "trees")
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,23 @@ class Plan:
     small: int = 1_000_000
     large: int = 10_000_000
     batches: int = 1_000
+    lines: int = 10_000
+    mesh_side: int = 317
+    trees: int = 1_000
     rounds: int = 7
     slow_rounds: int = 3
 
 
-QUICK = Plan(small=100_000, large=500_000, batches=50, rounds=3, slow_rounds=1)
+QUICK = Plan(
+    small=100_000,
+    large=500_000,
+    batches=50,
+    lines=1_000,
+    mesh_side=50,
+    trees=20,
+    rounds=3,
+    slow_rounds=1,
+)
 
 
 @dataclass
@@ -150,11 +166,78 @@ class Bench:
             self.samples[what]["ours"].append(took)
         self.add(what)
 
+    def lines(self) -> None:
+        """100 polylines of 100 vertices, to a dataset that has many."""
+        count = self.plan.lines
+        what = f"append of 100 polylines of 100 vertices to {count:,}"
+        repo = self._dataset("polyline")
+        with repo.transaction("main", message="first write") as tx:
+            tx.writer("polyline").append_polylines_sync(walks(count, 100, 0))
+        for number in range(1, 2 * self.plan.rounds):
+            given = list(walks(100, 100, number))
+            took, _ = timed(_append, repo, "polyline", "append_polylines_sync", given)
+            self.samples[what]["ours"].append(took)
+        found = repo.view()["polyline"][0].objects[count + 7].lines()
+        if not np.array_equal(found[0], walks(100, 100, 1)[7]):
+            raise AssertionError("another line was read back than written")
+        self.add(what, ours_at_most=0.03)
+
+    def mesh(self) -> None:
+        """A large mesh over all cells."""
+        vertices, faces = surface(self.plan.mesh_side)
+        cells = len(np.unique(vertices // CELL, axis=0))
+        what = (
+            f"append of a mesh of {len(vertices):,} vertices, {len(faces):,} faces, {cells} cells"
+        )
+        repo = self._dataset("mesh")
+        for _ in range(self.plan.rounds):
+            took, _ = timed(_append, repo, "mesh", "append_mesh_sync", vertices, faces)
+            self.samples[what]["ours"].append(took)
+        found = repo.view()["mesh"][0].objects[0]
+        if _multiset(found.positions[found.faces]) != _multiset(vertices[faces]):
+            raise AssertionError("other faces were read back than written")
+        self.add(what, ours_at_most=0.5)
+
+    def trees(self) -> None:
+        """Many trees at once."""
+        count = self.plan.trees
+        positions, edges = trees(count, 1_000, 0)
+        what = f"append of {_short(len(positions))} skeleton nodes in {count:,} trees"
+        ids = np.repeat(np.arange(count), 1_000)
+        repo = self._dataset("skeleton")
+        for number in range(self.plan.rounds):
+            given = partial(_append, object_ids=ids + number * count)
+            took, _ = timed(given, repo, "skeleton", "append_graph_sync", positions, edges)
+            self.samples[what]["ours"].append(took)
+        found = repo.view()["skeleton"][0].objects[3]
+        mine = edges[(edges[:, 0] // 1_000) == 3]
+        if _multiset(found.positions[found.edges]) != _multiset(positions[mine]):
+            raise AssertionError("another tree was read back than written")
+        self.add(what, ours_at_most=1.5)
+
+    def _dataset(self, kind: str) -> zvv.Repository:
+        """A new repository with an empty dataset of a kind, under its name."""
+        repo = zvv.Repository.create(self.folder / kind)
+        with repo.transaction("main", message="create") as tx:
+            tx.create_dataset(kind, kind=kind, bounds=BOUNDS, chunk_shape=(CELL,) * 3)
+        return repo
+
     def _ours(self, what: str, count: int, verb: str, values: Any) -> None:
         handle = self.sides["ours"].open(self.store("ours", count))
         for _ in range(self.plan.rounds):
             took, _ = timed(self.sides["ours"].add_values, handle, verb, "text", values)
             self.samples[what]["ours"].append(took)
+
+
+def _append(repo: zvv.Repository, name: str, verb: str, *given: Any, **options: Any) -> None:
+    with repo.transaction("main", message="append") as tx:
+        getattr(tx.writer(name), verb)(*given, **options)
+
+
+def _multiset(links: np.ndarray) -> bytes:
+    """Links by their ends' coordinates, sorted."""
+    rows = links.reshape(len(links), -1)
+    return rows[np.lexsort(rows.T)].tobytes()
 
 
 def _remove(repo: zvv.Repository, ids: np.ndarray) -> None:

@@ -17,6 +17,7 @@ from ._cells_io import Wanted, read_rows
 from ._read_values import spread
 from ._removed import load_removals
 from ._selection import Selection
+from .format.batches import FragmentPage
 from .format.cells import HEADER
 from .format.metadata import LINES, AttributeMeta
 
@@ -84,6 +85,83 @@ def links_of(reader: LevelReader, selections: Sequence[Selection]) -> list[np.nd
     return found
 
 
+def level_links_of(
+    reader: LevelReader, selections: Sequence[Selection]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The stored links in the selected cells, as vertices of the level.
+
+    Returns
+    -------
+    links : ndarray of int64, shape (M, L)
+        Those whose ends were not removed.
+    live : ndarray of bool or None
+        Which of the stored ones those are; None for all.
+    """
+    removals = load_removals(reader, [s.row for s in selections])
+    found, masks = [], []
+    for s, links in zip(selections, links_of(reader, selections), strict=True):
+        live = np.ones(len(links), bool)
+        if s.row in removals:
+            removal = removals[s.row]
+            live = np.asarray(~removal.holds(links).any(axis=1))
+            links = links[live]
+            links = links - removal.before(links)
+        found.append(links + reader.vertex_base[s.row])
+        masks.append(live)
+    width = reader.meta.link_width
+    links = np.concatenate(found) if found else np.zeros((0, width), np.int64)
+    return links, np.concatenate(masks) if removals else None
+
+
+def link_values_of(
+    reader: LevelReader, attribute: AttributeMeta, selections: Sequence[Selection]
+) -> np.ndarray:
+    """Values of an attribute for all links that the selected cells keep, removed ones too."""
+    present = reader.state.table.content(attribute.path)
+    has = [s for s in selections if present[s.row]]
+    stored = link_rows_of(reader, attribute.path, attribute.dtype, attribute.row_shape, has)
+    return spread(reader, attribute, [(s.row, link_count(s)) for s in selections], stored)
+
+
+def line_value_rows(
+    reader: LevelReader,
+    attribute: AttributeMeta,
+    selections: Sequence[Selection],
+    pages: Sequence[FragmentPage],
+    live: np.ndarray | None,
+) -> np.ndarray:
+    """Values of the links of lines by their sources: a row for each vertex that is there.
+
+    Where a vertex is the last of its line, any value stands.
+
+    Parameters
+    ----------
+    reader : LevelReader
+    attribute : AttributeMeta
+    selections : sequence of Selection
+    pages : sequence of FragmentPage
+        Their fragments.
+    live : ndarray of bool or None
+        The vertices in them that were not removed; None for all.
+    """
+    values = link_values_of(reader, attribute, selections)
+    sources = [sources_of(page) for page in pages]
+    number = np.cumsum(np.concatenate(sources)) if sources else np.zeros(0, np.int64)
+    if live is not None:
+        number = number[live]
+    if len(values) == 0:
+        return np.empty((len(number), *attribute.row_shape), values.dtype)
+    return np.asarray(values[np.maximum(number - 1, 0)])
+
+
+def sources_of(page: FragmentPage) -> np.ndarray:
+    """Which vertices of some fragments of lines have a link to the next: a mask."""
+    is_source = np.ones(int(page.vertices.sum()), bool)
+    if page.ends is not None:
+        is_source[np.cumsum(page.vertices, dtype=np.int64)[page.ends] - 1] = False
+    return is_source
+
+
 def live_links(
     reader: LevelReader, rows: Sequence[int], removals: dict[int, Removal] | None = None
 ) -> dict[int, np.ndarray]:
@@ -109,10 +187,7 @@ def live_links(
     if reader.meta.kind in LINES:
         pages = reader.fragments(selections)
         for s, page in zip(selections, pages, strict=True):
-            is_source = np.ones(len(live[s.row]), bool)
-            if page.ends is not None:
-                is_source[np.cumsum(page.vertices, dtype=np.int64)[page.ends] - 1] = False
-            live[s.row] = live[s.row][is_source]
+            live[s.row] = live[s.row][sources_of(page)]
         return live
     for s, links in zip(selections, links_of(reader, selections), strict=True):
         live[s.row] = live[s.row][links].all(axis=1)

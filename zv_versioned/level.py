@@ -10,16 +10,25 @@ from uuid import UUID
 import numpy as np
 
 from . import _checks, _reopen
+from ._conversions import Conversions
+from ._gather import Query, gather
+from ._gather_lines import level_line_links
 from ._groups import Groups, load_groups
 from ._read import LevelReader
-from ._read_links import link_values
+from ._read_links import level_links_of, link_values
 from ._read_values import check_missing, object_values, refuse_missing
 from ._removed import removed_rows
-from ._selection import Selection
-from .errors import ArrayError, NotFoundError, ReadOnlyError
-from .format.metadata import LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, AttributeMeta
+from .errors import ArrayError, MetadataError, NotFoundError, ReadOnlyError
+from .format.metadata import (
+    LINES,
+    LINK_ATTRIBUTES,
+    OBJECT_ATTRIBUTES,
+    POINTS,
+    VERTEX_ATTRIBUTES,
+    AttributeMeta,
+)
 from .geometry import Geometry, html_table
-from .spatial.boxes import Box, parse_bbox
+from .spatial.boxes import parse_bbox
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -60,7 +69,7 @@ class Objects:
         self._level = level
 
     def __getitem__(self, ids: int | Sequence[int] | np.ndarray) -> Geometry:
-        return self._level.read(objects=ids, attributes="all")
+        return self._level.read(objects=ids, attributes="all", link_attributes="all")
 
     def __len__(self) -> int:
         return self._level.num_objects
@@ -81,7 +90,7 @@ class Objects:
         return f"<{len(self):,} objects of {self._level!r}>"
 
 
-class Level:
+class Level(Conversions):
     """One resolution level of a dataset, at the view's snapshot."""
 
     def __init__(self, dataset: Dataset, number: int, reader: LevelReader) -> None:
@@ -187,13 +196,18 @@ class Level:
         bbox: tuple[ArrayLike, ArrayLike] | None = None,
         objects: int | Sequence[int] | np.ndarray | None = None,
         attributes: str | Sequence[str] = (),
+        link_attributes: str | Sequence[str] = (),
         batches: int | Sequence[int] | None = None,
         limit: int | None = None,
     ) -> Geometry:
-        """Read vertices, in the order of the level.
+        """Read vertices with their links.
 
-        The order is by slot, cell (C order), object, and the row in its append; it
-        never changes as long as nothing is removed or compacted.
+        Points, graphs and meshes come in the order of the level: by slot, cell (C
+        order), object, and the row in its append; it never changes as long as
+        nothing is removed or compacted. Lines come as they go, one after the
+        other: by slot, object, line, and along the line; where a vertex was not
+        asked for a line has a gap, and what follows it is a line of its own. A
+        link is there where all its ends are.
 
         Parameters
         ----------
@@ -205,10 +219,12 @@ class Level:
         attributes : sequence of str, or "all"
             Which attributes to read; none by default. Where a batch has no values
             they are missing, as in :meth:`attribute`.
+        link_attributes : sequence of str, or "all"
+            Which attributes of links (of a mesh: of faces) to read, in the same way.
         batches : int or sequence of int, optional
             Slots of the batches to read.
         limit : int, optional
-            At most so many vertices, the first ones.
+            At most so many vertices, the first ones of the result.
 
         Returns
         -------
@@ -240,57 +256,16 @@ class Level:
             raise ArrayError(f"limit must be a whole number from 0 up, got {limit!r}")
         ids = None if objects is None else _checks.ids_asked_for(objects)
         plan = reader.plan(self._batch_rows(batches), box, ids)
-        if box is None and ids is None and limit is None:
-            return self._read_whole(plan, names)
-        return self._read_filtered(plan, names, box, limit)
-
-    def _read_whole(self, plan: list[Selection], names: list[str]) -> Geometry:
-        reader = self._reader
-        known = reader.state.facts.attributes
-        return Geometry(
-            positions=reader.positions_of(plan),
-            vertex_ids=reader.vertex_ids_of(plan),
-            object_ids=reader.object_ids_of(plan)[0],
-            attributes={name: reader.attribute_of(known[name], plan) for name in names},
+        of_links = self._names(link_attributes, LINK_ATTRIBUTES)
+        facts = reader.state.facts
+        query = Query(
+            [facts.attributes[name] for name in names],
+            [facts.link_attributes[name] for name in of_links],
+            box,
+            None if limit is None else int(limit),
         )
-
-    def _read_filtered(
-        self, plan: list[Selection], names: list[str], box: Box | None, limit: int | None
-    ) -> Geometry:
-        pieces: list[Geometry] = []
-        left = self.vertex_count if limit is None else limit
-        for window in self._reader.windows(plan):
-            if left <= 0:
-                break
-            piece = self._read_window(window, names, box, left)
-            left -= len(piece)
-            pieces.append(piece)
-        if not pieces:
-            return self._read_whole([], names)
-        return Geometry(
-            positions=np.concatenate([p.positions for p in pieces]),
-            vertex_ids=np.concatenate([p.vertex_ids for p in pieces]),
-            object_ids=np.concatenate([p.object_ids for p in pieces]),
-            attributes={n: np.concatenate([p.attributes[n] for p in pieces]) for n in names},
-        )
-
-    def _read_window(
-        self, window: list[Selection], names: list[str], box: Box | None, limit: int
-    ) -> Geometry:
-        reader = self._reader
-        positions = reader.positions_of(window)
-        object_ids, wanted = reader.object_ids_of(window)
-        mask = np.ones(len(positions), bool) if wanted is None else wanted
-        if box is not None:
-            mask &= box.select(positions)
-        rows = np.flatnonzero(mask)[:limit]
-        known = reader.state.facts.attributes
-        return Geometry(
-            positions=positions.take(rows, axis=0, mode="clip"),
-            vertex_ids=reader.vertex_ids_of(window)[rows],
-            object_ids=object_ids[rows],
-            attributes={name: reader.attribute_of(known[name], window)[rows] for name in names},
-        )
+        whole = box is None and ids is None and limit is None
+        return gather(reader, plan, query, whole=whole)
 
     def positions(self) -> np.ndarray:
         """Coordinates of all vertices, shape (vertex_count, D), in the order of the level."""
@@ -412,27 +387,57 @@ class Level:
         known = self._reader.state.facts.family(family)
         if not isinstance(name, str) or name not in known:
             there = ", ".join(map(repr, sorted(known))) or "none"
-            what = family.removesuffix("s").replace("_", " ")
+            what = family.removesuffix("s").replace("_", " ").removeprefix("vertex ")
             raise NotFoundError(f"no {what} {name!r} in {self!r}; there are: {there}")
         return known[name]
+
+    def links(self) -> np.ndarray:
+        """All links as pairs of vertices of the level, or, of a mesh, its faces.
+
+        Returns
+        -------
+        ndarray of int64, shape (link_count, 2) or (link_count, 3)
+            Numbers of vertices, in the order of :meth:`positions`; in link order:
+            by batch, cell, fragment of the smallest vertex (of lines: of the
+            earlier one), and as they were given. Points have none.
+        """
+        if self._dataset.kind in LINES:
+            return level_line_links(self._reader)
+        if self._reader.meta.link_width == 0:
+            return np.zeros((0, 2), np.int64)
+        return level_links_of(self._reader, self._reader.plan())[0]
+
+    def faces(self) -> np.ndarray:
+        """All faces of a mesh as triples of vertices, in link order: :meth:`links`.
+
+        Raises
+        ------
+        MetadataError
+            If the dataset is no mesh.
+        """
+        if self._reader.meta.link_width != 3:
+            raise MetadataError(
+                f"{self!r} is of kind {self._dataset.kind!r} and has no faces; see links()"
+            )
+        return self.links()
 
     def object_ids(self) -> np.ndarray:
         """Ids of all objects, int64, shape (num_objects,): by batch, then ascending."""
         return self._reader.object_ids()
 
     def _attribute_names(self, attributes: str | Sequence[str]) -> list[str]:
+        return self._names(attributes, VERTEX_ATTRIBUTES)
+
+    def _names(self, attributes: str | Sequence[str], family: str) -> list[str]:
+        """The attributes of one family that are asked for, each once."""
+        known = self._reader.state.facts.family(family)
         if isinstance(attributes, str):
             if attributes == "all":
-                return self.attribute_names
+                return sorted(known)
             attributes = [attributes]
-        known = self._reader.state.facts.attributes
         if not isinstance(attributes, Sequence):
             raise ArrayError(f'attributes are names, a list of them, or "all"; got {attributes!r}')
-        for name in attributes:
-            if not isinstance(name, str) or name not in known:
-                there = ", ".join(map(repr, self.attribute_names)) or "none"
-                raise NotFoundError(f"no attribute {name!r} in {self!r}; there are: {there}")
-        return list(dict.fromkeys(attributes))
+        return list(dict.fromkeys(self._known(name, family).name for name in attributes))
 
     def _batch_rows(self, batches: int | Sequence[int] | None) -> np.ndarray | None:
         if batches is None:
@@ -502,8 +507,16 @@ class Level:
             was = " (stale: it has changed since)" if self.stale else ""
             made = f"level {self.coarsened_from}, {self.coarsening_method}{was}"
             rows.append(("coarsened from", made))
-        for name in self.attribute_names:
-            attribute = facts.attributes[name]
-            shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""
-            rows.append((f"attribute {name!r}", f"{attribute.logical or attribute.dtype}{shape}"))
+        links = "faces" if self._reader.meta.link_width == 3 else "links"
+        if self._dataset.kind not in POINTS:
+            rows.insert(2, (links, f"{self.link_count:,}"))
+        for family, of in (
+            (VERTEX_ATTRIBUTES, ""),
+            (LINK_ATTRIBUTES, f" of {links}"),
+            (OBJECT_ATTRIBUTES, " of objects"),
+        ):
+            for name, attribute in sorted(facts.family(family).items()):
+                shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""
+                dtype = attribute.logical or attribute.dtype
+                rows.append((f"attribute {name!r}{of}", f"{dtype}{shape}"))
         return html_table(f"Level {self.number} of {self._dataset.name!r}", rows)

@@ -88,6 +88,7 @@ def assign_lines(positions: np.ndarray, box: Box, walk: Walk, grid: Grid) -> Ass
         run_starts(owner), np.diff(run_starts(owner), append=len(owner))
     )
     cell = numbers[starts]
+    del numbers, begins
     order = stable_order(cell, math.prod(counts.tolist()))
     cell = cell[order]
     cell_first = run_starts(cell)

@@ -25,18 +25,18 @@ class LinkPlan:
     ----------
     cell_links : ndarray of int64, shape (C,)
         Links that each of the batch's cells keeps.
-    order : ndarray of int64, shape (M,)
-        The given links in link order.
+    order : ndarray of int64, shape (M,), or None
+        The given links in link order; None where nobody asked.
     rows : ndarray of int32, shape (M, L), or None
         What is stored, in link order; None for lines.
     """
 
     cell_links: np.ndarray
-    order: np.ndarray
+    order: np.ndarray | None
     rows: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.order)
+        return int(self.cell_links.sum())
 
 
 def place_links(links: np.ndarray, plan: Assignment) -> LinkPlan:
@@ -64,10 +64,17 @@ def place_links(links: np.ndarray, plan: Assignment) -> LinkPlan:
     return LinkPlan(np.bincount(cell, minlength=len(plan.cells)), order, rows)
 
 
-def place_line_links(walk: Walk, plan: Assignment) -> LinkPlan:
+def place_line_links(walk: Walk, plan: Assignment, *, ordered: bool) -> LinkPlan:
     """The links of lines: each from a vertex that is not the last of its line, to the next.
 
     They are given line after line, in the order of the lines.
+
+    Parameters
+    ----------
+    walk : Walk
+    plan : Assignment
+    ordered : bool
+        Whether their order is wanted; it takes 24 bytes a vertex to make.
     """
     n = len(plan.order)
     last = np.cumsum(walk.line_vertices) - 1
@@ -79,7 +86,9 @@ def place_line_links(walk: Walk, plan: Assignment) -> LinkPlan:
         last = walk.order[last]
     is_source = np.ones(n, bool)
     is_source[last] = False
-    number = np.cumsum(is_source) - 1
     sources = is_source[plan.order]
     counts = np.add.reduceat(sources, plan.vertex_start, dtype=np.int64)
+    if not ordered:
+        return LinkPlan(counts, None)
+    number = np.cumsum(is_source) - 1
     return LinkPlan(counts, number[plan.order[sources]])

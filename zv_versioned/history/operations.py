@@ -13,7 +13,7 @@ from ..storage import hidden
 from .checks import violations
 from .conflicts import CHOICES, chooser
 from .graph import History
-from .index import Index, load_index, with_details
+from .index import Index, load_index, same_meta, with_details
 from .merge import Choose, Merged, merge_index, needs
 from .results import MergeResult, counts_of
 from .transplant import Source, transplant
@@ -203,9 +203,7 @@ class _Job:
             renumbered=_renumbered(merged),
             kind="dry run" if self.dry_run else "merge",
         )
-        nothing = not merged.levels and all(
-            name in ours and ours[name].meta == d.meta for name, d in merged.index.items()
-        ) and ours.keys() == merged.index.keys()  # fmt: skip
+        nothing = _nothing(ours, merged)
         if nothing and not self.second_parent:
             session.discard_changes()
             return replace(result, kind="nothing to do")
@@ -229,6 +227,15 @@ class _Job:
 
         load = loader(self.repository, self.sides, ours, store)
         return lambda conflict: self.choose(replace(conflict, _load=load))
+
+
+def _nothing(ours: Index, merged: Merged) -> bool:
+    """Whether a merge leaves ours as it is."""
+    return (
+        not merged.levels
+        and ours.keys() == merged.index.keys()
+        and all(same_meta(ours[name].meta, d.meta) for name, d in merged.index.items())
+    )
 
 
 def waits_of(attempts: int) -> Any:

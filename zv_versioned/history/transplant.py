@@ -16,7 +16,7 @@ from .. import _groups, _paths, _state, _store
 from .._cells_io import Blocks
 from .._levels import level_documents
 from .._read_links import live_links
-from .._removed import encode_rows, removal_of
+from .._removed import encode_rows, removals_of
 from .._stage import attribute_documents
 from ..format import batches, metadata
 from ..format.metadata import FAMILIES, OBJECT_ATTRIBUTES, TEXT, DatasetMeta, LevelFacts
@@ -293,10 +293,11 @@ def _write_removals(
     columns = {name: index.table.scalars[name].copy() for name in names}
     content = index.table.content(REMOVED).copy()
     reader = reader_of(store, meta, index, parts)
+    removals = removals_of(reader, {rows[uuid]: objects for uuid, objects in removed.items()})
     upload = _store.Uploader(store)
     for uuid, objects in removed.items():
         row = rows[uuid]
-        removal = removal_of(reader, row, objects)
+        removal = removals[row]
         ((_, begins),) = reader.ids([row])
         columns["n_removed_vertices"][row] = removal.total[-1]
         columns["n_removed_objects"][row] = begins[objects].sum()

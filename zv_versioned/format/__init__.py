@@ -2,7 +2,8 @@
 
 Nothing here knows of icechunk, of snapshots or of files. `cells` frames and
 compresses one cell, `shards` lays cells side by side, `tiny` many small ones at
-once, `columns` keeps named columns in one payload, `batches` says what a batch consists of, `table` what a
-level consists of, `metadata` writes the documents of groups and arrays, and
-`fragments` and `manifests` speak the Zarr Vectors encodings of the same facts.
+once, `columns` keeps named columns in one payload, `batches` says what a batch
+consists of, `table` what a level consists of, `metadata` writes the documents
+of groups and arrays, and `fragments` and `manifests` speak the Zarr Vectors
+encodings of the same facts.
 """

@@ -143,8 +143,9 @@ class Verbs:
         MetadataError
             If it is a merge and `parent` is left out.
         """
-        return operations.cherry_pick(
+        return operations.replay(
             self,  # type: ignore[arg-type]
+            "cherry-pick",
             snapshot,
             branch,
             on_conflict=on_conflict,
@@ -197,8 +198,9 @@ class Verbs:
         MetadataError
             If it is a merge and `parent` is left out.
         """
-        return operations.revert(
+        return operations.replay(
             self,  # type: ignore[arg-type]
+            "revert",
             snapshot,
             branch,
             on_conflict=on_conflict,

@@ -55,7 +55,7 @@ class LevelMerge:
         table = BatchTable.concatenate([table, added])
         order = np.argsort(table.slot, kind="stable")
         table = table.take(order)
-        groups, groups_id = self._groups()
+        groups, groups_id = self._groups(table, renumbered)
         facts = replace(
             facts,
             slots=max(self.ours.facts.slots, int(table.slot[-1]) + 1 if len(table) else 0),
@@ -346,15 +346,45 @@ class LevelMerge:
 
     # -- groups --------------------------------------------------------------
 
-    def _groups(self) -> tuple[Mapping[str, np.ndarray] | str | None, int]:
+    def _groups(
+        self, table: BatchTable, renumbered: IdMap
+    ) -> tuple[Mapping[str, np.ndarray] | str | None, int]:
+        """The groups, whose members follow where their ids became others."""
         begun = self.base.facts.groups if self.base else 0
         mine, its = self.ours.facts.groups, self.theirs.facts.groups
-        if its in (mine, begun):
+        sides = (self.base, self.ours, self.theirs)
+        maps = [self._moved_ids(number, table) for number in range(3)]
+        maps[2] = IdMap.joined([maps[2], renumbered])
+        if not any(maps[1:]):
+            if its in (mine, begun):
+                return None, mine
+            if mine == begun:
+                return ("theirs" if its else {}), its
+        elif not mine and not its:
             return None, mine
-        if mine == begun:
-            return ("theirs" if its else {}), its
-        base = (self.base.groups or {}) if self.base else {}
-        return merge_groups(base, self.ours.groups or {}, self.theirs.groups or {}), -1
+        groups = [
+            {name: np.sort(ids.apply(members)) for name, members in (side.groups or {}).items()}
+            if side
+            else {}
+            for side, ids in zip(sides, maps, strict=True)
+        ]
+        return merge_groups(*groups), -1
+
+    def _moved_ids(self, number: int, table: BatchTable) -> IdMap:
+        """What the ids of one side became, of batches that the result has of ours.
+
+        Only ids that were given by default become others, and they are a run.
+        """
+        rows, side = self.rows[number], self.tables[number]
+        maps = []
+        for row, uuid in enumerate(table.uuid):
+            its = rows.get(bytes(uuid))
+            if its is None or bytes(uuid) not in self.rows[1]:
+                continue
+            if side.id_min[its] != table.id_min[row]:
+                at = slice(its, its + 1)
+                maps.append(IdMap(side.id_min[at], side.id_max[at], table.id_min[row : row + 1]))
+        return IdMap.joined(maps)
 
 
 def _paths_of(facts: LevelFacts) -> set[str]:

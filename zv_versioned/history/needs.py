@@ -39,7 +39,13 @@ def needs(base: LevelIndex | None, ours: LevelIndex, theirs: LevelIndex) -> Need
     new_t = [row for uuid, row in t.items() if uuid not in o]
     ids = _overlapping(ours, new_o, theirs, new_t)
     begun = base.facts.groups if base else 0
-    return Needs(removed, ids, both_changed(begun, ours.facts.groups, theirs.facts.groups))
+    grouped = both_changed(begun, ours.facts.groups, theirs.facts.groups)
+    # Groups name objects by id: where ids may become others, their members have to follow.
+    moved = bool(ids) or any(
+        not same_ids(ours.table, row, theirs.table, t, uuid) for uuid, row in o.items() if uuid in t
+    )
+    named = bool(ours.facts.groups or theirs.facts.groups)
+    return Needs(removed, ids, grouped or (moved and named))
 
 
 def same_ids(

@@ -23,8 +23,9 @@ from ..format.metadata import FAMILIES, OBJECT_ATTRIBUTES, TEXT, DatasetMeta, Le
 from ..format.table import BUCKET, INDEX, REMOVED, BatchTable, new_content_id
 from ..storage.carry import Move as Carry
 from ..storage.carry import carry
-from .index import Index, LevelIndex, Uuid, reader_of, same_meta
-from .merge import Merged, MergedLevel, Move
+from .index import Index, LevelIndex, Uuid, counted, reader_of, same_meta
+from .merge import Merged
+from .outcome import MergedLevel, Move
 
 if TYPE_CHECKING:
     from .._cache import Cache
@@ -309,13 +310,7 @@ def _write_removals(
         upload.put(key, batches.CODEC.encode(encode_rows(objects)))
     upload.flush()
     table = index.table.with_columns(columns, {REMOVED: content})
-    facts = replace(
-        index.facts,
-        vertex_count=int(table.live_vertices.sum()),
-        num_objects=int(table.live_new_objects.sum()),
-        link_count=int(table.live_links.sum()),
-    )
-    return replace(index, facts=facts, table=table)
+    return replace(index, facts=counted(index.facts, table), table=table)
 
 
 def _table(level: LevelIndex, mine: LevelIndex | None) -> Iterator[tuple[str, bytes]]:

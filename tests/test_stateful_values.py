@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[str, tuple[int, ...], Any]] = {
     "text": ("O", (), None),
     "texts": ("O", (2,), None),
     "dates": ("M8[D]", (), np.datetime64("NaT")),
-    "spans": ("m8[25s]", (2,), np.timedelta64("NaT")),
+    "spans": ("m8[25s]", (2,), np.timedelta64("NaT", "s")),
 }
 # What values are of -> how a level reads them; the writer's verb has "add_" in front.
 VERBS = {"vertex": "attribute", "object": "object_attribute", "link": "link_attribute"}

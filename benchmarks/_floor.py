@@ -49,7 +49,7 @@ class Floor:
             start, stop = shards.read_index(memoryview(shard), grid.places)
             there = np.flatnonzero(start >= 0)
             cells = [
-                (a, b - CRC, payload_size(memoryview(shard)[a:b]) + HEADER)
+                (a, b - CRC, payload_size(np.frombuffer(shard, np.uint8)[a:b]) + HEADER)
                 for a, b in zip(start[there].tolist(), stop[there].tolist(), strict=True)
             ]
             self._cells.append(cells)

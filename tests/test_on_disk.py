@@ -16,7 +16,8 @@ from zarr.storage import MemoryStore
 
 import zv_versioned as zvv
 from zv_versioned._cache import Cache
-from zv_versioned._cells_io import Blocks, Wanted, encode_rows, read_rows
+from zv_versioned._cells_io import Blocks, encode_rows
+from zv_versioned._fetch import Target, Wanted, read_rows
 from zv_versioned.format import arrays, batches, columns, metadata
 from zv_versioned.format.axes import parse_axes
 from zv_versioned.format.cells import HEADER
@@ -288,10 +289,10 @@ def test_cells_that_zarr_writes_are_read(dtype: str, shape: tuple[int, ...]) -> 
         value[0, 0, 0] = part.tobytes()
         array[5, at[0] : at[0] + 1, at[1] : at[1] + 1] = value[0]
     cells = index @ GRID.strides
-    out = np.empty(HEADER + rows.nbytes, np.uint8)
     wanted = [Wanted(5, cells, counts, len(cells), int(counts.sum()))]
-    read_rows(store, "a", GRID, wanted, attribute.row_bytes, Cache(100), out)
-    assert out[HEADER:].tobytes() == rows.tobytes()
+    target = Target.empty("a", attribute.row_bytes, wanted)
+    read_rows(store, GRID, [target], Cache(100))
+    assert target.out[HEADER:].tobytes() == rows.tobytes()
 
 
 def test_an_empty_place_reads_as_nothing_through_zarr() -> None:

@@ -255,13 +255,13 @@ def test_batches_without_values_are_not_read(
     points: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    rows_of = LevelReader.rows_of
+    read_window = LevelReader.read_window
 
-    def watched(self: LevelReader, array: str, dtype: Any, shape: Any, selections: Any) -> Any:
+    def watched(self: LevelReader, selections: Any, attributes: Any) -> Any:
         read.extend(s.row for s in selections)
-        return rows_of(self, array, dtype, shape, selections)
+        return read_window(self, selections, attributes)
 
-    monkeypatch.setattr(LevelReader, "rows_of", watched)
+    monkeypatch.setattr(LevelReader, "read_window", watched)
     points.level.read(where={"good": True}, attributes=["good"])
     assert set(read) == {0, 1, 3}
 
@@ -270,13 +270,13 @@ def test_an_attribute_that_is_asked_for_and_compared_is_read_once(
     points: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    rows_of = LevelReader.rows_of
+    target = LevelReader._target
 
     def watched(self: LevelReader, array: str, *rest: Any) -> Any:
         read.append(array)
-        return rows_of(self, array, *rest)
+        return target(self, array, *rest)
 
-    monkeypatch.setattr(LevelReader, "rows_of", watched)
+    monkeypatch.setattr(LevelReader, "_target", watched)
     points.level.read(where=[("layer", ">", 0), ("layer", "<", 3)], attributes=["layer"])
     assert sorted(read) == ["vertex_attributes/layer", "vertices"]
 

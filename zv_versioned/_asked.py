@@ -43,6 +43,12 @@ class Query:
     linked: bool = True
 
     @property
+    def needed(self) -> list[AttributeMeta]:
+        """The attributes whose values are looked at, each once."""
+        tested = [c.attribute for c in self.where if c.attribute.logical != TEXT]
+        return list({a.name: a for a in (*self.attributes, *tested)}.values())
+
+    @property
     def looks_at_vertices(self) -> bool:
         """Whether more than cells and objects has to be looked at."""
         return self.box is not None or self.ball is not None or bool(self.where)
@@ -59,12 +65,22 @@ class Query:
 
 
 class WindowValues:
-    """Values of attributes in one window, each read once and where it is needed."""
+    """Values of attributes in one window, each read once and where it is needed.
 
-    def __init__(self, reader: LevelReader, window: Sequence[Selection]) -> None:
+    Parameters
+    ----------
+    reader : LevelReader
+    window : sequence of Selection
+    known : dict of str to ndarray
+        What has been read already, by name.
+    """
+
+    def __init__(
+        self, reader: LevelReader, window: Sequence[Selection], known: dict[str, np.ndarray]
+    ) -> None:
         self._reader = reader
         self._window = window
-        self._known: dict[str, np.ndarray] = {}
+        self._known = known
 
     def of(self, attribute: AttributeMeta) -> np.ndarray:
         """The values of one attribute, without those of removed vertices."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import _gather_lines
 from ._asked import Query, WindowValues
-from ._read import LevelReader
+from ._read import LevelReader, counts_before
 from ._read_links import level_links_of, link_values_of
 from ._selection import Selection
 from .format.metadata import LINES, AttributeMeta
@@ -31,6 +31,19 @@ class _Found:
     values: list[list[np.ndarray]] = field(default_factory=list)
     links: list[np.ndarray] = field(default_factory=list)
     link_values: list[list[np.ndarray]] = field(default_factory=list)
+
+    def add(
+        self,
+        positions: np.ndarray,
+        vertex_ids: np.ndarray,
+        object_ids: np.ndarray,
+        values: list[np.ndarray],
+    ) -> None:
+        """Add vertices; `values` has an array for each attribute."""
+        self.positions.append(positions)
+        self.vertex_ids.append(vertex_ids)
+        self.object_ids.append(object_ids)
+        self.values.append(values)
 
 
 def gather(
@@ -101,23 +114,25 @@ def _add_window(
     whole: bool,
 ) -> int:
     """Read one window; return how many of its vertices were asked for."""
-    positions = reader.positions_of(window)
-    object_ids, wanted = reader.object_ids_of(window)
-    vertex_ids = reader.vertex_ids_of(window)
-    values = WindowValues(reader, window)
-    rows: np.ndarray | slice = slice(None)
-    if not whole:
-        mask = np.ones(len(positions), bool) if wanted is None else wanted
+    positions, known = reader.read_window(window, query.needed)
+    values = WindowValues(reader, window, known)
+    ids, sizes, asked = reader.fragments_of(window)
+    if whole:
+        columns = [values.of(a) for a in query.attributes]
+        found.add(positions, reader.vertex_ids_of(window), np.repeat(ids, sizes), columns)
+    else:
+        mask = np.ones(len(positions), bool) if asked is None else np.repeat(asked, sizes)
         query.narrow(mask, values, positions)
         rows = np.flatnonzero(mask)[:limit]
-        positions = positions.take(rows, axis=0, mode="clip")
-    found.positions.append(positions)
-    found.vertex_ids.append(vertex_ids[rows])
-    found.object_ids.append(object_ids[rows])
-    found.values.append([values.of(a)[rows] for a in query.attributes])
+        found.add(
+            positions.take(rows, axis=0, mode="clip"),
+            reader.vertex_ids_of(window, rows),
+            np.repeat(ids, counts_before(rows, np.cumsum(sizes))),
+            [values.of(a).take(rows, axis=0, mode="clip") for a in query.attributes],
+        )
     if reader.meta.link_width and query.linked:
         _add_links(reader, window, query, found, whole=whole)
-    return len(positions)
+    return len(found.positions[-1])
 
 
 # ---- links ------------------------------------------------------------------

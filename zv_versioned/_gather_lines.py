@@ -197,14 +197,15 @@ def _read_window(
     reader: LevelReader, window: Sequence[Selection], query: Query, *, whole: bool
 ) -> _Window:
     """Read one window of lines."""
+    positions, known = reader.read_window(window, query.needed)
+    values = WindowValues(reader, window, known)
     tables, pages = reader.ids([s.row for s in window]), reader.fragments(window)
     pieces = [
         stretches_of(s.row, page, ids)
         for s, (ids, _), page in zip(window, tables, pages, strict=True)
     ]
     stretches = Stretches.concatenate(pieces) if pieces else _NONE
-    positions, live = reader.positions_of(window), reader.live(window)
-    values = WindowValues(reader, window)
+    live = reader.live(window)
     rows: np.ndarray | slice = slice(None)
     place = None
     if live is not None or not whole:

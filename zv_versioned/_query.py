@@ -96,7 +96,7 @@ def parse(
     fitting = None
     if conditions:
         fitting = np.logical_and.reduce([condition.rows(reader) for condition in conditions])
-    plan = reader.plan(rows, box, ids, ball=ball, fitting=fitting)
+    plan = reader.plan(rows, box, ids, ball=ball, fitting=fitting, attributes=query.needed)
     whole = box is None and ids is None and limit is None and ball is None and not conditions
     return Request(plan, query, whole)
 

@@ -14,26 +14,28 @@ from dataclasses import replace
 import numpy as np
 from zarr.abc.store import Store
 
-from . import _paths, _store
+from . import _paths
+from ._batch_indexes import BatchIndexes, joined
 from ._cache import Cache
-from ._cells_io import Wanted, read_rows
+from ._fetch import RANGE_BYTES, WHOLE_BATCH_BYTES, Target, Wanted, keep_index, read_rows
 from ._read_values import spread
 from ._removed import load_removals, removed_rows
-from ._selection import Selection, cell_of
+from ._selection import Selection
 from ._state import LevelState
-from .errors import IntegrityError, NotFoundError
-from .format import batches, cells
-from .format.batches import BatchHead, FragmentPage
-from .format.cells import HEADER
+from .errors import NotFoundError
+from .format import shards
+from .format.batches import BatchHead
 from .format.metadata import AttributeMeta, DatasetMeta
 from .spatial.assign import spans
 from .spatial.balls import Ball
 from .spatial.boxes import Box
 
 WINDOW_VERTICES = 1 << 20
+_AHEAD_BLOCKS = 4
+_AHEAD_SHARDS = 128
 
 
-class LevelReader:
+class LevelReader(BatchIndexes):
     """Reads one level of one snapshot.
 
     Parameters
@@ -47,90 +49,14 @@ class LevelReader:
     """
 
     def __init__(self, store: Store, meta: DatasetMeta, state: LevelState, parts: Cache) -> None:
-        self.store = store
-        self.meta = meta
-        self.state = state
-        self._parts = parts
+        super().__init__(store, meta, state, parts)
         self.shard_indexes = Cache(64 << 20)
         self.vertex_base = np.concatenate(([0], np.cumsum(state.table.live_vertices)))
-
-    # -- batch indexes -------------------------------------------------------
-
-    @property
-    def parts(self) -> Cache:
-        """What was read of batches, and never changes; shared by all snapshots."""
-        return self._parts
-
-    def _key(self, row: int) -> str:
-        slot = int(self.state.table.slot[row])
-        return _paths.shard_key(_paths.join(self.state.path, "batches", "index"), slot, (0,))
-
-    def _uuid(self, row: int) -> bytes:
-        return bytes(self.state.table.uuid[row])
-
-    def heads(self, rows: Sequence[int]) -> list[BatchHead]:
-        """The heads of some batches; those not known yet in one batched call."""
-        known = {row: self._parts.get((self._uuid(row), batches.CELLS)) for row in rows}
-        wanting = [row for row, head in known.items() if head is None]
-        sizes = self.state.table.head_bytes
-        values = _store.get_many(self.store, [(self._key(r), 0, int(sizes[r])) for r in wanting])
-        for row, value in zip(wanting, values, strict=True):
-            with _store.damage_in(self._key(row)):
-                head = batches.decode_head(cells.decode(value), int(sizes[row]))
-            if head.vertex_start[-1] != self.state.table.n_vertices[row]:
-                raise IntegrityError(
-                    f"batch {row} of {self.state.path!r} has {head.vertex_start[-1]} vertices in "
-                    f"its index and {self.state.table.n_vertices[row]} in the table"
-                )
-            known[row] = head
-            self._parts.put((self._uuid(row), batches.CELLS), head, 48 * len(head.cells) + 2048)
-        return [known[row] for row in rows]
-
-    def _sections(self, wanted: Sequence[tuple[int, BatchHead, int]]) -> list[memoryview | None]:
-        """Payloads of sections of indexes; None where a batch has no such section."""
-        found: dict[tuple[int, int], memoryview | None] = {}
-        requests: list[_store.Request] = []
-        asked: list[tuple[int, int]] = []
-        for row, head, section in wanted:
-            start, stop = int(head.section_start[section]), int(head.section_stop[section])
-            found[row, section] = self._parts.get((self._uuid(row), section)) if stop else None
-            if stop and found[row, section] is None:
-                requests.append((self._key(row), start, stop))
-                asked.append((row, section))
-        for (row, section), value in zip(asked, _store.get_many(self.store, requests), strict=True):
-            with _store.damage_in(self._key(row)):
-                payload = cells.decode(value)
-            found[row, section] = payload
-            self._parts.put((self._uuid(row), section), payload, len(payload))
-        return [found[row, section] for row, _, section in wanted]
-
-    def ids(self, rows: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Object ids, ascending, and which of them begin there, of some batches."""
-        table = self.state.table
-        wanted = []
-        for row in rows:
-            plain = table.id_max[row] - table.id_min[row] == table.n_objects[row] - 1
-            if not (plain and table.n_new_objects[row] == table.n_objects[row]):
-                wanted.append(row)
-        heads = self.heads(wanted)
-        payloads = dict(
-            zip(
-                wanted,
-                self._sections(
-                    [(r, head, batches.IDS) for r, head in zip(wanted, heads, strict=True)]
-                ),
-                strict=True,
-            )
-        )
-        return [
-            batches.decode_ids(payloads.get(row), int(table.n_objects[row]), int(table.id_min[row]))
-            for row in rows
-        ]
 
     def object_ids(self) -> np.ndarray:
         """Ids of all objects that are there: by batch, then ascending."""
         rows = range(len(self.state.table))
-        return _joined(
+        return joined(
             [
                 ids[begins]
                 for (ids, _), begins in zip(self.ids(rows), self.beginning(rows), strict=True)
@@ -146,76 +72,6 @@ class LevelReader:
                 mask[removed[row]] = False
         return masks
 
-    def fragments(self, selections: Sequence[Selection]) -> list[FragmentPage]:
-        """The fragments in the selected cells."""
-        wanted: list[tuple[int, BatchHead, int]] = []
-        pages: list[np.ndarray] = []
-        for s in selections:
-            page_of = np.searchsorted(s.head.cell_page_end, s.at, side="right")
-            pages.append(page_of)
-            wanted += [(s.row, s.head, batches.FRAGMENTS + int(p)) for p in np.unique(page_of)]
-        payloads = iter(self._sections(wanted))
-        result = []
-        for s, page_of in zip(selections, pages, strict=True):
-            found = []
-            for page in np.unique(page_of).tolist():
-                first_cell = int(s.head.cell_page_end[page - 1]) if page else 0
-                payload = _present(next(payloads), self._key(s.row))
-                fragments = batches.decode_fragments(payload)
-                at = s.at[page_of == page]
-                if len(at) < s.head.cell_page_end[page] - first_cell:
-                    start = s.head.fragment_start[at] - s.head.fragment_start[first_cell]
-                    counts = s.head.cell_fragments[at].astype(np.int64)
-                    fragments = fragments.take(spans(start, counts))
-                found.append(fragments)
-            result.append(FragmentPage.concatenate(found))
-        return result
-
-    def know_objects(self, wanted: Sequence[tuple[int, BatchHead, np.ndarray]]) -> None:
-        """Read at once what :meth:`object_fragments` will need of some batches, one by one."""
-        pages = [
-            (row, head, batches.OBJECTS + int(page))
-            for row, head, object_rows in wanted
-            for page in np.unique(np.searchsorted(head.object_page_end, object_rows, side="right"))
-        ]
-        self._sections(pages)
-
-    def object_fragments(
-        self, row: int, head: BatchHead, object_rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Fragments of some objects of a batch, in each object's own order.
-
-        Parameters
-        ----------
-        row : int
-        head : BatchHead
-        object_rows : ndarray of int64, ascending
-
-        Returns
-        -------
-        counts : ndarray of int64
-            Fragments of each object.
-        fragments : ndarray of int64
-            Their numbers in the batch, objects one after the other.
-        """
-        page_of = np.searchsorted(head.object_page_end, object_rows, side="right")
-        pages = np.unique(page_of)
-        payloads = self._sections([(row, head, batches.OBJECTS + int(p)) for p in pages])
-        picked, picked_counts = [], []
-        for page, payload in zip(pages.tolist(), payloads, strict=True):
-            counts, order = batches.decode_objects(_present(payload, self._key(row)))
-            first = int(head.object_page_end[page - 1]) if page else 0
-            local = object_rows[page_of == page] - first
-            starts = np.cumsum(counts, dtype=np.int64) - counts
-            picked_counts.append(counts[local].astype(np.int64))
-            picked.append(order[spans(starts[local], picked_counts[-1])])
-        return _joined(picked_counts), _joined(picked)
-
-    def object_cells(self, row: int, head: BatchHead, object_rows: np.ndarray) -> np.ndarray:
-        """Positions of the cells that hold some objects of a batch, ascending."""
-        _, fragments = self.object_fragments(row, head, object_rows)
-        return np.unique(cell_of(head, fragments))
-
     # -- planning ------------------------------------------------------------
 
     def plan(
@@ -226,6 +82,7 @@ class LevelReader:
         *,
         ball: Ball | None = None,
         fitting: np.ndarray | None = None,
+        attributes: Sequence[AttributeMeta] = (),
     ) -> list[Selection]:
         """The cells that a read has to look at, batch by batch in slot order.
 
@@ -239,6 +96,9 @@ class LevelReader:
         ball : Ball, optional
         fitting : ndarray of bool, shape (B,), optional
             The batches that can have what is asked for besides.
+        attributes : sequence of AttributeMeta, optional
+            What will be read besides positions; a read may be a round trip shorter
+            where it is known.
         """
         table, boxes = self.state.table, [box] if box is not None else []
         if ball is not None:
@@ -248,30 +108,87 @@ class LevelReader:
             asked = np.zeros(len(table), bool)
             asked[rows] = True
             keep &= asked
+        near = np.ones(len(table), bool) if fitting is None else fitting.copy()
+        for around in boxes:
+            near &= ((table.hi >= around.lo) & (table.lo < around.hi)).all(axis=1)
+        may = keep & near
+        if object_ids is not None:
+            may &= self._may_have(object_ids)
+        whole = not boxes and object_ids is None
+        self._look_ahead(np.flatnonzero(may).tolist(), boxes, attributes, whole=whole)
         members: dict[int, np.ndarray] = {}
         if object_ids is not None:
             members = self.members(keep, object_ids, strict=rows is None)
             keep[:] = False
             keep[list(members)] = True
-        for around in boxes:
-            keep &= ((table.hi >= around.lo) & (table.lo < around.hi)).all(axis=1)
-        if fitting is not None:
-            keep &= fitting
-        chosen = np.flatnonzero(keep).tolist()
+        chosen = np.flatnonzero(keep & near).tolist()
+        heads = self.heads(chosen)
+        if members:
+            of_rows = zip(chosen, heads, strict=True)
+            self.know_objects([(row, head, members[row]) for row, head in of_rows])
         selections = []
-        for row, head in zip(chosen, self.heads(chosen), strict=True):
+        for row, head in zip(chosen, heads, strict=True):
             wanted = members.get(row)
-            if wanted is None:
-                at = np.arange(len(head.cells))
-            else:
+            at = np.arange(len(head.cells))
+            if wanted is not None:
                 at = self.object_cells(row, head, wanted)
-            for around in boxes:
-                at = at[self.state.facts.grid.touching(around, head.cells[at])]
-            if ball is not None:
-                at = at[ball.touching(self.state.facts.grid, head.cells[at])]
+            at = self._touching(head, at, boxes, ball)
             if len(at):
                 selections.append(Selection(row, head, at, wanted))
         return selections
+
+    def _touching(
+        self, head: BatchHead, at: np.ndarray, boxes: Sequence[Box], ball: Ball | None
+    ) -> np.ndarray:
+        """Those of some cells of a batch that may have vertices in all boxes and the ball."""
+        grid = self.state.facts.grid
+        for box in boxes:
+            at = at[grid.touching(box, head.cells[at])]
+        return at if ball is None else at[ball.touching(grid, head.cells[at])]
+
+    def _look_ahead(
+        self,
+        rows: Sequence[int],
+        boxes: Sequence[Box],
+        attributes: Sequence[AttributeMeta],
+        *,
+        whole: bool,
+    ) -> None:
+        """Fetch, with heads of batches that are not known, the indexes of shards needed next.
+
+        Which shards there are stands in the heads. Where the batch can be in a few
+        only, or the box, they are asked for all the same, and it is no harm where
+        one is not there: a round trip is saved.
+        """
+        table, grid = self.state.table, self.state.facts.grid
+        arrays = [("vertices", self._position_bytes, table.n_vertices)]
+        arrays += [(a.path, a.row_bytes, table.content(a.path)) for a in attributes]
+        least = RANGE_BYTES if whole else WHOLE_BATCH_BYTES
+        keys: list[str] = []
+        lacking = self.lacking(rows)
+        for row in lacking:
+            lo, hi = table.lo[row], table.hi[row]
+            for box in boxes:
+                lo, hi = np.maximum(lo, box.lo), np.minimum(hi, box.hi)
+            blocks = grid.blocks_of(Box(lo, hi), _AHEAD_BLOCKS)
+            slot, n = int(table.slot[row]), int(table.n_vertices[row])
+            for path, row_bytes, there in arrays:
+                if there[row] and n * row_bytes > least:
+                    array = _paths.join(self.state.path, path)
+                    keys += [_paths.shard_key(array, slot, block) for block in blocks]
+        if not 0 < len(keys) <= _AHEAD_SHARDS:
+            return
+        size = shards.index_size(grid.places)
+        _, tails = self.fetch_heads(lacking, [(key, -size, -1) for key in keys])
+        for key, tail in zip(keys, tails, strict=True):
+            if tail is not None:
+                keep_index(key, tail, grid.places, self.shard_indexes)
+
+    def _may_have(self, object_ids: np.ndarray) -> np.ndarray:
+        """Mask of the batches that may have some of the objects, by their smallest and largest."""
+        table = self.state.table
+        first = np.searchsorted(object_ids, table.id_min)
+        return np.asarray(np.searchsorted(object_ids, table.id_max, side="right") > first)
 
     def members(
         self, among: np.ndarray, object_ids: np.ndarray, *, strict: bool
@@ -286,10 +203,7 @@ class LevelReader:
         strict : bool
             Whether it is an error that one is in none of them, or was removed.
         """
-        table = self.state.table
-        first = np.searchsorted(object_ids, table.id_min)
-        last = np.searchsorted(object_ids, table.id_max, side="right")
-        candidates = np.flatnonzero(among & (last > first)).tolist()
+        candidates = np.flatnonzero(among & self._may_have(object_ids)).tolist()
         removed = removed_rows(self, candidates)
         unseen = np.ones(len(object_ids), bool)
         members = {}
@@ -310,6 +224,26 @@ class LevelReader:
 
     # -- reading -------------------------------------------------------------
 
+    @property
+    def _position_bytes(self) -> int:
+        return self.meta.vertex_dtype.itemsize * self.meta.ndim
+
+    def _wanted(self, selections: Sequence[Selection]) -> list[Wanted]:
+        slot = self.state.table.slot
+        return [
+            Wanted(
+                int(slot[s.row]),
+                s.head.cells[s.at],
+                s.head.cell_vertices[s.at],
+                len(s.head.cells),
+                int(s.head.vertex_start[-1]),
+            )
+            for s in selections
+        ]
+
+    def _target(self, array: str, row_bytes: int, wanted: Sequence[Wanted]) -> Target:
+        return Target.empty(_paths.join(self.state.path, array), row_bytes, wanted)
+
     def rows_of(
         self,
         array: str,
@@ -319,22 +253,43 @@ class LevelReader:
     ) -> np.ndarray:
         """All rows of an array in the selected cells, also of removed vertices: (n, *row_shape)."""
         row_bytes = dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
-        total = sum(s.vertex_count for s in selections)
-        out = np.empty(HEADER + total * row_bytes, np.uint8)
-        wanted = [
-            Wanted(
-                int(self.state.table.slot[s.row]),
-                s.head.cells[s.at],
-                s.head.cell_vertices[s.at],
-                len(s.head.cells),
-                int(s.head.vertex_start[-1]),
-            )
-            for s in selections
-        ]
+        target = self._target(array, row_bytes, self._wanted(selections))
+        read_rows(self.store, self.state.facts.grid, [target], self.shard_indexes)
+        return target.rows(dtype, row_shape)
+
+    def read_window(
+        self, selections: Sequence[Selection], attributes: Sequence[AttributeMeta]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Positions and values of all vertices in the selected cells that were not removed.
+
+        All is fetched at the same time, and with it the fragments of these cells,
+        which are known afterwards.
+
+        Returns
+        -------
+        positions : ndarray, shape (n, D)
+        values : dict of str to ndarray
+            By the names of the attributes.
+        """
+        wanted = self._wanted(selections)
+        targets = [self._target("vertices", self._position_bytes, wanted)]
+        for a in attributes:
+            there = self.state.table.content(a.path)
+            has = [want for want, s in zip(wanted, selections, strict=True) if there[s.row]]
+            targets.append(self._target(a.path, a.row_bytes, has))
+        sections = self.pages_of(selections) + self.ids_sections([s.row for s in selections])
+        wanting, requests, _ = self.unknown(sections)
         grid = self.state.facts.grid
-        path = _paths.join(self.state.path, array)
-        read_rows(self.store, path, grid, wanted, row_bytes, self.shard_indexes, out)
-        return out[HEADER:].view(dtype).reshape(total, *row_shape)
+        found = read_rows(self.store, grid, targets, self.shard_indexes, requests)
+        self.keep(wanting, found)
+        live = self.live(selections)
+        parts = [(s.row, s.vertex_count) for s in selections]
+        values = {
+            a.name: _those(spread(self, a, parts, target.rows(a.dtype, a.row_shape)), live)
+            for a, target in zip(attributes, targets[1:], strict=True)
+        }
+        positions = targets[0].rows(self.meta.vertex_dtype, (self.meta.ndim,))
+        return _those(positions, live), values
 
     def live(self, selections: Sequence[Selection]) -> np.ndarray | None:
         """Mask of the vertices in the selected cells that were not removed; None for all."""
@@ -363,36 +318,69 @@ class LevelReader:
         parts = [(s.row, s.vertex_count) for s in selections]
         return _those(spread(self, attribute, parts, values), self.live(selections))
 
-    def vertex_ids_of(self, selections: Sequence[Selection]) -> np.ndarray:
-        """Numbers, within the level, of the vertices in the selected cells."""
+    def vertex_ids_of(
+        self, selections: Sequence[Selection], rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Numbers, within the level, of the vertices in the selected cells.
+
+        Parameters
+        ----------
+        selections : sequence of Selection
+        rows : ndarray of int64, ascending, optional
+            Which of them; all where left out.
+        """
         removals = load_removals(self, [s.row for s in selections])
-        found = []
+        firsts, sizes = [], []
         for s in selections:
             first, stop = s.head.vertex_start[s.at], s.head.vertex_start[s.at + 1]
             if s.row in removals:
                 first, stop = (at - removals[s.row].before(at) for at in (first, stop))
-            found.append(spans(first + self.vertex_base[s.row], stop - first))
-        return _joined(found)
+            firsts.append(first + self.vertex_base[s.row])
+            sizes.append(stop - first)
+        first, size = joined(firsts), joined(sizes)
+        if rows is None:
+            return spans(first, size)
+        ends = np.cumsum(size)
+        return np.asarray(rows + np.repeat(first - (ends - size), counts_before(rows, ends)))
+
+    def fragments_of(
+        self, selections: Sequence[Selection]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """The fragments in the selected cells that were not removed.
+
+        Returns
+        -------
+        object_ids : ndarray of int64, shape (F,)
+        sizes : ndarray of int64, shape (F,)
+            Vertices of each.
+        asked : ndarray of bool, shape (F,), or None
+            Which are of objects that were asked for; None where none in particular were.
+        """
+        rows = [s.row for s in selections]
+        tables, removed = self.ids(rows), removed_rows(self, rows)
+        found, sizes, masks = [], [], []
+        for s, (ids, _), fragments in zip(
+            selections, tables, self.fragments(selections), strict=True
+        ):
+            owner, size = fragments.object, fragments.vertices.astype(np.int64)
+            if s.row in removed:
+                live = np.ones(len(ids), bool)
+                live[removed[s.row]] = False
+                owner, size = owner[live[owner]], size[live[owner]]
+            found.append(ids[owner])
+            sizes.append(size)
+            if s.object_rows is not None:
+                asked = np.zeros(len(ids), bool)
+                asked[s.object_rows] = True
+                masks.append(asked[owner])
+        return joined(found), joined(sizes), np.concatenate(masks) if masks else None
 
     def object_ids_of(
         self, selections: Sequence[Selection]
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """The object of the vertices in the selected cells, and a mask of those asked for."""
-        tables = self.ids([s.row for s in selections])
-        found, masks = [], []
-        for s, (ids, _), fragments in zip(
-            selections, tables, self.fragments(selections), strict=True
-        ):
-            found.append(np.repeat(ids[fragments.object], fragments.vertices))
-            if s.object_rows is not None:
-                asked = np.zeros(len(ids), bool)
-                asked[s.object_rows] = True
-                masks.append(np.repeat(asked[fragments.object], fragments.vertices))
-        live = self.live(selections)
-        return (
-            _those(_joined(found), live),
-            _those(np.concatenate(masks), live) if masks else None,
-        )
+        ids, sizes, asked = self.fragments_of(selections)
+        return np.repeat(ids, sizes), None if asked is None else np.repeat(asked, sizes)
 
     def windows(self, selections: Sequence[Selection]) -> Iterator[list[Selection]]:
         """Cut a plan into pieces of about WINDOW_VERTICES vertices, in order."""
@@ -415,17 +403,10 @@ class LevelReader:
             yield piece
 
 
+def counts_before(rows: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """How many of some ascending rows lie before each end, and not before the one before it."""
+    return np.diff(np.searchsorted(rows, ends), prepend=0)
+
+
 def _those(rows: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     return rows if mask is None else rows[mask]
-
-
-def _present(payload: memoryview | None, key: str) -> memoryview:
-    if payload is None:
-        raise IntegrityError(f"the batch index {key!r} lacks a section that its head implies")
-    return payload
-
-
-def _joined(arrays: list[np.ndarray]) -> np.ndarray:
-    if len(arrays) == 1:
-        return arrays[0]
-    return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _paths
-from ._cells_io import Wanted, read_rows
+from ._fetch import Target, Wanted, read_rows
 from ._read_values import spread
 from ._removed import load_removals
 from ._selection import Selection
 from .format.batches import FragmentPage
-from .format.cells import HEADER
 from .format.metadata import LINES, AttributeMeta
 
 if TYPE_CHECKING:
@@ -50,9 +49,6 @@ def link_rows_of(
     selections: Sequence[Selection],
 ) -> np.ndarray:
     """All rows of an array of links in the selected cells: (n, *row_shape), in link order."""
-    row_bytes = dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
-    total = sum(map(link_count, selections))
-    out = np.empty(HEADER + total * row_bytes, np.uint8)
     wanted = []
     for s in selections:
         counts = s.head.cell_links[s.at]
@@ -61,9 +57,10 @@ def link_rows_of(
             slot = int(reader.state.table.slot[s.row])
             in_batch = int((s.head.cell_links > 0).sum()), int(s.head.link_start[-1])
             wanted.append(Wanted(slot, s.head.cells[s.at][has], counts[has], *in_batch))
-    path, grid = _paths.join(reader.state.path, array), reader.state.facts.grid
-    read_rows(reader.store, path, grid, wanted, row_bytes, reader.shard_indexes, out)
-    return out[HEADER:].view(dtype).reshape(total, *row_shape)
+    row_bytes = dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
+    target = Target.empty(_paths.join(reader.state.path, array), row_bytes, wanted)
+    read_rows(reader.store, reader.state.facts.grid, [target], reader.shard_indexes)
+    return target.rows(dtype, row_shape)
 
 
 def links_of(reader: LevelReader, selections: Sequence[Selection]) -> list[np.ndarray]:

@@ -43,9 +43,26 @@ async def _get(store: Store, key: str) -> memoryview | None:
 
 
 async def _get_partial(store: Store, requests: Sequence[Request]) -> list[memoryview | None]:
+    if not requests:
+        return []
     ranges = [(key, _byte_range(start, stop)) for key, start, stop in requests]
     buffers = await store.get_partial_values(_PROTOTYPE, ranges)
     return [None if buffer is None else _view(buffer) for buffer in buffers]
+
+
+async def _get_alone(store: Store, request: Request) -> memoryview | None:
+    key, start, stop = request
+    buffer = await store.get(key, _PROTOTYPE, _byte_range(start, stop))
+    return None if buffer is None else _view(buffer)
+
+
+async def _get_mixed(
+    store: Store, requests: Sequence[Request], large: Sequence[Request]
+) -> list[memoryview | None]:
+    """What is asked for in one batched call and, at the same time, by calls of its own."""
+    alone = asyncio.gather(*(_get_alone(store, request) for request in large))
+    batched, each = await asyncio.gather(_get_partial(store, requests), alone)
+    return [*batched, *each]
 
 
 async def _get_all(store: Store, keys: Sequence[str]) -> list[memoryview | None]:
@@ -87,8 +104,24 @@ def _parse(key: str, raw: memoryview) -> dict[str, Any]:
     return document
 
 
-def get_many(store: Store, requests: Sequence[Request]) -> list[memoryview]:
-    """Many values or parts of values, in one batched call.
+def get_many(
+    store: Store, requests: Sequence[Request], large: Sequence[Request] = ()
+) -> list[memoryview]:
+    """Many values or parts of values, all at the same time.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+    requests : sequence of Request
+        They go into one batched call, which is several times faster than many.
+    large : sequence of Request
+        Each goes into a call of its own: a batched one copies values once more, and
+        so is twice as slow from a megabyte up.
+
+    Returns
+    -------
+    list of memoryview
+        Of `requests`, then of `large`.
 
     Raises
     ------
@@ -97,15 +130,11 @@ def get_many(store: Store, requests: Sequence[Request]) -> list[memoryview]:
     StorageError
         If the storage fails.
     """
-    if not requests:
-        return []
-    try:
-        values = _io.run(_get_partial(store, requests))
-    except ZVError:
-        raise
-    except Exception:
-        # The batched call says neither which value failed nor why; one by one does.
-        values = [_get_one(store, request) for request in requests]
+    return checked([*requests, *large], get_present(store, requests, large))
+
+
+def checked(requests: Sequence[Request], values: Sequence[memoryview | None]) -> list[memoryview]:
+    """What was asked for, all of which must have come; see :func:`get_many`."""
     found = []
     for (key, start, stop), value in zip(requests, values, strict=True):
         if value is None:
@@ -118,31 +147,19 @@ def get_many(store: Store, requests: Sequence[Request]) -> list[memoryview]:
     return found
 
 
-def get_large(store: Store, keys: Sequence[str]) -> list[memoryview]:
-    """Whole large values, each by a request of its own, at the same time.
-
-    A batched call hands large values over one after the other: twice as slow
-    from a megabyte up, and several times faster below a hundred kilobytes.
-
-    Raises
-    ------
-    IntegrityError, StorageError
-        As for :func:`get_many`.
-    """
-    if not keys:
+def get_present(
+    store: Store, requests: Sequence[Request], large: Sequence[Request] = ()
+) -> list[memoryview | None]:
+    """As :func:`get_many`, of values that need not be there: None where one is not."""
+    if not requests and not large:
         return []
     try:
-        values = _io.run(_get_all(store, keys))
+        return _io.run(_get_mixed(store, requests, large))
     except ZVError:
         raise
     except Exception:
-        values = [_get_one(store, (key, 0, -1)) for key in keys]
-    found = []
-    for key, value in zip(keys, values, strict=True):
-        if value is None:
-            raise _missing(key)
-        found.append(value)
-    return found
+        # The batched call says neither which value failed nor why; one by one does.
+        return [_get_one(store, request) for request in (*requests, *large)]
 
 
 def _get_one(store: Store, request: Request) -> memoryview | None:

@@ -34,6 +34,7 @@ blosc.use_threads = False
 
 _FRAME = struct.Struct("<II")
 _BLOSC_SIZES = struct.Struct("<III")
+_SEAL = struct.Struct("<I")
 TINY = 128
 """Buffers of fewer bytes blosc stores as they are."""
 _TINY_HEADER = struct.Struct("<BBBBIII")
@@ -170,22 +171,22 @@ class CellCodec:
         return b"".join(self.encode_framed(framed))
 
 
-def payload_size(cell: memoryview) -> int:
+def payload_size(cell: np.ndarray) -> int:
     """Size in bytes of a cell's payload, from the compressed cell's own header."""
     if len(cell) < 16 + CRC:
         raise IntegrityError(f"a cell of {len(cell)} bytes is too short to be one")
-    size, _, _ = _BLOSC_SIZES.unpack_from(cell, 4)
+    size: int = _BLOSC_SIZES.unpack_from(cell.data, 4)[0]
     if size < HEADER:
         raise IntegrityError(f"a cell claims {size} bytes, less than its own frame")
-    return int(size) - HEADER
+    return size - HEADER
 
 
-def decode_framed(cell: memoryview, framed: np.ndarray) -> None:
+def decode_framed(cell: np.ndarray, framed: np.ndarray) -> None:
     """Check and decompress one cell into `framed`, frame included.
 
     Parameters
     ----------
-    cell : memoryview
+    cell : ndarray of uint8
         The stored bytes.
     framed : ndarray of uint8, shape (8 + n,)
         Where the frame and the payload go; its size must be the cell's.
@@ -206,11 +207,10 @@ def decode_framed(cell: memoryview, framed: np.ndarray) -> None:
         raise IntegrityError("a cell's frame is not that of a single item")
 
 
-def _checked(cell: memoryview) -> memoryview:
+def _checked(cell: np.ndarray) -> np.ndarray:
     """A cell without its checksum, which fits."""
-    body, seal = cell[:-CRC], cell[-CRC:]
-    # google_crc32c takes bytes and arrays alone, not a slice of a memoryview.
-    if google_crc32c.value(np.frombuffer(body, np.uint8)) != int.from_bytes(seal, "little"):
+    body = cell[:-CRC]
+    if google_crc32c.value(body) != _SEAL.unpack_from(cell.data, len(body))[0]:
         raise IntegrityError(
             "a cell's checksum does not fit its bytes: the stored data is damaged. Restore the "
             "file from a copy, or read a snapshot that does not use it"
@@ -218,9 +218,11 @@ def _checked(cell: memoryview) -> memoryview:
     return body
 
 
-def decode(cell: memoryview) -> memoryview:
+def decode(cell: bytes | memoryview) -> memoryview:
     """Check and decompress one cell; return its payload."""
-    _checked(cell)  # before its size is believed, and memory taken for it
-    framed = np.empty(payload_size(cell) + HEADER, np.uint8)
-    decode_framed(cell, framed)
+    stored = np.frombuffer(cell, np.uint8)
+    size = payload_size(stored)
+    _checked(stored)  # before its size is believed, and memory taken for it
+    framed = np.empty(size + HEADER, np.uint8)
+    decode_framed(stored, framed)
     return framed.data[HEADER:]

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -138,13 +139,27 @@ class Grid:
         block, inner = np.divmod(index, np.asarray(self.block))
         return block, np.ravel_multi_index(tuple(inner.T), self.block)
 
-    def touching(self, box: Box, cells: np.ndarray) -> np.ndarray:
-        """Mask of the cells (by number) that a half-open box can have vertices in."""
+    def _reach(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the first and the last cell of a box, which may lie outside."""
         size = np.asarray(self.chunk_shape)
         origin = np.asarray(self.origin)
         # An infinite side is clamped before it becomes an integer.
         low = np.clip(_cells(box.lo, size) - origin, -1, self.shape).astype(np.int64)
         high = np.clip(_cells(box.hi, size) - origin, -1, self.shape).astype(np.int64)
+        return low, high
+
+    def blocks_of(self, box: Box, most: int) -> list[tuple[int, ...]]:
+        """The blocks that a box can have vertices in; none where they are more than `most`."""
+        low, high = self._reach(box)
+        last = np.asarray(self.shape) - 1
+        first, stop = np.clip(low, 0, last), np.clip(high, 0, last)
+        block = np.asarray(self.block)
+        sides = [range(a, b + 1) for a, b in zip(first // block, stop // block, strict=True)]
+        return list(product(*sides)) if math.prod(map(len, sides)) <= most else []
+
+    def touching(self, box: Box, cells: np.ndarray) -> np.ndarray:
+        """Mask of the cells (by number) that a half-open box can have vertices in."""
+        low, high = self._reach(box)
         index = self.coordinates(cells)
         return np.asarray(((index >= low) & (index <= high)).all(axis=1))
 

@@ -44,6 +44,8 @@ class Runs:
     @classmethod
     def of(cls, ids: np.ndarray, owner: int = 0) -> Runs:
         """The runs of distinct ids in any order."""
+        if len(ids) == 0:
+            return cls.none()
         ids = np.sort(ids)
         begins = np.flatnonzero(np.diff(ids, prepend=ids[:1] - 2) != 1)
         ends = np.append(begins[1:], len(ids)) - 1
@@ -61,6 +63,12 @@ class Runs:
             np.concatenate([p.last for p in parts])[order],
             np.concatenate([p.owner for p in parts])[order],
         )
+
+    @classmethod
+    def union(cls, parts: Sequence[Runs]) -> Runs:
+        """Several sets, which may have ids in common, as one; owners are lost."""
+        joined = cls.joined(parts)
+        return reach(joined.first, joined.last)
 
     def __len__(self) -> int:
         return len(self.first)

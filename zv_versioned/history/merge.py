@@ -1,0 +1,555 @@
+"""The three-way merge of snapshots, as a pure function of their indexes.
+
+A commit that lost the race, a merge, a cherry-pick and a revert are all this
+one function with other sides:
+
+============================  =========================  ============  ===================
+operation                     base                       ours          theirs
+============================  =========================  ============  ===================
+commit that lost the race     where the writer began     the new tip   what was staged
+``merge(source, into)``       merge base                 tip of into   tip of source
+``cherry_pick(s)``            parent of s                tip           s
+``revert(s)``                 s                          tip           parent of s
+============================  =========================  ============  ===================
+
+Nothing here reads or writes. Its cost follows what differs, not what a batch
+holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArrayError
+from ..format.metadata import CAPACITY, FAMILIES, AttributeMeta, DatasetMeta, LevelFacts
+from ..format.table import INDEX, REMOVED, BatchTable
+from ..result import stage_name
+from ..spatial.boxes import Box
+from .conflicts import Conflict, Violation
+from .index import (
+    DatasetIndex,
+    Details,
+    Groups,
+    LevelIndex,
+    State,
+    defined_alike,
+)
+from .lookup import Lookup
+from .merge_groups import MergedGroups, merge_groups
+from .merge_rows import (
+    Contents,
+    Options,
+    Report,
+    Rows,
+    Three,
+    arrays_of,
+    merge_contents,
+    which_rows,
+)
+from .renumber import Numbering, Rewrite, merge_ids
+from .runs import IdMap
+from .soundness import Soundness
+
+_ALWAYS = ("vertices", "links", "batches/index")
+
+
+@dataclass(frozen=True)
+class LevelPlan:
+    """What one level becomes, and how it is made from ours.
+
+    Parameters
+    ----------
+    index : LevelIndex
+        The result.
+    carried : mapping of str to (ndarray, ndarray)
+        By array, slots of theirs and the slots that their chunks get.
+    cleared : mapping of str to ndarray
+        By array, slots of ours whose chunks go.
+    dropped : list of AttributeMeta
+        Of ours: their arrays go, before others are made.
+    rewrites : list of (Rewrite, int, int)
+        Indexes with other ids: what, the slot it is read at, and the one it gets.
+    removed : mapping of int to ndarray
+        By slot, the removed objects of batches that both sides took some from.
+    groups : Groups or None
+        To be written, where they are neither side's.
+    ours, theirs : IdMap
+        Ids that clashed and were counted anew, on either side.
+    whole : bool
+        Whether the level is theirs as it is.
+    like_ours, like_theirs : bool
+        Whether the batches and their contents are those of a side.
+    """
+
+    index: LevelIndex
+    carried: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    cleared: Mapping[str, np.ndarray] = field(default_factory=dict)
+    dropped: list[AttributeMeta] = field(default_factory=list)
+    rewrites: list[tuple[Rewrite, int, int]] = field(default_factory=list)
+    removed: Mapping[int, np.ndarray] = field(default_factory=dict)
+    groups: Groups | None = None
+    ours: IdMap = field(default_factory=IdMap.none)
+    theirs: IdMap = field(default_factory=IdMap.none)
+    whole: bool = False
+    like_ours: bool = True
+    like_theirs: bool = False
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """What one dataset becomes.
+
+    Parameters
+    ----------
+    meta : DatasetMeta
+    levels : mapping of int to LevelPlan
+    whole : bool
+        Whether the dataset is theirs as it is.
+    """
+
+    meta: DatasetMeta
+    levels: Mapping[int, LevelPlan]
+    whole: bool = False
+
+    @property
+    def index(self) -> DatasetIndex:
+        """The result."""
+        return DatasetIndex(self.meta, {n: plan.index for n, plan in self.levels.items()})
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The result of a merge.
+
+    Parameters
+    ----------
+    datasets : dict of str to DatasetPlan
+        All that the result has; those that are not here are gone.
+    conflicts : list of Conflict
+        All that there were, decided or not.
+    violations : list of Violation
+    """
+
+    datasets: dict[str, DatasetPlan]
+    conflicts: list[Conflict]
+    violations: list[Violation]
+
+    @property
+    def open(self) -> list[Conflict]:
+        """Conflicts that nobody has decided yet."""
+        return [conflict for conflict in self.conflicts if conflict.choice is None]
+
+    @property
+    def state(self) -> State:
+        """The result, as another merge may take it."""
+        return {name: plan.index for name, plan in self.datasets.items()}
+
+
+def merge_index(
+    base: State,
+    ours: State,
+    theirs: State,
+    details: Details,
+    options: Options | None = None,
+) -> Merged:
+    """Merge what theirs changed since the base into ours.
+
+    Parameters
+    ----------
+    base, ours, theirs : mapping of str to DatasetIndex
+    details : Details
+        Asked for what the tables do not say, and only where it matters.
+    options : Options, optional
+
+    Returns
+    -------
+    Merged
+        Where a conflict is not decided, ours stands; the result is then not to
+        be published.
+    """
+    report = Report(options or Options())
+    violations: list[Violation] = []
+    result: dict[str, DatasetPlan] = {}
+    for name in sorted({*ours, *theirs}):
+        report.dataset, report.level = name, None
+        merge = _Dataset(report, details, violations)
+        plan = merge.merge(base.get(name), ours.get(name), theirs.get(name))
+        if plan is not None:
+            result[name] = plan
+    _refuse_nesting(result, ours, report)
+    return Merged(result, report.conflicts, violations)
+
+
+def _refuse_nesting(result: dict[str, DatasetPlan], ours: State, report: Report) -> None:
+    """Datasets that two sides made must not lie in each other."""
+    for name in [name for name in result if name and name not in ours]:
+        for other in list(result):
+            if other and (other.startswith(f"{name}/") or name.startswith(f"{other}/")):
+                report.dataset, report.level = name, None
+                choice = report.conflict(
+                    "dataset",
+                    "",
+                    f"the other side made it, and this side made {other!r}: one would lie in the "
+                    "other",
+                )
+                result.pop(other if choice == "theirs" else name, None)
+
+
+def unchanged(index: DatasetIndex) -> DatasetPlan:
+    """The plan that leaves a dataset of ours as it is."""
+    return DatasetPlan(index.meta, {n: LevelPlan(level) for n, level in index.levels.items()})
+
+
+def _taken(index: DatasetIndex) -> DatasetPlan:
+    levels = {n: LevelPlan(level, whole=True) for n, level in index.levels.items()}
+    return DatasetPlan(index.meta, levels, whole=True)
+
+
+# ---- one dataset -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    report: Report
+    details: Details
+    violations: list[Violation]
+
+    def merge(
+        self, base: DatasetIndex | None, ours: DatasetIndex | None, theirs: DatasetIndex | None
+    ) -> DatasetPlan | None:
+        if ours is not None and theirs is not None and _alike(ours.meta, theirs.meta):
+            if base is not None and not _alike(base.meta, ours.meta):
+                base = None
+            return self._levels(base, ours, theirs)
+        if (base is None) is (theirs is None) and (base is None or base.same_as(theirs)):
+            return None if ours is None else unchanged(ours)
+        if (base is None) is (ours is None) and (base is None or base.same_as(ours)):
+            return None if theirs is None else _taken(theirs)
+        if ours is None:
+            reason = "this side removed it, and the other has changed it since"
+        elif theirs is None:
+            reason = "the other side removed it, and this side has changed it since"
+        else:
+            reason = "each side made one of this name, of another kind, grid, axes or dtype"
+        choice = self.report.conflict("dataset", "", reason)
+        if choice == "theirs":
+            return None if theirs is None else _taken(theirs)
+        if self.report.options.virtual and ours is not None:
+            return unchanged(replace(ours, meta=replace(ours.meta, kind="")))
+        return None if ours is None else unchanged(ours)
+
+    def _levels(
+        self, base: DatasetIndex | None, ours: DatasetIndex, theirs: DatasetIndex
+    ) -> DatasetPlan:
+        plans: dict[int, LevelPlan] = {}
+        for number in sorted({*ours.levels, *theirs.levels}):
+            self.report.level = number
+            before = None if base is None else base.levels.get(number)
+            plan = self._level(before, ours.levels.get(number), theirs.levels.get(number))
+            if plan is not None:
+                plans[number] = plan
+        plans = _mark_stale(plans, ours, theirs)
+        self.report.level = None
+        if sorted(plans) != list(range(len(plans))):
+            self.violations.append(
+                Violation(
+                    "level",
+                    ours.meta.name,
+                    f"levels {sorted(plans)} would be left, and levels have no gaps: one side "
+                    "deleted a level that the other made a coarser one after",
+                )
+            )
+        meta = self._meta(None if base is None else base.meta, ours.meta, theirs.meta, plans)
+        return DatasetPlan(meta, plans)
+
+    def _meta(
+        self,
+        base: DatasetMeta | None,
+        ours: DatasetMeta,
+        theirs: DatasetMeta,
+        plans: Mapping[int, LevelPlan],
+    ) -> DatasetMeta:
+        metadata = self._metadata({} if base is None else base.metadata, ours, theirs)
+        bounds = _bounds(None if base is None else base.bounds, ours.bounds, theirs.bounds)
+        if not all(_within(plan.index.table, bounds, ours.vertex_dtype) for plan in plans.values()):
+            bounds = ours.bounds.union(theirs.bounds)
+        grids = [plan.index.facts.grid.chunk_shape for n, plan in sorted(plans.items()) if n]
+        return replace(ours, bounds=bounds, metadata=metadata, coarser=tuple(grids))
+
+    def _metadata(
+        self, base: Mapping[str, Any], ours: DatasetMeta, theirs: DatasetMeta
+    ) -> dict[str, Any]:
+        none = object()
+        merged: dict[str, Any] = {}
+        for key in dict.fromkeys([*ours.metadata, *theirs.metadata]):
+            b, o, t = (side.get(key, none) for side in (base, ours.metadata, theirs.metadata))
+            value = t if o == b else o
+            if (none not in (b, o, t) and o != t and b not in (o, t)) or _both_new(b, o, t, none):
+                choice = self.report.conflict("metadata", key, "both sides set it differently")
+                value = t if choice == "theirs" else o
+                if self.report.options.virtual:
+                    value = none
+            if value is not none or self.report.options.virtual:
+                merged[key] = value
+        return merged
+
+    def _level(
+        self, base: LevelIndex | None, ours: LevelIndex | None, theirs: LevelIndex | None
+    ) -> LevelPlan | None:
+        if ours is not None and theirs is not None and defined_alike(ours.facts, theirs.facts):
+            if base is not None and not defined_alike(base.facts, ours.facts):
+                base = None
+            if theirs.same_as(base if base is not None else ours):
+                return LevelPlan(ours, like_theirs=theirs.same_as(ours))
+            return self._rows(base, ours, theirs)
+        if (base is None) is (theirs is None) and (base is None or base.same_as(theirs)):
+            return None if ours is None else LevelPlan(ours)
+        if (base is None) is (ours is None) and (base is None or base.same_as(ours)):
+            return None if theirs is None else _whole(theirs)
+        if ours is None or theirs is None:
+            one, other = ("this", "the other") if ours is None else ("the other", "this")
+            reason = f"{one} side deleted it, and {other} has changed it since"
+        else:
+            reason = "each side made one of its own, with another grid or origin"
+        choice = self.report.conflict("level", "", reason)
+        if choice == "theirs":
+            return None if theirs is None else _whole(theirs)
+        if self.report.options.virtual and ours is not None:
+            return LevelPlan(replace(ours, facts=replace(ours.facts, coarsened={"from": -2})))
+        return None if ours is None else LevelPlan(ours)
+
+    def _rows(self, base: LevelIndex | None, ours: LevelIndex, theirs: LevelIndex) -> LevelPlan:
+        empty = BatchTable.empty(ours.table.lo.shape[1])
+        if base is None:
+            base = LevelIndex(replace(_undefined(ours.facts), groups=0), empty)
+        three = Three(base, ours, theirs)
+        rows = which_rows(three, self.report)
+        contents = merge_contents(three, rows, self.report, self.details)
+        look = Lookup(three, rows, self.report, self.details)
+        numbering = merge_ids(look)
+        groups = merge_groups(look, numbering)
+        where = stage_name(self.report.dataset, self.report.level or 0)
+        checks = Soundness(look, contents, numbering, groups, where)
+        self.violations.extend(checks.violations())
+        return _Level(three, rows, contents, numbering, groups, self.report).plan()
+
+
+def _alike(a: DatasetMeta, b: DatasetMeta) -> bool:
+    """Whether two datasets are of one kind, so that batches of one can be in the other."""
+    return (a.kind, a.chunk_shape, a.axes, a.vertex_dtype) == (
+        b.kind,
+        b.chunk_shape,
+        b.axes,
+        b.vertex_dtype,
+    )
+
+
+def _undefined(facts: LevelFacts) -> LevelFacts:
+    for family in FAMILIES:
+        facts = facts.with_family(family, {})
+    return facts
+
+
+def _whole(index: LevelIndex) -> LevelPlan:
+    return LevelPlan(index, whole=True, like_ours=False, like_theirs=True)
+
+
+def _both_new(b: object, o: object, t: object, none: object) -> bool:
+    """Whether both sides changed a key that at least one of them, or the base, does not have."""
+    return o != t and b not in (o, t) and none in (b, o, t)
+
+
+def _bounds(base: Box | None, ours: Box, theirs: Box) -> Box:
+    def same(a: Box | None, b: Box) -> bool:
+        return a is not None and np.array_equal(a.lo, b.lo) and np.array_equal(a.hi, b.hi)
+
+    if same(base, ours):
+        return theirs
+    return ours if same(base, theirs) else ours.union(theirs)
+
+
+def _within(table: BatchTable, bounds: Box, dtype: np.dtype[Any]) -> bool:
+    """Whether all batches lie in bounds, which are as exact as coordinates are."""
+    lo, hi = bounds.lo, bounds.hi
+    if dtype.kind == "f":
+        lo, hi = (side.astype(dtype).astype(np.float64) for side in (lo, hi))
+    return bool((table.lo >= np.minimum(lo, bounds.lo)).all()) and bool(
+        (table.hi <= np.maximum(hi, bounds.hi)).all()
+    )
+
+
+def _mark_stale(
+    plans: dict[int, LevelPlan], ours: DatasetIndex, theirs: DatasetIndex
+) -> dict[int, LevelPlan]:
+    """Coarser levels are fresh only where a side has them so, made from the very same batches."""
+    marked = dict(plans)
+    for number, plan in plans.items():
+        coarsened = plan.index.facts.coarsened
+        if coarsened is None:
+            continue
+        chain, at = [number], number
+        while at in plans and plans[at].index.facts.source >= 0:
+            at = plans[at].index.facts.source
+            chain.append(at)
+        known = [plans[n] for n in chain if n in plans]
+        fresh = (_fresh(ours, number) and all(p.like_ours for p in known)) or (
+            _fresh(theirs, number) and all(p.like_theirs for p in known)
+        )
+        stale = not fresh and plan.index.facts.slots > 0
+        if stale != coarsened["stale"]:
+            facts = replace(plan.index.facts, coarsened={**coarsened, "stale": stale})
+            marked[number] = replace(plan, index=replace(plan.index, facts=facts))
+    return marked
+
+
+def _fresh(side: DatasetIndex, number: int) -> bool:
+    level = side.levels.get(number)
+    coarsened = None if level is None else level.facts.coarsened
+    return coarsened is not None and not coarsened["stale"]
+
+
+# ---- one level ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Puts the result of a level together."""
+
+    three: Three
+    rows: Rows
+    contents: Contents
+    numbering: Numbering
+    groups: MergedGroups
+    report: Report
+
+    def plan(self) -> LevelPlan:
+        slots, facts_slots = self._slots()
+        order = np.argsort(slots, kind="stable")
+        table = self._table(slots).take(order)
+        carried = self._carried(slots)
+        cleared = {array: slots[rows] for array, rows in self.contents.cleared.items() if len(rows)}
+        for array, gone in self._gone().items():
+            cleared[array] = np.concatenate([cleared.get(array, gone[:0]), gone])
+        rewrites = [(r, self._read_at(r), int(slots[r.row])) for r in self.numbering.rewrites]
+        return LevelPlan(
+            LevelIndex(self._facts(table, facts_slots), table),
+            carried=carried,
+            cleared=cleared,
+            dropped=self.contents.dropped,
+            rewrites=rewrites,
+            removed={int(slots[row]): rows for row, rows in self.contents.removed.items()},
+            groups=self.groups.groups if self.groups.written else None,
+            ours=self.numbering.ours_anew,
+            theirs=self.numbering.theirs_anew,
+            like_ours=self._like(table, self.three.ours.table),
+            like_theirs=self._like(table, self.three.theirs.table),
+        )
+
+    def _slots(self) -> tuple[np.ndarray, int]:
+        """The slot of each batch: ours keep theirs, what is added goes behind."""
+        ours, theirs = self.three.ours, self.three.theirs
+        added = np.flatnonzero(self.rows.ours < 0)
+        slots = np.empty(len(self.rows.ours), np.int64)
+        kept = self.rows.ours >= 0
+        slots[kept] = ours.table.slot[self.rows.ours[kept]]
+        wanted = theirs.table.slot[self.rows.theirs[added]]
+        back = np.zeros(len(added), bool)
+        if self.report.options.undo:
+            # What comes back does so where it was.
+            back = ~np.isin(wanted, ours.table.slot) & (wanted < ours.facts.slots)
+        new = ours.facts.slots + np.arange(int((~back).sum()))
+        slots[added[back]], slots[added[~back]] = wanted[back], new
+        end = int(new[-1]) + 1 if len(new) else ours.facts.slots
+        if end > CAPACITY:
+            raise ArrayError(
+                f"level {self.report.level} of dataset {self.report.dataset!r} would have {end:,} "
+                f"batches, and has room for {CAPACITY:,}; compact it first"
+            )
+        return slots, end
+
+    def _table(self, slots: np.ndarray) -> BatchTable:
+        kept = self.rows.ours >= 0
+        whole = BatchTable.concatenate(
+            [
+                self.three.ours.table.take(self.rows.ours[kept]),
+                self.three.theirs.table.take(self.rows.theirs[~kept]),
+            ]
+        )
+        scalars = {"slot": slots, **self.contents.scalars, **self.numbering.columns}
+        contents = {**self.contents.columns, INDEX: self.numbering.content}
+        return replace(whole.with_columns(scalars, {}), contents=contents)
+
+    def _facts(self, table: BatchTable, slots: int) -> LevelFacts:
+        facts = replace(
+            self.three.ours.facts,
+            slots=slots,
+            vertex_count=int(table.live_vertices.sum()),
+            num_objects=int(table.live_new_objects.sum()),
+            link_count=int(table.live_links.sum()),
+            max_object_id=self.numbering.max_object_id,
+            groups=self.groups.content,
+        )
+        for family in FAMILIES:
+            facts = facts.with_family(family, self.contents.attributes[family])
+        return facts
+
+    def _carried(self, slots: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        its = self.three.theirs.table
+        added = np.flatnonzero(self.rows.ours < 0)
+        index = np.flatnonzero(
+            self.numbering.side
+            & (self.numbering.content != 0)
+            & (self.rows.ours >= 0)
+            & (self.numbering.content != self.three.content(self.rows, INDEX)[1])
+        )
+        chosen = {array: added for array in _ALWAYS if array != "links" or its.n_links.any()}
+        chosen["batches/index"] = np.concatenate([added, index])
+        chosen.update(self.contents.carried)
+        carried = {
+            array: (its.slot[self.rows.theirs[rows]], slots[rows])
+            for array, rows in chosen.items()
+            if len(rows)
+        }
+        if self.groups.carried:
+            carried["groups"] = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        return carried
+
+    def _gone(self) -> dict[str, np.ndarray]:
+        """By array, the slots of batches of ours that are not in the result."""
+        table = self.three.ours.table
+        gone = np.ones(len(table), bool)
+        gone[self.rows.ours[self.rows.ours >= 0]] = False
+        if not gone.any():
+            return {}
+        lost = table.take(gone)
+        found = {array: lost.slot for array in _ALWAYS if array != "links" or lost.n_links.any()}
+        if lost.content(REMOVED).any():
+            found[REMOVED] = lost.slot[lost.content(REMOVED) != 0]
+        for family in FAMILIES:
+            for attribute in self.three.ours.facts.family(family).values():
+                has = lost.content(attribute.path) != 0
+                if has.any() and attribute not in self.contents.dropped:
+                    found.update(dict.fromkeys(arrays_of(attribute), lost.slot[has]))
+        return found
+
+    def _read_at(self, rewrite: Rewrite) -> int:
+        if rewrite.side == "theirs":
+            return int(self.three.theirs.table.slot[self.rows.theirs[rewrite.row]])
+        return int(self.three.ours.table.slot[self.rows.ours[rewrite.row]])
+
+    def _like(self, table: BatchTable, side: BatchTable) -> bool:
+        if len(table) != len(side):
+            return False
+        mine, its = (np.argsort(_ordered(t), kind="stable") for t in (table, side))
+        names = (table.contents.keys() | side.contents.keys()) - {INDEX}
+        return bool((table.uuid[mine] == side.uuid[its]).all()) and all(
+            (table.content(name)[mine] == side.content(name)[its]).all() for name in names
+        )
+
+
+def _ordered(table: BatchTable) -> np.ndarray:
+    return np.ascontiguousarray(table.uuid).view("S16").ravel()

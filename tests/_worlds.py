@@ -14,8 +14,10 @@ import numpy as np
 
 from zv_versioned.format.metadata import AttributeMeta, DatasetMeta, LevelFacts
 from zv_versioned.format.table import INDEX, REMOVED, BatchRow, BatchTable, new_content_id
-from zv_versioned.history.index import DatasetIndex, Groups, Ids, LevelIndex, Side, State
-from zv_versioned.history.merge import Merged, Options, merge_index
+from zv_versioned.history.index import DatasetIndex, Index, LevelIndex
+from zv_versioned.history.merge import Merged, merge_index
+from zv_versioned.history.merge_rows import Options
+from zv_versioned.history.rows import Groups, Ids, Side
 from zv_versioned.spatial.boxes import Box
 from zv_versioned.spatial.grid import Grid
 
@@ -45,7 +47,7 @@ class World:
     metadata: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def state(self) -> State:
+    def state(self) -> Index:
         meta = DatasetMeta(
             NAME,
             "point_cloud",
@@ -55,7 +57,7 @@ class World:
             np.dtype("f4"),
             dict(self.metadata),
         )
-        return {NAME: DatasetIndex(meta, {0: LevelIndex(self.facts, self.table)})}
+        return {NAME: DatasetIndex(meta, {0: LevelIndex(f"{NAME}/0", self.facts, self.table)})}
 
     @property
     def uuids(self) -> list[bytes]:
@@ -218,6 +220,7 @@ class Known:
 
     def __init__(self, base: World, ours: World, theirs: World) -> None:
         self.sides: dict[str, World] = {"base": base, "ours": ours, "theirs": theirs}
+        self.same: set[tuple[int, ...]] = set()
 
     def _batch(self, side: Side, row: int) -> Batch:
         world = self.sides[side]
@@ -238,12 +241,28 @@ class Known:
     def groups(self, side: Side, dataset: str, level: int) -> Groups:
         return self.sides[side].groups
 
+    def equal(self, dataset: str, level: int, path: str, ours: int, theirs: int) -> bool:
+        contents = (
+            int(self.sides[side].table.content(path)[row])
+            for side, row in (("ours", ours), ("theirs", theirs))
+        )
+        return tuple(contents) in self.same
+
 
 def merge(
-    base: World, ours: World, theirs: World, options: Options | None = None
+    base: World,
+    ours: World,
+    theirs: World,
+    *,
+    choice: str | None = None,
+    same: set[tuple[int, ...]] = frozenset(),  # type: ignore[assignment]
+    **options: bool,
 ) -> tuple[Merged, World]:
-    """Merge, and make the world that the plan says."""
-    merged = merge_index(base.state, ours.state, theirs.state, Known(base, ours, theirs), options)
+    """Merge, with one choice for all conflicts, and make the world that the plan says."""
+    details = Known(base, ours, theirs)
+    details.same |= same
+    given = Options(choose=lambda _: choice, **options)
+    merged = merge_index(base.state, ours.state, theirs.state, details, given)
     return merged, apply(merged, ours, theirs)
 
 
@@ -277,7 +296,7 @@ def apply(merged: Merged, ours: World, theirs: World) -> World:
             ids = np.arange(table.id_min[row], table.id_max[row] + 1)
             batch = replace(batch, ids=ids)
         batches[uuid] = replace(batch, removed=removed)
-    for rewrite, _, slot in plan.rewrites:
+    for rewrite, slot in plan.rewrites:
         uuid = bytes(table.uuid[at[slot]])
         side = ours if rewrite.side == "ours" else theirs
         assert len(rewrite.ids) == len(side.batches[uuid].ids)

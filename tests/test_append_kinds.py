@@ -554,6 +554,30 @@ def test_the_first_vertices_of_lines_are_read_from_the_cells_that_hold_them(
     assert sum(read_cells) < 20
 
 
+def test_the_first_vertices_of_a_mesh_are_read_from_the_first_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repo = repository("mesh", chunk_shape=(0.5, 0.5))
+    rng = np.random.default_rng(0)
+    append(
+        repo, "mesh", rng.uniform(0, 10, (2_000, 2)), rng.integers(0, 2_000, (9_000, 3)), dtype="f4"
+    )
+    faces = level(repo).faces()
+    read_cells = []
+    of_reader = _read.LevelReader.positions_of
+
+    def noting(reader: Any, selections: Any) -> np.ndarray:
+        read_cells.append(sum(len(s.at) for s in selections))
+        return of_reader(reader, selections)
+
+    monkeypatch.setattr(_read.LevelReader, "positions_of", noting)
+    first = level(repo).read(limit=600)
+    assert first.vertex_ids.tolist() == [*range(600)]
+    assert first.faces.tolist() == faces[(faces < 600).all(axis=1)].tolist()
+    assert len(first.faces) > 100
+    assert sum(read_cells) < 150
+
+
 def test_a_coarser_level_takes_lines_and_meshes_too() -> None:
     for kind, verb, what in (
         ("polyline", "polylines", ([SQUARE],)),

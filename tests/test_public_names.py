@@ -23,6 +23,7 @@ NAMES = [
     "IntegrityError",
     "Level",
     "MetadataError",
+    "MissingExtraError",
     "NotFoundError",
     "ReadOnlyError",
     "Repository",
@@ -43,6 +44,7 @@ KINDS = {
     "ViolationError": ("violation", (zvv.ZVError,)),
     "IntegrityError": ("integrity", (zvv.ZVError,)),
     "StorageError": ("storage", (zvv.ZVError,)),
+    "MissingExtraError": ("missing_extra", (zvv.ZVError, ImportError)),
 }
 CLASSES = [name for name in NAMES if name not in KINDS]
 # The writer's verbs: a coroutine, and the same for scripts.

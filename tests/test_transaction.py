@@ -174,18 +174,18 @@ def test_there_is_one_way_to_name_a_level_or_all_ways_lead_to_it(
 # ---- races -------------------------------------------------------------------------------------
 
 
-def test_a_commit_that_lost_the_race_changes_nothing(repo: zvv.Repository) -> None:
+def test_a_commit_that_lost_the_race_to_the_same_thing_changes_nothing(
+    repo: zvv.Repository,
+) -> None:
     winner, loser = repo.transaction(), repo.transaction()
     for tx in (winner, loser):
         tx.writer("p").append_vertices_sync(POINTS, object_ids=4)
     won = winner.commit()
-    with pytest.raises(zvv.ConflictError, match="moved to") as caught:
+    with pytest.raises(zvv.ConflictError, match="objects 4 of dataset 'p'") as caught:
         loser.commit()
     error = caught.value
-    assert (error.what, error.where) == ("branch", "main")
-    assert (error.ours, error.theirs) == (won.snapshot_id, loser.base_snapshot_id)
-    assert won.snapshot_id in str(error)
-    assert loser.base_snapshot_id in str(error)
+    assert (error.what, error.where) == ("objects", "p")
+    assert error.conflict.kind == "objects"
     assert (repo.resolve("main"), count(repo)) == (won.snapshot_id, 3)
     assert loser.result is None
     with pytest.raises(zvv.ReadOnlyError):

@@ -13,7 +13,7 @@ from ._attributes import put_object_rows, put_rows
 from ._cells_io import Blocks, check_payloads, encode_rows
 from ._objects import Objects, object_values, objects_of
 from ._read_links import LINKS
-from ._stage import LevelStage, attribute_documents
+from ._stage import LevelStage
 from ._values import Values
 from .errors import ArrayError, MetadataError
 from .format import batches, metadata, shards
@@ -254,7 +254,7 @@ def _payloads(stage: LevelStage, batch: _Batch) -> Iterator[tuple[np.ndarray, in
 def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
     metas = [value.meta for value in batch.all_values]
     fresh = [meta for meta in metas if meta.name not in stage.facts.family(meta.family)]
-    _store.set_many(stage.store, attribute_documents(stage, fresh))
+    _store.set_many(stage.store, stage.documents_of(fresh))
     upload = _store.Uploader(stage.store)
     slot, plan, array = stage.facts.slots, batch.plan, batch.vertices.array
     blocks = Blocks.of(plan.cells, stage.facts.grid)
@@ -287,7 +287,9 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
         lo=batch.vertices.box.lo,
         hi=batch.vertices.box.hi,
         default_ids=int(objects.by_default),
-        contents={value.meta.path: new_content_id() for value in batch.all_values},
+        origin=stage.origin,
+        # Of no links nothing is stored.
+        contents={value.meta.path: new_content_id() for value in batch.all_values if len(value)},
     )
 
 

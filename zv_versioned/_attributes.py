@@ -16,7 +16,7 @@ from ._cells_io import Blocks, encode_rows
 from ._read import LevelReader
 from ._read_links import inside_cells, live_links
 from ._removed import load_removals
-from ._stage import LevelStage, attribute_documents
+from ._stage import LevelStage
 from ._values import Stored, Values
 from .errors import ArrayError, MetadataError, NotFoundError
 from .format import batches, metadata
@@ -334,7 +334,7 @@ def _prepare(stage: LevelStage, attribute: AttributeMeta) -> None:
         return
     if known is not None and known.logical == TEXT != attribute.logical:
         _store.delete_tree(stage.store, _paths.join(stage.path, known.dictionary))
-    _store.set_many(stage.store, attribute_documents(stage, [attribute]))
+    _store.set_many(stage.store, stage.documents_of([attribute]))
 
 
 def _record(stage: LevelStage, values: Values, rows: np.ndarray) -> dict[str, Any]:

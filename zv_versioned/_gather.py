@@ -70,7 +70,9 @@ def gather(
     if reader.meta.kind in LINES:
         return _gather_lines.gather(reader, plan, query, whole=whole)
     found = _Found()
-    plan, left = [] if query.limit == 0 else plan, query.limit
+    left = query.limit
+    if left is not None and query.box is None:
+        plan = _first_cells(reader, plan, left)
     for window in [plan] if whole or not plan else reader.windows(plan):
         if found.positions and left is not None and left <= 0:
             break
@@ -92,6 +94,21 @@ def gather(
     if width == 3:
         return replace(geometry, faces=rows, link_attributes=values)
     return replace(geometry, edges=rows, link_attributes=values)
+
+
+def _first_cells(reader: LevelReader, plan: Sequence[Selection], limit: int) -> list[Selection]:
+    """The cells of a plan that its first vertices lie in, as far as their numbers tell."""
+    needed: list[Selection] = []
+    left = limit
+    for s in plan:
+        if left <= 0:
+            break
+        if s.object_rows is None and reader.state.table.n_removed_vertices[s.row] == 0:
+            ends = np.cumsum(s.head.cell_vertices[s.at])
+            s = replace(s, at=s.at[: int(np.searchsorted(ends, left)) + 1])
+            left -= s.vertex_count
+        needed.append(s)
+    return needed
 
 
 def _add_window(

@@ -67,7 +67,7 @@ def load_groups(store: Store, path: str, facts: LevelFacts, known: Cache) -> dic
         return {}
     found: dict[str, np.ndarray] | None = known.get(("groups", facts.groups))
     if found is None:
-        key = _key(path)
+        key = key_of(path)
         (raw,) = _store.get_many(store, [(key, 0, -1)])
         with _store.damage_in(key):
             payload = cells.decode(raw)
@@ -78,8 +78,15 @@ def load_groups(store: Store, path: str, facts: LevelFacts, known: Cache) -> dic
     return found
 
 
-def _key(path: str) -> str:
+def key_of(path: str) -> str:
+    """The chunk that has the groups of a level."""
     return _paths.shard_key(_paths.join(path, "groups"), 0, ())
+
+
+def array_document() -> dict[str, Any]:
+    """The array of the groups."""
+    codecs = batches.CODEC.to_metadata()
+    return metadata.bytes_array([1], [1], codecs, ["table"], {"zv_array": "groups"})
 
 
 class Groups(Mapping[str, np.ndarray]):
@@ -155,13 +162,10 @@ def staged_groups(stage: LevelStage) -> dict[str, np.ndarray]:
 
 def write_groups(stage: LevelStage, groups: Mapping[str, np.ndarray]) -> None:
     """Upload all groups of a level and record their new content."""
-    document = metadata.bytes_array(
-        [1], [1], batches.CODEC.to_metadata(), ["table"], {"zv_array": "groups"}
-    )
     node = f"{_paths.join(stage.path, 'groups')}/zarr.json"
     with stage.uploading():
         if not stage.facts.groups:
-            _store.set_many(stage.store, [(node, metadata.dumps(document))])
+            _store.set_many(stage.store, [(node, metadata.dumps(array_document()))])
         cell = batches.CODEC.encode(encode_groups(groups))
-        _store.set_many(stage.store, [(_key(stage.path), cell)])
+        _store.set_many(stage.store, [(key_of(stage.path), cell)])
     stage.regrouped(new_content_id())

@@ -94,7 +94,9 @@ def load_dictionaries(
     return found
 
 
-def object_values(reader: LevelReader, attribute: AttributeMeta) -> np.ndarray:
+def object_values(
+    reader: LevelReader, attribute: AttributeMeta, rows: Sequence[int] | None = None
+) -> np.ndarray:
     """Values of an object attribute, in the order of the level's objects.
 
     Parameters
@@ -102,9 +104,12 @@ def object_values(reader: LevelReader, attribute: AttributeMeta) -> np.ndarray:
     reader : LevelReader
     attribute : AttributeMeta
         Of the family ``object_attributes``.
+    rows : sequence of int, optional
+        Of the objects that begin in some batches (rows of the table), ascending.
     """
     table = reader.state.table
-    rows = np.flatnonzero(table.live_new_objects > 0).tolist()
+    if rows is None:
+        rows = np.flatnonzero(table.live_new_objects > 0).tolist()
     present = table.content(attribute.path)
     has = [row for row in rows if present[row]]
     path = _paths.join(reader.state.path, attribute.path)

@@ -10,7 +10,7 @@ the transaction commits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from ._state import LevelState, load_table, table_key
 from .format import metadata
 from .format.metadata import DatasetMeta, LevelFacts
 from .format.table import BUCKET, BatchRow, BatchTable, new_content_id
+from .spatial.grid import Grid
 from .storage import snapshot_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class LevelStage:
     parts : Cache
     tail : BatchTable, optional
         The last bucket of the level's table, where it is known already.
+    origin : int
+        The number of the transaction.
 
     Attributes
     ----------
@@ -70,10 +73,12 @@ class LevelStage:
         known_ids: KnownIds,
         parts: Cache,
         tail: BatchTable | None = None,
+        origin: int = 0,
     ) -> None:
         self.store = store
         self.base = facts
         self._tail = tail
+        self.origin = origin
         self.known_ids = known_ids
         self.parts = parts
         self._ids: list[Ids] = []
@@ -114,7 +119,15 @@ class LevelStage:
 
     def table(self) -> BatchTable:
         """All batches, with everything that was staged."""
-        before = self.base_reader.state.table if self._whole is None else self._whole
+        return self.table_after(None)
+
+    def table_after(self, base: BatchTable | None) -> BatchTable:
+        """The same, where the table as the transaction began is known (the session may not
+        have it any more).
+        """
+        before = self._whole
+        if before is None:
+            before = self.base_reader.state.table if base is None else base
         if not self._added:
             return before
         return BatchTable.concatenate([before, BatchTable.from_rows(self._added, self.meta.ndim)])
@@ -194,6 +207,10 @@ class LevelStage:
         self.facts = replace(self.facts, coarsened={**coarsened, "stale": True})
         self.changes["stale"] = True
 
+    def documents_of(self, attributes: Sequence[metadata.AttributeMeta]) -> list[tuple[str, bytes]]:
+        """The documents of attributes that are new to the level or change."""
+        return attribute_documents(self.path, self.facts.grid, self.meta.axes, attributes)
+
     # -- publishing ----------------------------------------------------------
 
     @property
@@ -255,7 +272,10 @@ class LevelStage:
 
 
 def attribute_documents(
-    stage: LevelStage, attributes: Sequence[metadata.AttributeMeta]
+    level: str,
+    grid: Grid,
+    axes: Sequence[Mapping[str, str]],
+    attributes: Sequence[metadata.AttributeMeta],
 ) -> list[tuple[str, bytes]]:
     """The documents of attributes that are new to a level or change, and of their groups."""
     nodes: dict[str, dict[str, Any]] = {}
@@ -264,13 +284,11 @@ def attribute_documents(
         if attribute.family == metadata.OBJECT_ATTRIBUTES:
             nodes[attribute.path] = metadata.object_attribute_array(attribute)
         else:
-            nodes[attribute.path] = metadata.attribute_array(
-                stage.facts.grid, stage.meta.axes, attribute
-            )
+            nodes[attribute.path] = metadata.attribute_array(grid, axes, attribute)
         if attribute.logical == metadata.TEXT:
             nodes["dictionaries"] = nodes[f"dictionaries/{attribute.family}"] = metadata.group()
             nodes[attribute.dictionary] = metadata.dictionary_array(attribute)
     return [
-        (f"{_paths.join(stage.path, path)}/zarr.json", metadata.dumps(document))
+        (f"{_paths.join(level, path)}/zarr.json", metadata.dumps(document))
         for path, document in nodes.items()
     ]

@@ -10,6 +10,7 @@ from uuid import UUID
 import numpy as np
 
 from . import _checks, _reopen
+from ._conversions import Conversions
 from ._gather import Query, gather
 from ._gather_lines import level_line_links
 from ._groups import Groups, load_groups
@@ -89,7 +90,7 @@ class Objects:
         return f"<{len(self):,} objects of {self._level!r}>"
 
 
-class Level:
+class Level(Conversions):
     """One resolution level of a dataset, at the view's snapshot."""
 
     def __init__(self, dataset: Dataset, number: int, reader: LevelReader) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import threading
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from . import _io, _paths, _state, _store
 from ._checks import parse_vertex_dtype
+from ._ids import Ids
 from ._json import json_object
 from ._levels import level_documents, made_from, new_level, without_last
 from ._stage import LevelStage
-from .errors import MetadataError, ReadOnlyError
+from .errors import ConflictError, MetadataError, ReadOnlyError
 from .format import metadata as documents
 from .format.metadata import KINDS, DatasetMeta, LevelFacts
-from .format.table import BatchTable
+from .format.table import BatchTable, new_transaction_id, origin_of
 from .geometry import html_table
+from .history.log import OWN
+from .history.race import Landed, Race
 from .result import CommitResult, describe, stage_name
 from .spatial.boxes import parse_bounds, parse_chunk_shape
 from .spatial.grid import Grid, default_chunk_shape
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from .repository import Repository
-
-OWN_METADATA = "zv_versioned"
-"""The key under which a commit's metadata has our own facts."""
 
 
 class Transaction:
@@ -73,10 +71,12 @@ class Transaction:
         self._repository = repository
         self._message = _parse_message(message)
         self._metadata = _parse_metadata(metadata, author)
+        self._id = new_transaction_id()
         self._session = repository._backend.begin(branch)
         self.branch = branch
         self.base_snapshot_id: str = self._session.snapshot_id
         self.result: CommitResult | None = None
+        self._landed: Landed | None = None
         # One transaction does one thing at a time, whichever threads ask.
         self._lock = threading.RLock()
         self._state = "open"
@@ -384,7 +384,8 @@ class Transaction:
     ) -> LevelStage:
         repository = self._repository
         ids = repository._known_ids(_paths.level_path(meta.name, facts.level))
-        return LevelStage(self._session.store, meta, facts, ids, repository._parts, tail)
+        origin = origin_of(self._id)
+        return LevelStage(self._session.store, meta, facts, ids, repository._parts, tail, origin)
 
     # -- one state after the other -------------------------------------------
 
@@ -426,8 +427,12 @@ class Transaction:
         Raises
         ------
         ConflictError
-            If somebody else has committed to the branch since the transaction
-            began; nothing is changed, and the transaction is over.
+            If somebody else has changed the same thing since the transaction
+            began; nothing is changed, and the transaction is over. What others
+            did besides is merged with this, and ids that were given by default
+            may become others: the result has them.
+        ViolationError
+            If the result would not be sound, or a check refuses it.
         ReadOnlyError
             If the transaction is over.
         """
@@ -460,30 +465,49 @@ class Transaction:
             items = [item for stage in changed.values() for item in stage.documents()]
             items += self._dataset_changes()
             _store.set_many(self._session.store, items)
+            self._repository._audit(self._session, self.branch)
             own = {
-                "transaction": uuid.uuid4().hex,
+                "transaction": self._id,
                 "author": self._metadata["author"],
                 "created": self._created,
                 "changes": changes,
-                # As text: icechunk's own encoding cannot keep every key.
-                "metadata": json.dumps(self._metadata["user"]),
+                "metadata": self._metadata["user"],
             }
-            commit_metadata = {OWN_METADATA: own}
-            backend = self._repository._backend
-            snapshot = backend.publish(self._session, self.branch, message, commit_metadata)
+            snapshot = self._land(message, own)
         counts = {name: stage.summary() for name, stage in changed.items()}
+        renumbered = {} if self._landed is None else self._landed.renumbered()
         return CommitResult(
             snapshot_id=snapshot,
             branch=self.branch,
             message=message,
             objects_committed=sum(c["objects_added"] for c in counts.values()),
             vertices_committed=sum(c["vertices_added"] for c in counts.values()),
-            _ids={name: stage.new_ids for name, stage in changed.items()},
+            _ids={
+                name: stage.new_ids
+                if name not in renumbered
+                else [Ids.of(renumbered[name].apply(ids.array())) for ids in stage.new_ids]
+                for name, stage in changed.items()
+            },
             _counts={n: (c["vertices_added"], c["objects_added"]) for n, c in counts.items()},
         )
 
+    def _land(self, message: str, own: Mapping[str, Any]) -> str:
+        """Commit, merged onto the branch's tip where somebody else was faster."""
+        repository = self._repository
+        try:
+            return repository._commit(self._session, self.branch, message, own)
+        except ConflictError as error:
+            if error.what != "branch":
+                raise
+        base, metas = self.base_snapshot_id, self._metas
+        race = Race(repository, self.branch, self._session, base, metas, self._stages)
+        self._landed = race.publish(message, own, repository.retries)
+        return self._landed.snapshot_id
+
     def _remember(self, snapshot_id: str) -> None:
         """Let the next transaction begin where this one ended, without reading."""
+        if self._landed is not None:
+            return
         for (dataset, level), stage in self._stages.items():
             stage.meta = self._metas[dataset]
             if stage.changed:
@@ -585,11 +609,25 @@ def _text(value: object, what: str) -> str:
 
 def _parse_metadata(metadata: Mapping[str, Any] | None, author: str | None) -> dict[str, Any]:
     user = json_object(metadata, "metadata of a commit")
-    if OWN_METADATA in user:
-        raise MetadataError(f"the metadata key {OWN_METADATA!r} is taken; choose another")
-    if author is not None and not _text(author, "an author").strip():
+    if OWN in user:
+        raise MetadataError(f"the metadata key {OWN!r} is taken; choose another")
+    return {"user": user, "author": parse_author(author) or default_author()}
+
+
+def parse_author(author: object) -> str | None:
+    """Accept an author.
+
+    Raises
+    ------
+    MetadataError
+        If it is no text, or empty.
+    """
+    if author is None:
+        return None
+    text = _text(author, "an author")
+    if not text.strip():
         raise MetadataError(f"an author must not be empty, got {author!r}")
-    return {"user": user, "author": author or default_author()}
+    return text
 
 
 def default_author() -> str:

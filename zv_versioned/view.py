@@ -59,6 +59,13 @@ class View(Mapping[str, "Dataset"]):
     def __dask_tokenize__(self) -> tuple[str, ...]:
         return type(self).__name__, self._repository.location, self.snapshot_id
 
+    @classmethod
+    def of_session(cls, repository: Repository, session: Any, branch: str) -> View:
+        """A view of what a session would publish: for checks, while it is not committed."""
+        view = cls(repository, session.snapshot_id, branch)
+        view._store = session.store
+        return view
+
     @cached_property
     def datasets(self) -> list[str]:
         """Names of the datasets, sorted."""

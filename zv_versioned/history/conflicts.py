@@ -1,151 +1,130 @@
-"""What two sides disagree on, and what a merge would break."""
+"""What two sides disagree on, and how it was resolved."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 
-from .._paths import join
-from .index import Side
+from ..errors import ConflictError, MetadataError
 
 CHOICES = ("ours", "theirs")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Conflict:
-    """Something that both sides changed, differently, since their common base.
+    """Something that both sides changed, differently.
 
     Parameters
     ----------
-    what : str
-        ``"attribute"`` (values over some batches), ``"definition"`` (dtype or
-        shape of an attribute, or that it is there at all), ``"batches"``
-        (removed on one side, changed on the other), ``"objects"`` (ids that both
-        sides gave), ``"metadata"`` (a key of the user's), ``"level"`` or
-        ``"dataset"``.
+    kind : str
+        ``attribute`` (values over a batch), ``definition`` (an attribute itself),
+        ``batch``, ``objects``, ``metadata``, ``levels`` or ``dataset``.
     dataset : str
     level : int or None
-        None where a whole dataset is concerned.
-    name : str
-        The attribute's path in the level, or the key; empty where there is none.
-    reason : str
-        What each side did.
-    batches : tuple of UUID
-        The batches concerned.
+    key : str
+        The attribute's path, or the key of the metadata.
+    what : str
+        The conflict in a sentence.
+    batches : tuple of bytes
+        Uuids of the batches concerned.
     objects : ndarray of int64
-        The object ids concerned, ascending.
+        Ids of the objects concerned, ascending.
+    values : tuple
+        Of base, ours and theirs, where they are small; see :meth:`load`.
     choice : str or None
-        ``"ours"`` or ``"theirs"`` once it is decided.
-    commits : mapping of str to str
-        The snapshot ids of ``base``, ``ours`` and ``theirs``.
+        ``"ours"`` or ``"theirs"``, once it is resolved.
     """
 
-    what: str
+    kind: str
     dataset: str
-    level: int | None
-    name: str
-    reason: str
-    batches: tuple[UUID, ...] = ()
-    objects: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    level: int | None = None
+    key: str = ""
+    what: str = ""
+    batches: tuple[bytes, ...] = ()
+    objects: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
+    values: tuple[Any, ...] | None = field(default=None, repr=False)
     choice: str | None = None
-    commits: Mapping[Side, str] = field(default_factory=dict)
-    _values: Callable[[Conflict, Side], Any] | None = field(default=None, repr=False)
+    _load: Callable[[Conflict], tuple[Any, ...]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     @property
-    def key(self) -> str:
-        """What a choice is remembered under."""
-        return "\0".join((self.what, self.dataset, str(self.level), self.name))
+    def name(self) -> str:
+        """The attribute's name, or the key of the metadata."""
+        return self.key.rpartition("/")[2]
 
     @property
-    def where(self) -> str:
-        """Dataset, level and name, as a path."""
-        level = "" if self.level is None else str(self.level)
-        return join(self.dataset, level, self.name) or "the root dataset"
+    def uuids(self) -> list[UUID]:
+        """The batches concerned."""
+        return [UUID(bytes=uuid) for uuid in self.batches]
 
-    def decided(self, choice: str) -> Conflict:
-        """The same with a choice."""
-        return replace(self, choice=choice)
+    def load(self) -> tuple[Any, ...]:
+        """The three values: of base, ours and theirs; read when they are asked for.
 
-    @property
-    def base(self) -> Any:
-        """The value that both sides began with; read when it is asked for."""
-        return self._value("base")
-
-    @property
-    def ours(self) -> Any:
-        """Our value; read when it is asked for."""
-        return self._value("ours")
-
-    @property
-    def theirs(self) -> Any:
-        """Their value; read when it is asked for."""
-        return self._value("theirs")
-
-    def _value(self, side: Side) -> Any:
-        return None if self._values is None else self._values(self, side)
-
-    def __str__(self) -> str:
-        text = f"{self.what} {self.where!r}: {self.reason}"
-        if len(self.objects):
-            ids = ", ".join(map(str, self.objects[:5].tolist()))
-            text += f" (ids {ids}{', …' if len(self.objects) > 5 else ''})"
-        if self.batches:
-            more = f" and {len(self.batches) - 3} more" if len(self.batches) > 3 else ""
-            text += f" (batches {', '.join(str(b)[:8] for b in self.batches[:3])}{more})"
-        return text + (f"; {self.choice} was taken" if self.choice else "")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The conflict as JSON keeps it."""
-        return {
-            "what": self.what,
-            "dataset": self.dataset,
-            "level": self.level,
-            "name": self.name,
-            "reason": self.reason,
-            "batches": [str(batch) for batch in self.batches],
-            "objects": self.objects.tolist(),
-            "choice": self.choice,
-            "commits": dict(self.commits),
-        }
+        Returns
+        -------
+        tuple of 3
+            Of an attribute over batches: arrays, or None where a side has none.
+        """
+        if self.values is not None:
+            return self.values
+        return (None, None, None) if self._load is None else self._load(self)
 
 
-@dataclass(frozen=True)
-class Violation:
-    """What would not be sound in the result of a merge.
+def chooser(on_conflict: Any) -> Callable[[Conflict], str | None]:
+    """What `on_conflict` means, as a function of a conflict; None where it stays open.
 
     Parameters
     ----------
-    what : str
-        ``"extension"`` (a batch whose objects began in one that is gone),
-        ``"removed"`` (an object that was removed and goes on), ``"group"``
-        (members that are not there), ``"attribute"``, ``"level"``, or the name
-        of a check that was added.
-    where : str
-        The level, or what the check said.
-    reason : str
-        What is wrong, and what to do.
-    objects : tuple of int
-        Some of the object ids concerned.
+    on_conflict : {"fail", "ours", "theirs"} or callable
+
+    Raises
+    ------
+    MetadataError
+        If it is anything else.
     """
+    if not callable(on_conflict) and on_conflict not in ("fail", *CHOICES):
+        raise MetadataError(
+            'on_conflict must be "fail", "ours", "theirs" or a function of a conflict, got '
+            f"{on_conflict!r}"
+        )
 
-    what: str
-    where: str
-    reason: str
-    objects: tuple[int, ...] = ()
+    def choose(conflict: Conflict) -> str | None:
+        if not callable(on_conflict):
+            return None if on_conflict == "fail" else str(on_conflict)
+        choice = on_conflict(conflict)
+        if choice not in CHOICES:
+            raise MetadataError(
+                f'on_conflict must return "ours" or "theirs", returned {choice!r} for: '
+                f"{conflict.what}"
+            )
+        return str(choice)
 
-    def __str__(self) -> str:
-        ids = f" (objects {', '.join(map(str, self.objects))})" if self.objects else ""
-        return f"{self.what} in {self.where!r}: {self.reason}{ids}"
+    return choose
 
-    def to_dict(self) -> dict[str, Any]:
-        """The violation as JSON keeps it."""
-        return {
-            "what": self.what,
-            "where": self.where,
-            "reason": self.reason,
-            "objects": list(self.objects),
-        }
+
+def refused(conflicts: Sequence[Conflict], describe: str) -> ConflictError:
+    """The error for conflicts that nobody has decided.
+
+    Parameters
+    ----------
+    conflicts : sequence of Conflict
+    describe : str
+        What is done, such as ``merge 'try' into 'main'``; begins the message.
+    """
+    first = conflicts[0]
+    remedy = 'resolve it with on_conflict="ours", "theirs" or a function of the conflict'
+    if describe.startswith("commit"):
+        remedy = "look at what the branch has by now, and do it again if it is still wanted"
+    more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
+    error = ConflictError(
+        f"cannot {describe}: {first.what}{more}; {remedy}. Nothing was changed",
+        what=first.kind,
+        where=first.dataset,
+    )
+    error.conflicts = list(conflicts)
+    return error

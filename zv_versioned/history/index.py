@@ -1,47 +1,55 @@
-"""The state of a snapshot as merging sees it: documents and tables, no geometry.
+"""The index of a snapshot: all that a merge looks at, and never a vertex.
 
-A :data:`State` is plain data. What a table of batches does not say by itself
-(the ids of a batch whose ids are no run, which of its objects were removed, the
-members of groups) is asked of a :class:`Details`, and only where it matters.
+It has the documents of the datasets and levels and the tables of batches. A
+batch names nothing outside itself, and whatever may differ of it between two
+snapshots has a content id in its row, so two snapshots are compared, and three
+are merged, by their indexes alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING
 
-import numpy as np
+from .. import _state
+from .._read import LevelReader
+from .._state import LevelState
+from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
+from ..format.table import BatchTable
 
-from ..format.metadata import DatasetMeta, LevelFacts
-from ..format.table import INDEX, BatchTable
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
 
-Side: TypeAlias = Literal["base", "ours", "theirs"]
-Ids: TypeAlias = tuple[np.ndarray, np.ndarray]
-"""The ids of the objects of a batch, by row, and which of them begin there."""
+    from .._cache import Cache
 
-Groups: TypeAlias = Mapping[str, np.ndarray]
-
-_UNIT = ("id_min", "id_max", "head_bytes")
+Uuid = bytes
 
 
 @dataclass(frozen=True)
 class LevelIndex:
-    """One level at one snapshot.
+    """One level of one dataset.
 
     Parameters
     ----------
+    path : str
+        Its group.
     facts : LevelFacts
     table : BatchTable
-        By slot.
+        All batches, by slot.
     """
 
+    path: str
     facts: LevelFacts
     table: BatchTable
 
+    def rows(self) -> dict[Uuid, int]:
+        """The row of each batch in the table, by its uuid."""
+        return {bytes(uuid): row for row, uuid in enumerate(self.table.uuid)}
+
     def same_as(self, other: LevelIndex | None) -> bool:
         """Whether both say the same of the same batches."""
-        if other is None or not same_facts(self.facts, other.facts):
+        if other is None or not _same_facts(self.facts, other.facts):
             return False
         if self.facts.version and self.facts.version == other.facts.version:
             return True
@@ -50,13 +58,7 @@ class LevelIndex:
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """One dataset at one snapshot.
-
-    Parameters
-    ----------
-    meta : DatasetMeta
-    levels : mapping of int to LevelIndex
-    """
+    """One dataset: its document, and its levels by number."""
 
     meta: DatasetMeta
     levels: Mapping[int, LevelIndex]
@@ -65,28 +67,10 @@ class DatasetIndex:
         """Whether both are the same in all that is kept of them."""
         return (
             other is not None
-            and self.meta.to_attributes() == other.meta.to_attributes()
+            and same_meta(self.meta, other.meta)
             and self.levels.keys() == other.levels.keys()
             and all(level.same_as(other.levels[n]) for n, level in self.levels.items())
         )
-
-
-State: TypeAlias = Mapping[str, DatasetIndex]
-"""The datasets of a snapshot, by name."""
-
-
-def same_facts(a: LevelFacts, b: LevelFacts) -> bool:
-    """Whether two levels are defined alike and have the same groups."""
-    return (
-        defined_alike(a, b)
-        and (a.attributes, a.link_attributes, a.object_attributes)
-        == (
-            b.attributes,
-            b.link_attributes,
-            b.object_attributes,
-        )
-        and (a.groups == b.groups)
-    )
 
 
 def defined_alike(a: LevelFacts, b: LevelFacts) -> bool:
@@ -100,76 +84,44 @@ def _origin(facts: LevelFacts) -> dict[str, object] | None:
     return {key: value for key, value in facts.coarsened.items() if key != "stale"}
 
 
-class Details(Protocol):
-    """What tables do not say. Rows are rows of the side's own table of that level."""
-
-    def ids(self, side: Side, dataset: str, level: int, rows: Sequence[int]) -> list[Ids]:
-        """The ids of some batches."""
-        ...
-
-    def removed(self, side: Side, dataset: str, level: int, row: int) -> np.ndarray:
-        """Rows, ascending, of the objects of one batch that were removed."""
-        ...
-
-    def lost(
-        self, side: Side, dataset: str, level: int, row: int, removed: np.ndarray
-    ) -> tuple[int, int, int]:
-        """Vertices, links, and objects that begin there, that a batch loses with some objects."""
-        ...
-
-    def groups(self, side: Side, dataset: str, level: int) -> Groups:
-        """The groups of a level."""
-        ...
+def _same_facts(a: LevelFacts, b: LevelFacts) -> bool:
+    attributes = all(a.family(name) == b.family(name) for name in FAMILIES)
+    return defined_alike(a, b) and attributes and a.groups == b.groups
 
 
-# ---- matching rows -----------------------------------------------------------
+def same_meta(a: DatasetMeta, b: DatasetMeta) -> bool:
+    """Whether the documents of two datasets say the same."""
+    return a.to_attributes() == b.to_attributes()
 
 
-def find(uuids: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """The row of each of some batches among others: int64, -1 where it is not there.
+Index = Mapping[str, DatasetIndex]
+"""The datasets of a snapshot, by name."""
 
-    Histories have their beginning in common, so most rows are found without a
-    search.
+
+def load_index(store: Store, names: Iterable[str] | None = None) -> dict[str, DatasetIndex]:
+    """Read the index of a snapshot, or that of some of its datasets.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        The snapshot's.
+    names : iterable of str, optional
+        Those that are not there are left out.
     """
-    n = min(len(uuids), len(among))
-    result = np.full(len(uuids), -1, np.int64)
-    alike = (uuids[:n] == among[:n]).all(axis=1)
-    shared = n if alike.all() else int(np.argmin(alike))
-    result[:shared] = np.arange(shared)
-    rest = _names(among[shared:])
-    if len(rest):
-        order = np.argsort(rest, kind="stable")
-        names = _names(uuids[shared:])
-        at = np.minimum(np.searchsorted(rest, names, sorter=order), len(rest) - 1)
-        found = order[at]
-        result[shared:] = np.where(rest[found] == names, found + shared, -1)
-    return result
+    there = _state.dataset_names(_state.root_attributes(store))
+    wanted = there if names is None else [name for name in names if name in there]
+    return {name: _load_dataset(store, name) for name in wanted}
 
 
-def _names(uuids: np.ndarray) -> np.ndarray:
-    # Bytes of one fixed width: equal as numpy compares them only where all sixteen are.
-    return np.ascontiguousarray(uuids).view("S16").ravel()
+def _load_dataset(store: Store, name: str) -> DatasetIndex:
+    meta = _state.load_dataset(store, name)
+    levels = {}
+    for number in meta.levels:
+        state = _state.load_level(store, meta, number)
+        levels[number] = LevelIndex(state.path, state.facts, state.table)
+    return DatasetIndex(meta, levels)
 
 
-def pick(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """``values[rows]``, and 0 where a row is -1."""
-    if len(values) == 0:
-        return np.zeros(len(rows), values.dtype)
-    return np.where(rows >= 0, values[rows], 0)
-
-
-def same_ids(a: BatchTable, rows_a: np.ndarray, b: BatchTable, rows_b: np.ndarray) -> np.ndarray:
-    """Mask of pairs of rows of the same batch that have the same ids."""
-    alike = a.content(INDEX)[rows_a] == b.content(INDEX)[rows_b]
-    for name in _UNIT:
-        alike &= a.scalars[name][rows_a] == b.scalars[name][rows_b]
-    return np.asarray(alike)
-
-
-def plain(table: BatchTable) -> np.ndarray:
-    """Mask of the batches whose ids are the run from the smallest to the largest, all new."""
-    return np.asarray(
-        (table.id_max - table.id_min == table.n_objects - 1)
-        & (table.n_new_objects == table.n_objects)
-        & (table.content(INDEX) == 0)
-    )
+def reader_of(store: Store, meta: DatasetMeta, level: LevelIndex, parts: Cache) -> LevelReader:
+    """A reader of one level of an index, in the store that it was loaded from."""
+    return LevelReader(store, meta, LevelState(level.path, level.facts, level.table), parts)

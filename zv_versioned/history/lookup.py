@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..format.table import BatchTable
-from .index import Details, Groups, Ids, Side, plain
 from .merge_rows import Report, Rows, Three
+from .rows import Details, Groups, Ids, Side
 from .runs import Runs
 
 
@@ -45,7 +45,7 @@ class Lookup:
     def begun(self, side: Side, rows: np.ndarray, owners: np.ndarray) -> Runs:
         """The ids of the objects that begin in some batches of a side, with an owner for each."""
         table = self.table(side)
-        simple = plain(table)[rows]
+        simple = table.plain[rows]
         runs = Runs(table.id_min[rows[simple]], table.id_max[rows[simple]], owners[simple])
         rest = zip(owners[~simple].tolist(), self.ids(side, rows[~simple]), strict=True)
         return Runs.joined([runs, *(Runs.of(ids[new], owner) for owner, (ids, new) in rest)])

@@ -27,17 +27,9 @@ import numpy as np
 from ..errors import ArrayError
 from ..format.metadata import CAPACITY, FAMILIES, AttributeMeta, DatasetMeta, LevelFacts
 from ..format.table import INDEX, REMOVED, BatchTable
-from ..result import stage_name
 from ..spatial.boxes import Box
-from .conflicts import Conflict, Violation
-from .index import (
-    DatasetIndex,
-    Details,
-    Groups,
-    LevelIndex,
-    State,
-    defined_alike,
-)
+from .conflicts import Conflict
+from .index import DatasetIndex, Index, LevelIndex, defined_alike
 from .lookup import Lookup
 from .merge_groups import MergedGroups, merge_groups
 from .merge_rows import (
@@ -51,10 +43,9 @@ from .merge_rows import (
     which_rows,
 )
 from .renumber import Numbering, Rewrite, merge_ids
+from .rows import Details, Groups
 from .runs import IdMap
 from .soundness import Soundness
-
-_ALWAYS = ("vertices", "links", "batches/index")
 
 
 @dataclass(frozen=True)
@@ -71,8 +62,8 @@ class LevelPlan:
         By array, slots of ours whose chunks go.
     dropped : list of AttributeMeta
         Of ours: their arrays go, before others are made.
-    rewrites : list of (Rewrite, int, int)
-        Indexes with other ids: what, the slot it is read at, and the one it gets.
+    rewrites : list of (Rewrite, int)
+        Indexes that get other ids, and their slots, after everything was carried.
     removed : mapping of int to ndarray
         By slot, the removed objects of batches that both sides took some from.
     groups : Groups or None
@@ -83,13 +74,15 @@ class LevelPlan:
         Whether the level is theirs as it is.
     like_ours, like_theirs : bool
         Whether the batches and their contents are those of a side.
+    changed : bool
+        Whether the level is not as ours has it.
     """
 
     index: LevelIndex
     carried: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     cleared: Mapping[str, np.ndarray] = field(default_factory=dict)
     dropped: list[AttributeMeta] = field(default_factory=list)
-    rewrites: list[tuple[Rewrite, int, int]] = field(default_factory=list)
+    rewrites: list[tuple[Rewrite, int]] = field(default_factory=list)
     removed: Mapping[int, np.ndarray] = field(default_factory=dict)
     groups: Groups | None = None
     ours: IdMap = field(default_factory=IdMap.none)
@@ -97,6 +90,7 @@ class LevelPlan:
     whole: bool = False
     like_ours: bool = True
     like_theirs: bool = False
+    changed: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,12 +125,12 @@ class Merged:
         All that the result has; those that are not here are gone.
     conflicts : list of Conflict
         All that there were, decided or not.
-    violations : list of Violation
+    violations : list of str
     """
 
     datasets: dict[str, DatasetPlan]
     conflicts: list[Conflict]
-    violations: list[Violation]
+    violations: list[str]
 
     @property
     def open(self) -> list[Conflict]:
@@ -144,15 +138,25 @@ class Merged:
         return [conflict for conflict in self.conflicts if conflict.choice is None]
 
     @property
-    def state(self) -> State:
-        """The result, as another merge may take it."""
+    def index(self) -> dict[str, DatasetIndex]:
+        """The result."""
         return {name: plan.index for name, plan in self.datasets.items()}
+
+    @property
+    def levels(self) -> dict[tuple[str, int], LevelPlan]:
+        """The levels that are not as ours has them."""
+        return {
+            (name, number): level
+            for name, plan in self.datasets.items()
+            for number, level in plan.levels.items()
+            if level.changed
+        }
 
 
 def merge_index(
-    base: State,
-    ours: State,
-    theirs: State,
+    base: Index,
+    ours: Index,
+    theirs: Index,
     details: Details,
     options: Options | None = None,
 ) -> Merged:
@@ -172,7 +176,7 @@ def merge_index(
         be published.
     """
     report = Report(options or Options())
-    violations: list[Violation] = []
+    violations: list[str] = []
     result: dict[str, DatasetPlan] = {}
     for name in sorted({*ours, *theirs}):
         report.dataset, report.level = name, None
@@ -184,7 +188,7 @@ def merge_index(
     return Merged(result, report.conflicts, violations)
 
 
-def _refuse_nesting(result: dict[str, DatasetPlan], ours: State, report: Report) -> None:
+def _refuse_nesting(result: dict[str, DatasetPlan], ours: Index, report: Report) -> None:
     """Datasets that two sides made must not lie in each other."""
     for name in [name for name in result if name and name not in ours]:
         for other in list(result):
@@ -205,7 +209,7 @@ def unchanged(index: DatasetIndex) -> DatasetPlan:
 
 
 def _taken(index: DatasetIndex) -> DatasetPlan:
-    levels = {n: LevelPlan(level, whole=True) for n, level in index.levels.items()}
+    levels = {n: _whole(level) for n, level in index.levels.items()}
     return DatasetPlan(index.meta, levels, whole=True)
 
 
@@ -216,7 +220,7 @@ def _taken(index: DatasetIndex) -> DatasetPlan:
 class _Dataset:
     report: Report
     details: Details
-    violations: list[Violation]
+    violations: list[str]
 
     def merge(
         self, base: DatasetIndex | None, ours: DatasetIndex | None, theirs: DatasetIndex | None
@@ -249,19 +253,16 @@ class _Dataset:
         for number in sorted({*ours.levels, *theirs.levels}):
             self.report.level = number
             before = None if base is None else base.levels.get(number)
-            plan = self._level(before, ours.levels.get(number), theirs.levels.get(number))
+            links = ours.meta.link_width > 0
+            plan = self._level(before, ours.levels.get(number), theirs.levels.get(number), links)
             if plan is not None:
                 plans[number] = plan
         plans = _mark_stale(plans, ours, theirs)
         self.report.level = None
         if sorted(plans) != list(range(len(plans))):
             self.violations.append(
-                Violation(
-                    "level",
-                    ours.meta.name,
-                    f"levels {sorted(plans)} would be left, and levels have no gaps: one side "
-                    "deleted a level that the other made a coarser one after",
-                )
+                f"dataset {ours.meta.name!r} would have levels {sorted(plans)}, and levels have no "
+                "gaps: one side deleted a level that the other made a coarser one after"
             )
         meta = self._meta(None if base is None else base.meta, ours.meta, theirs.meta, plans)
         return DatasetPlan(meta, plans)
@@ -298,14 +299,18 @@ class _Dataset:
         return merged
 
     def _level(
-        self, base: LevelIndex | None, ours: LevelIndex | None, theirs: LevelIndex | None
+        self,
+        base: LevelIndex | None,
+        ours: LevelIndex | None,
+        theirs: LevelIndex | None,
+        links: bool,
     ) -> LevelPlan | None:
         if ours is not None and theirs is not None and defined_alike(ours.facts, theirs.facts):
             if base is not None and not defined_alike(base.facts, ours.facts):
                 base = None
             if theirs.same_as(base if base is not None else ours):
                 return LevelPlan(ours, like_theirs=theirs.same_as(ours))
-            return self._rows(base, ours, theirs)
+            return self._rows(base, ours, theirs, links)
         if (base is None) is (theirs is None) and (base is None or base.same_as(theirs)):
             return None if ours is None else LevelPlan(ours)
         if (base is None) is (ours is None) and (base is None or base.same_as(ours)):
@@ -315,27 +320,29 @@ class _Dataset:
             reason = f"{one} side deleted it, and {other} has changed it since"
         else:
             reason = "each side made one of its own, with another grid or origin"
-        choice = self.report.conflict("level", "", reason)
+        choice = self.report.conflict("levels", "", reason)
         if choice == "theirs":
             return None if theirs is None else _whole(theirs)
         if self.report.options.virtual and ours is not None:
             return LevelPlan(replace(ours, facts=replace(ours.facts, coarsened={"from": -2})))
         return None if ours is None else LevelPlan(ours)
 
-    def _rows(self, base: LevelIndex | None, ours: LevelIndex, theirs: LevelIndex) -> LevelPlan:
+    def _rows(
+        self, base: LevelIndex | None, ours: LevelIndex, theirs: LevelIndex, links: bool
+    ) -> LevelPlan:
         empty = BatchTable.empty(ours.table.lo.shape[1])
         if base is None:
-            base = LevelIndex(replace(_undefined(ours.facts), groups=0), empty)
+            base = LevelIndex(ours.path, replace(_undefined(ours.facts), groups=0), empty)
         three = Three(base, ours, theirs)
         rows = which_rows(three, self.report)
         contents = merge_contents(three, rows, self.report, self.details)
         look = Lookup(three, rows, self.report, self.details)
         numbering = merge_ids(look)
         groups = merge_groups(look, numbering)
-        where = stage_name(self.report.dataset, self.report.level or 0)
+        where = f"level {self.report.level} of dataset {self.report.dataset!r}"
         checks = Soundness(look, contents, numbering, groups, where)
         self.violations.extend(checks.violations())
-        return _Level(three, rows, contents, numbering, groups, self.report).plan()
+        return _Level(three, rows, contents, numbering, groups, self.report, links).plan()
 
 
 def _alike(a: DatasetMeta, b: DatasetMeta) -> bool:
@@ -355,7 +362,7 @@ def _undefined(facts: LevelFacts) -> LevelFacts:
 
 
 def _whole(index: LevelIndex) -> LevelPlan:
-    return LevelPlan(index, whole=True, like_ours=False, like_theirs=True)
+    return LevelPlan(index, whole=True, like_ours=False, like_theirs=True, changed=True)
 
 
 def _both_new(b: object, o: object, t: object, none: object) -> bool:
@@ -402,7 +409,7 @@ def _mark_stale(
         stale = not fresh and plan.index.facts.slots > 0
         if stale != coarsened["stale"]:
             facts = replace(plan.index.facts, coarsened={**coarsened, "stale": stale})
-            marked[number] = replace(plan, index=replace(plan.index, facts=facts))
+            marked[number] = replace(plan, index=replace(plan.index, facts=facts), changed=True)
     return marked
 
 
@@ -425,6 +432,7 @@ class _Level:
     numbering: Numbering
     groups: MergedGroups
     report: Report
+    links: bool
 
     def plan(self) -> LevelPlan:
         slots, facts_slots = self._slots()
@@ -434,9 +442,12 @@ class _Level:
         cleared = {array: slots[rows] for array, rows in self.contents.cleared.items() if len(rows)}
         for array, gone in self._gone().items():
             cleared[array] = np.concatenate([cleared.get(array, gone[:0]), gone])
-        rewrites = [(r, self._read_at(r), int(slots[r.row])) for r in self.numbering.rewrites]
+        rewrites = [(r, int(slots[r.row])) for r in self.numbering.rewrites]
+        index = LevelIndex(self.three.ours.path, self._facts(table, facts_slots), table)
+        ours = self.three.ours
+        changed = index.facts != ours.facts or not table.same_as(ours.table)
         return LevelPlan(
-            LevelIndex(self._facts(table, facts_slots), table),
+            index,
             carried=carried,
             cleared=cleared,
             dropped=self.contents.dropped,
@@ -445,6 +456,7 @@ class _Level:
             groups=self.groups.groups if self.groups.written else None,
             ours=self.numbering.ours_anew,
             theirs=self.numbering.theirs_anew,
+            changed=changed,
             like_ours=self._like(table, self.three.ours.table),
             like_theirs=self._like(table, self.three.theirs.table),
         )
@@ -506,8 +518,9 @@ class _Level:
             & (self.rows.ours >= 0)
             & (self.numbering.content != self.three.content(self.rows, INDEX)[1])
         )
-        chosen = {array: added for array in _ALWAYS if array != "links" or its.n_links.any()}
-        chosen["batches/index"] = np.concatenate([added, index])
+        linked = added[its.n_links[self.rows.theirs[added]] > 0]
+        chosen = {"vertices": added, "links": linked[: None if self.links else 0]}
+        chosen[INDEX] = np.concatenate([added, index])
         chosen.update(self.contents.carried)
         carried = {
             array: (its.slot[self.rows.theirs[rows]], slots[rows])
@@ -526,7 +539,9 @@ class _Level:
         if not gone.any():
             return {}
         lost = table.take(gone)
-        found = {array: lost.slot for array in _ALWAYS if array != "links" or lost.n_links.any()}
+        found = {"vertices": lost.slot, INDEX: lost.slot}
+        if self.links and lost.n_links.any():
+            found["links"] = lost.slot[lost.n_links > 0]
         if lost.content(REMOVED).any():
             found[REMOVED] = lost.slot[lost.content(REMOVED) != 0]
         for family in FAMILIES:
@@ -535,11 +550,6 @@ class _Level:
                 if has.any() and attribute not in self.contents.dropped:
                     found.update(dict.fromkeys(arrays_of(attribute), lost.slot[has]))
         return found
-
-    def _read_at(self, rewrite: Rewrite) -> int:
-        if rewrite.side == "theirs":
-            return int(self.three.theirs.table.slot[self.rows.theirs[rewrite.row]])
-        return int(self.three.ours.table.slot[self.rows.ours[rewrite.row]])
 
     def _like(self, table: BatchTable, side: BatchTable) -> bool:
         if len(table) != len(side):

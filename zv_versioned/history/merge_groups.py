@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .index import Groups
 from .lookup import Lookup
 from .merge_rows import content_of, merge_sets
 from .renumber import Numbering
+from .rows import Groups
 from .runs import IdMap
 
 _NONE = np.zeros(0, np.int64)

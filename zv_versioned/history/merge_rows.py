@@ -8,20 +8,27 @@ contents are known to be equal without a look at them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
-from uuid import UUID
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..format.metadata import FAMILIES, TEXT, AttributeMeta
 from ..format.table import INDEX, REMOVED, BatchTable
 from .conflicts import Conflict
-from .index import Details, LevelIndex, find, pick
+from .index import LevelIndex, Uuid
+from .rows import Details, find, pick
+
+Choose: TypeAlias = Callable[[Conflict], "str | None"]
 
 NOTHING = -1
 """A content id that no content has: the base where its own parents disagree."""
+
+
+def undecided(conflict: Conflict) -> str | None:
+    """Leaves every conflict open."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -30,11 +37,8 @@ class Options:
 
     Parameters
     ----------
-    choices : mapping of str to str
-        Of the conflicts that are decided, by their key: "ours" or "theirs".
-    equal : frozenset of (str, str, int, bytes)
-        Contents whose bytes were found to be equal though their ids differ:
-        dataset, path, level and uuid.
+    choose : callable
+        Given a conflict, says "ours", "theirs", or None where it stays open.
     renumber : bool
         Count ids that clash anew, also where they were given.
     undo : bool
@@ -45,8 +49,7 @@ class Options:
         something that neither side has.
     """
 
-    choices: Mapping[str, str] = field(default_factory=dict)
-    equal: frozenset[tuple[str, int, str, bytes]] = frozenset()
+    choose: Choose = undecided
     renumber: bool = False
     undo: bool = False
     virtual: bool = False
@@ -61,11 +64,16 @@ class Report:
     level: int | None = None
     conflicts: list[Conflict] = field(default_factory=list)
 
-    def conflict(self, what: str, name: str, reason: str, **more: Any) -> str | None:
+    def conflict(self, kind: str, key: str, reason: str, **more: Any) -> str | None:
         """Record a conflict; returns what was chosen for it."""
-        found = Conflict(what, self.dataset, self.level, name, reason, **more)
-        choice = self.options.choices.get(found.key)
-        self.conflicts.append(found.decided(choice) if choice else found)
+        where = f"dataset {self.dataset!r}"
+        if self.level:
+            where = f"level {self.level} of {where}"
+        subject = {"attribute": "values of ", "definition": "", "metadata": "metadata "}.get(kind)
+        what = f"{where}: {reason}" if subject is None else f"{subject}{key!r} of {where}: {reason}"
+        found = Conflict(kind, self.dataset, self.level, key, what, **more)
+        choice = None if self.options.virtual else self.options.choose(found)
+        self.conflicts.append(replace(found, choice=choice))
         return choice
 
 
@@ -111,11 +119,11 @@ class Three:
             pick(theirs.content(path), rows.theirs),
         )
 
-    def uuids(self, rows: Rows, which: np.ndarray) -> tuple[UUID, ...]:
+    def uuids(self, rows: Rows, which: np.ndarray) -> tuple[Uuid, ...]:
         """The names of some batches of the result."""
         _, ours, theirs = self.tables
         return tuple(
-            UUID(bytes=bytes(ours.uuid[o] if o >= 0 else theirs.uuid[t]))
+            bytes(ours.uuid[o] if o >= 0 else theirs.uuid[t])
             for o, t in zip(rows.ours[which].tolist(), rows.theirs[which].tolist(), strict=True)
         )
 
@@ -163,11 +171,11 @@ def _stays(
         return np.zeros(len(rows), bool)
     one, other = ("this", "the other") if remover == "ours" else ("the other", "this")
     choice = report.conflict(
-        "batches",
+        "batch",
         "",
         f"{one} side removed batches that {other} side has changed since (an attribute was "
         "written over them, or objects in them removed)",
-        batches=tuple(UUID(bytes=bytes(table.uuid[row])) for row in rows[changed].tolist()),
+        batches=tuple(bytes(table.uuid[row]) for row in rows[changed].tolist()),
     )
     return changed & (choice != remover)
 
@@ -219,7 +227,8 @@ def merge_contents(three: Three, rows: Rows, report: Report, details: Details) -
         merged: dict[str, AttributeMeta] = {}
         for name in sorted(set().union(*known)):
             base, ours, theirs = (side.get(name) for side in known)
-            found = _Attribute(three, rows, report, base, ours, theirs).merge(result)
+            merge = _Attribute(three, rows, report, details, base, ours, theirs)
+            found = merge.merge(result)
             if found is not None:
                 merged[name] = found
         result.attributes[family] = merged
@@ -234,6 +243,7 @@ class _Attribute:
     three: Three
     rows: Rows
     report: Report
+    details: Details
     base: AttributeMeta | None
     ours: AttributeMeta | None
     theirs: AttributeMeta | None
@@ -298,11 +308,9 @@ class _Attribute:
         clash = both & (ours != theirs) & (ours != base) & (theirs != base)
         if not clash.any():
             return values
-        dataset, level = self.report.dataset, self.report.level or 0
-        at = np.flatnonzero(clash)
-        known = self.three.ours.table.uuid[self.rows.ours[at]]
-        same = [(dataset, level, self.path, bytes(u)) in self.report.options.equal for u in known]
-        at = at[~np.array(same, bool)]
+        at = np.array(
+            [row for row in np.flatnonzero(clash).tolist() if not self._equal(row)], np.int64
+        )
         if len(at) == 0:
             return values
         if self.report.options.virtual:
@@ -316,6 +324,11 @@ class _Attribute:
         if choice == "theirs":
             values[at] = theirs[at]
         return values
+
+    def _equal(self, row: int) -> bool:
+        ours, theirs = int(self.rows.ours[row]), int(self.rows.theirs[row])
+        level = self.report.level or 0
+        return self.details.equal(self.report.dataset, level, self.path, ours, theirs)
 
     def _record(
         self,

@@ -16,10 +16,10 @@ import numpy as np
 
 from ..errors import ArrayError
 from ..format.table import INDEX
-from .index import Side, pick, plain, same_ids
 from .lookup import Lookup
 from .merge_rows import content_of, rows_name
-from .runs import IdMap, Runs, overlapping, reach
+from .rows import Side, pick, same_ids
+from .runs import IdMap, Runs, overlapping, reach, shown
 
 _MAX_ID = 2**63 - 1
 
@@ -134,7 +134,7 @@ class _Numbers:
         other: Side = "theirs" if side == "ours" else "ours"
         old, new = self.look.table(side), self.look.table(other)
         o, n = self.look.of(side)[at], self.look.of(other)[at]
-        simple = plain(old)[o] & plain(new)[n]
+        simple = old.plain[o] & new.plain[n]
         runs = IdMap(old.id_min[o[simple]], old.id_max[o[simple]], new.id_min[n[simple]])
         pairs = zip(self.look.ids(side, o[~simple]), self.look.ids(other, n[~simple]), strict=True)
         return IdMap.joined([runs, *(IdMap.of(a[begin], b[begin]) for (a, begin), (b, _) in pairs)])
@@ -194,7 +194,7 @@ class _Numbers:
             "objects",
             "",
             "both sides gave the same ids to new objects; renumber=True counts those of the other "
-            "side anew",
+            f"side anew: {shown(np.unique(given.ids()))}",
             batches=self.look.three.uuids(self.look.rows, np.unique(given.owner)),
             objects=np.unique(given.ids()),
         )
@@ -237,7 +237,7 @@ class _Numbers:
         at = np.flatnonzero(from_theirs == (side == "theirs"))
         at = at[overlapping(columns["id_min"][at], columns["id_max"][at], changed.domain)]
         table = self.look.table(side)
-        simple = plain(table)[self.look.of(side)[at]]
+        simple = table.plain[self.look.of(side)[at]]
         runs = at[simple]
         first = changed.apply(columns["id_min"][runs])
         last = changed.apply(columns["id_max"][runs])

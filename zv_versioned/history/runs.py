@@ -14,6 +14,11 @@ import numpy as np
 _NONE = np.zeros(0, np.int64)
 
 
+def shown(ids: np.ndarray) -> str:
+    """Some ids, as a message shows them."""
+    return ", ".join(map(str, ids[:5].tolist())) + (", …" if len(ids) > 5 else "")
+
+
 def spans(first: np.ndarray, count: np.ndarray) -> np.ndarray:
     """``concatenate([arange(f, f + c) for f, c in zip(first, count)])``."""
     shift = np.repeat(first - (np.cumsum(count) - count), count)

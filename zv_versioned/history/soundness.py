@@ -13,15 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..format.table import REMOVED
-from .conflicts import Violation
-from .index import Groups, Ids, Side
 from .lookup import Lookup
 from .merge_groups import MergedGroups
 from .merge_rows import Contents
 from .renumber import Numbering
-from .runs import Runs, overlapping
+from .rows import Groups, Ids, Side
+from .runs import Runs, overlapping, shown
 
-_SHOWN = 5
 _NONE = np.zeros(0, np.int64)
 _LOST = {
     "extension": "the batch that they began in is gone, and a later one goes on with them; take "
@@ -41,9 +39,9 @@ class Soundness:
     groups: MergedGroups
     where: str
 
-    def violations(self) -> list[Violation]:
+    def violations(self) -> list[str]:
         """What would not be sound, and what to do."""
-        found: list[Violation] = []
+        found: list[str] = []
         lost: list[Runs] = []
         sides: tuple[Side, Side] = ("ours", "theirs")
         for side in sides:
@@ -88,7 +86,7 @@ class Soundness:
 
     # -- what needs it -------------------------------------------------------
 
-    def _extensions(self, side: Side, what: str, lost: Runs) -> list[Violation]:
+    def _extensions(self, side: Side, what: str, lost: Runs) -> list[str]:
         """Batches of a side that go on with objects which are no longer there."""
         if len(lost) == 0:
             return []
@@ -101,8 +99,7 @@ class Soundness:
         bad = ids[lost.contains(ids)]
         if len(bad) == 0:
             return []
-        reason = f"{len(bad):,} objects: {_LOST[what]}"
-        return [Violation(what, self.where, reason, tuple(bad[:_SHOWN].tolist()))]
+        return [f"objects {shown(bad)} of {self.where}: {_LOST[what]}"]
 
     def _goes_on(self, row: int, ids: Ids) -> np.ndarray:
         """Ids of the objects that go on in a batch of the result and are not removed from it."""
@@ -111,7 +108,7 @@ class Soundness:
             goes_on[self._removed_rows(row)] = False
         return ids[0][goes_on]
 
-    def _members(self, lost: Runs) -> list[Violation]:
+    def _members(self, lost: Runs) -> list[str]:
         """Groups with members that are no longer there."""
         if self.groups.content == 0 or len(lost) == 0:
             return []
@@ -120,11 +117,10 @@ class Soundness:
             bad = ids[lost.contains(ids)]
             bad = bad[~self._there(bad)]
             if len(bad):
-                reason = (
-                    f"{len(bad):,} members of group {name!r} are not in the result; take them out "
-                    "of the group first"
+                found.append(
+                    f"group {name!r} of {self.where} would name objects that are not there: "
+                    f"{shown(bad)}; take them out of it first"
                 )
-                found.append(Violation("group", self.where, reason, tuple(bad[:_SHOWN].tolist())))
         return found
 
     def _groups(self) -> Groups:

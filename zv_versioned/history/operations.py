@@ -1,0 +1,427 @@
+"""Merge, revert and cherry-pick: the same three-way merge with other sides."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConflictError, MetadataError, ViolationError
+from ..result import stage_name
+from ..storage import hidden
+from .checks import violations
+from .conflicts import chooser, refused
+from .details import Nothing, Origin, Snapshot, StoredDetails, Virtual
+from .graph import History
+from .index import Index, load_index, same_meta
+from .merge import Merged, merge_index
+from .merge_rows import Choose, Options
+from .results import MergeResult, counts_of
+from .transplant import Source, stamp, transplant
+from .values import loader
+
+if TYPE_CHECKING:
+    from .._cache import Cache
+    from ..repository import Repository
+
+ATTEMPTS = 64
+"""How often a merge is made anew on a tip that moved before it gives up."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.002, 0.5
+
+_VIRTUAL = Options(virtual=True)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What is merged into a branch.
+
+    Parameters
+    ----------
+    base : Index
+    origin : Origin
+        What is asked of the base beyond its tables.
+    theirs : Index
+    source : Source
+        Where theirs is.
+    """
+
+    base: Index
+    origin: Origin
+    theirs: Index
+    source: Source
+
+    def details(self, ours: Index, store: Any, parts: Cache) -> StoredDetails:
+        """What a merge with the tip of a branch may ask."""
+        return StoredDetails(
+            self.origin,
+            Snapshot(ours, store, parts),
+            Snapshot(self.theirs, self.source.store, parts),
+        )
+
+
+def waits() -> Any:
+    """Seconds to wait before each further try: decorrelated jitter.
+
+    Source: M. Brooker, Exponential Backoff And Jitter, 2015.
+    """
+    wait = _FIRST_WAIT
+    while True:
+        wait = min(_LONGEST_WAIT, random.uniform(_FIRST_WAIT, 3 * wait))
+        yield wait
+
+
+# ---- one merge --------------------------------------------------------------
+
+
+def merged_index(sides: Sides, details: StoredDetails, options: Options, describe: str) -> Merged:
+    """Merge.
+
+    Raises
+    ------
+    ConflictError
+        If there are conflicts that nobody has decided.
+    ViolationError
+        If the result would not be sound.
+    """
+    merged = merge_index(sides.base, details.ours.index, sides.theirs, details, options)
+    if merged.open:
+        raise refused(merged.open, describe)
+    _refuse(merged.violations)
+    return merged
+
+
+def write(
+    repository: Repository,
+    session: Any,
+    sides: Sides,
+    details: StoredDetails,
+    merged: Merged,
+    name: str,
+    *,
+    copy: bool = False,
+    carried: bool = False,
+    others: Set[str] = frozenset(),
+) -> Index:
+    """Write a merge into a session at the tip of ours, and check it.
+
+    Raises
+    ------
+    ViolationError
+        If the result would not be sound.
+    """
+    index = transplant(
+        repository._backend, session, sides.source, details, merged,
+        copy=copy, carried=carried, others=others,
+    )  # fmt: skip
+    if not session.has_uncommitted_changes:
+        # icechunk 1 makes no commit of nothing, and the history must know of this one.
+        stamp(session.store, name)
+    _refuse(violations(session.store, repository._parts, index, merged.levels))
+    return index
+
+
+def _refuse(wrong: list[str]) -> None:
+    if wrong:
+        raise ViolationError(
+            "the result would not be sound: " + "; ".join(wrong[:5]) + ". Nothing was changed",
+            wrong,
+        )
+
+
+# ---- the verbs --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One merge that is to be published on a branch."""
+
+    repository: Repository
+    branch: str
+    describe: str
+    message: str
+    sides: Sides
+    base_ids: tuple[str, ...]
+    theirs_id: str
+    options: Options
+    own: Mapping[str, Any]
+    dry_run: bool = False
+    copy: bool = False
+    second_parent: bool = False
+
+    def run(self) -> MergeResult:
+        """Merge onto the tip, anew where the tip moves meanwhile, and publish."""
+        backend = self.repository._backend
+        for wait in waits_of(ATTEMPTS):
+            with backend.mutation(self.describe):
+                try:
+                    return self._once()
+                except ConflictError as error:
+                    if error.what != "branch":
+                        raise
+            time.sleep(wait)
+        raise ConflictError(
+            f"cannot {self.describe}: branch {self.branch!r} moved {ATTEMPTS} times meanwhile; try "
+            "again when fewer write to it",
+            what="branch",
+            where=self.branch,
+        )
+
+    def _once(self) -> MergeResult:
+        backend = self.repository._backend
+        session = backend.begin(self.branch)
+        tip = session.snapshot_id
+        store = backend.read_store(tip)
+        ours: Index = load_index(store)
+        details = self.sides.details(ours, store, self.repository._parts)
+        choose = self._choose(store, ours)
+        options = replace(self.options, choose=choose)
+        merged = merged_index(self.sides, details, options, self.describe)
+        result = MergeResult(
+            snapshot_id=tip,
+            branch=self.branch,
+            message=self.message,
+            base=self.base_ids,
+            ours=tip,
+            theirs=self.theirs_id,
+            changes=counts_of(ours, merged),
+            conflicts=tuple(merged.conflicts),
+            renumbered=_renumbered(merged, "theirs"),
+            renumbered_ours=_renumbered(merged, "ours"),
+            kind="dry run" if self.dry_run else "merge",
+        )
+        nothing = _nothing(ours, merged)
+        if nothing and not self.second_parent:
+            session.discard_changes()
+            return replace(result, kind="nothing to do")
+        try:
+            name = self.own["transaction"]
+            write(self.repository, session, self.sides, details, merged, name, copy=self.copy)
+            self.repository._audit(session, self.branch)
+            if self.dry_run:
+                session.discard_changes()
+                return result
+            own = {**self.own, "changes": result.changes}
+            snapshot = self.repository._commit(session, self.branch, self.message, own)
+        except BaseException:
+            session.discard_changes()
+            raise
+        if self.second_parent:
+            hidden.keep_parent(backend, self.theirs_id)
+        return replace(result, snapshot_id=snapshot)
+
+    def _choose(self, store: Any, ours: Index) -> Choose:
+        load = loader(self.repository, self.sides, ours, store)
+        return lambda conflict: self.options.choose(replace(conflict, _load=load))
+
+
+def _nothing(ours: Index, merged: Merged) -> bool:
+    """Whether a merge leaves ours as it is."""
+    index = merged.index
+    return (
+        not merged.levels
+        and ours.keys() == index.keys()
+        and all(same_meta(ours[name].meta, d.meta) for name, d in index.items())
+    )
+
+
+def waits_of(attempts: int) -> Any:
+    """So many waits."""
+    each = waits()
+    return (next(each) for _ in range(attempts))
+
+
+def _renumbered(merged: Merged, side: str) -> dict[str, Any]:
+    maps = {key: getattr(plan, side) for key, plan in merged.levels.items()}
+    return {stage_name(*key): changed.pairs() for key, changed in maps.items() if changed}
+
+
+def merge(
+    repository: Repository,
+    source: str,
+    into: str,
+    *,
+    on_conflict: Any,
+    message: str | None,
+    author: str | None,
+    ff: str,
+    renumber: bool,
+    dry_run: bool,
+    copy: bool,
+) -> MergeResult:
+    """Merge a branch, tag or snapshot into a branch; see :meth:`Repository.merge`."""
+    if ff not in ("allow", "only", "no"):
+        raise MetadataError(f'ff must be "allow", "only" or "no", got {ff!r}')
+    backend = repository._backend
+    describe = f"merge {source!r} into {into!r}"
+    theirs_id = repository.resolve(source)
+    tip = backend.branch_tip(into)
+    message = message or f"merge {source} into {into}"
+    options = Options(chooser(on_conflict), renumber=renumber)
+    history = History(backend)
+    bases = history.merge_bases(tip, theirs_id)
+    done = MergeResult(tip, into, message, tuple(bases), tip, theirs_id, kind="up to date")
+    if theirs_id in bases:
+        return done
+    if bases == [tip] and ff != "no":
+        if dry_run:
+            return replace(done, kind="dry run", changes=_between(repository, tip, theirs_id))
+        changes = _between(repository, tip, theirs_id)
+        backend.fast_forward(into, theirs_id, tip)
+        return replace(done, snapshot_id=theirs_id, kind="fast-forward", changes=changes)
+    if ff == "only":
+        raise ConflictError(
+            f"cannot {describe}: {into!r} has commits of its own, so it cannot be fast-forwarded; "
+            'merge with ff="allow"',
+            what="branch",
+            where=into,
+            ours=tip,
+            theirs=theirs_id,
+        )
+    store = backend.read_store(theirs_id)
+    branch = source if source in backend.branches() else None
+    sides = Sides(*_base(repository, history, bases), load_index(store), Source(store, branch))
+    own = repository._own_metadata(author) | {"operation": "merge", "merged": theirs_id}
+    return _Job(
+        repository, into, describe, message, sides, tuple(bases), theirs_id, options, own,
+        dry_run=dry_run, copy=copy, second_parent=True,
+    ).run()  # fmt: skip
+
+
+def _between(repository: Repository, before: str, after: str) -> dict[str, Any]:
+    """What a fast-forward brings."""
+    backend, parts = repository._backend, repository._parts
+    ours, theirs = (
+        Snapshot(load_index(store), store, parts)
+        for store in (backend.read_store(before), backend.read_store(after))
+    )
+    details = StoredDetails(ours, ours, theirs)
+    return counts_of(ours.index, merge_index(ours.index, ours.index, theirs.index, details))
+
+
+def _base(repository: Repository, history: History, bases: list[str]) -> tuple[Index, Origin]:
+    """What to compare with: the merge base, or all of them, merged.
+
+    After a criss-cross there are several. They are merged among themselves first,
+    with the same function; it needs no chunk for that, since it is only compared
+    with. What is in conflict there is something that neither side has, and so in
+    conflict again unless both sides have come to agree.
+    """
+    backend, parts = repository._backend, repository._parts
+    if not bases:
+        return {}, Nothing()
+    snapshots = []
+    for snapshot in bases:
+        store = backend.read_store(snapshot)
+        snapshots.append(Snapshot(load_index(store), store, parts))
+    index, origin = snapshots[0].index, snapshots[0]
+    if len(bases) == 1:
+        return index, origin
+    if len(bases) > 2:
+        # What the others have besides is on both sides already, and so in conflict at worst.
+        bases, snapshots = bases[:2], snapshots[:2]
+    deeper, deepest = _base(repository, history, history.merge_bases(*bases))
+    details = StoredDetails(deepest, *snapshots)
+    merged = merge_index(deeper, snapshots[0].index, snapshots[1].index, details, _VIRTUAL)
+    return merged.index, Virtual(merged, details)
+
+
+def cherry_pick(
+    repository: Repository,
+    snapshot: str,
+    branch: str,
+    *,
+    on_conflict: Any,
+    message: str | None,
+    author: str | None,
+    parent: int | None,
+    renumber: bool,
+    dry_run: bool,
+    copy: bool,
+) -> MergeResult:
+    """Do on a branch what one commit did; see :meth:`Repository.cherry_pick`."""
+    return _replay(
+        repository, snapshot, branch, "cherry-pick", on_conflict=on_conflict, message=message,
+        author=author, parent=parent, renumber=renumber, dry_run=dry_run, copy=copy,
+    )  # fmt: skip
+
+
+def revert(
+    repository: Repository,
+    snapshot: str,
+    branch: str,
+    *,
+    on_conflict: Any,
+    message: str | None,
+    author: str | None,
+    parent: int | None,
+    dry_run: bool,
+    copy: bool,
+) -> MergeResult:
+    """Undo on a branch what one commit did; see :meth:`Repository.revert`."""
+    return _replay(
+        repository, snapshot, branch, "revert", on_conflict=on_conflict, message=message,
+        author=author, parent=parent, dry_run=dry_run, copy=copy,
+    )  # fmt: skip
+
+
+def _replay(
+    repository: Repository,
+    snapshot: str,
+    branch: str,
+    verb: str,
+    *,
+    on_conflict: Any,
+    message: str | None,
+    author: str | None,
+    parent: int | None,
+    dry_run: bool,
+    copy: bool,
+    renumber: bool = False,
+) -> MergeResult:
+    backend = repository._backend
+    backend.branch_tip(branch)
+    picked = repository.resolve(snapshot)
+    history = History(backend)
+    before = _parent(history, picked, parent, verb)
+    describe = f"{verb} {picked} on {branch!r}"
+    reverting = verb == "revert"
+    sides_of = (picked, before) if reverting else (before, picked)
+    base_store, theirs_store = (backend.read_store(side) for side in sides_of)
+    base = load_index(base_store)
+    origin = Snapshot(base, base_store, repository._parts)
+    sides = Sides(base, origin, load_index(theirs_store), Source(theirs_store))
+    options = Options(chooser(on_conflict), renumber=renumber, undo=reverting)
+    said = history[picked].message
+    own = repository._own_metadata(author) | {"operation": verb, "of": picked}
+    return _Job(
+        repository, branch, describe, message or f"{verb} {picked}: {said}", sides,
+        (sides_of[0],), sides_of[1], options, own, dry_run=dry_run, copy=copy,
+    ).run()  # fmt: skip
+
+
+def _parent(history: History, snapshot: str, number: int | None, verb: str) -> str:
+    """The parent that a commit is compared with.
+
+    Raises
+    ------
+    MetadataError
+        If it has none, or two and `number` does not say which.
+    """
+    parents = history.parents(snapshot)
+    if not parents:
+        raise MetadataError(
+            f"cannot {verb} {snapshot}: it is the repository's first commit, and did nothing"
+        )
+    if number is None:
+        if len(parents) > 1:
+            raise MetadataError(
+                f"cannot {verb} {snapshot} as it is: it is a merge, of {' and '.join(parents)}. "
+                "Say with parent=1 or parent=2 which of them is what it was before"
+            )
+        return parents[0]
+    if isinstance(number, bool) or number not in range(1, len(parents) + 1):
+        raise MetadataError(f"parent must be from 1 to {len(parents)}, got {number!r}")
+    return parents[number - 1]

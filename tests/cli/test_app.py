@@ -41,7 +41,7 @@ def _section(name: str) -> str:
 
 def test_every_module_is_a_command_and_every_command_a_module() -> None:
     folder = Path(cli.__file__).parent
-    modules = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
+    modules = {p.stem.rstrip("_") for p in folder.glob("*.py") if not p.stem.startswith("_")}
     assert {name.replace("-", "_") for name in COMMANDS} == modules
 
 

@@ -118,6 +118,8 @@ def refused(conflicts: Sequence[Conflict], describe: str) -> ConflictError:
     """
     first = conflicts[0]
     remedy = 'resolve it with on_conflict="ours", "theirs" or a function of the conflict'
+    if first.kind == "objects":
+        remedy = "renumber=True gives those of the other side new ids"
     if describe.startswith("commit"):
         remedy = "look at what the branch has by now, and do it again if it is still wanted"
     more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""

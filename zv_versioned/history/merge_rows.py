@@ -19,9 +19,11 @@ from ..format.table import INDEX, REMOVED, BatchTable
 from .conflicts import Conflict
 from .index import LevelIndex, Uuid
 from .rows import Details, find, pick
+from .runs import shown
 
 Choose: TypeAlias = Callable[[Conflict], "str | None"]
 
+_NONE = np.zeros(0, np.int64)
 NOTHING = -1
 """A content id that no content has: the base where its own parents disagree."""
 
@@ -69,8 +71,13 @@ class Report:
         where = f"dataset {self.dataset!r}"
         if self.level:
             where = f"level {self.level} of {where}"
-        subject = {"attribute": "values of ", "definition": "", "metadata": "metadata "}.get(kind)
-        what = f"{where}: {reason}" if subject is None else f"{subject}{key!r} of {where}: {reason}"
+        subject = {
+            "attribute": f"values of {key!r} of ",
+            "definition": f"{key!r} of ",
+            "metadata": f"metadata {key!r} of ",
+            "objects": f"objects {shown(more.get('objects', _NONE))} of ",
+        }.get(kind, "")
+        what = f"{subject}{where}: {reason}"
         found = Conflict(kind, self.dataset, self.level, key, what, **more)
         choice = None if self.options.virtual else self.options.choose(found)
         self.conflicts.append(replace(found, choice=choice))

@@ -19,7 +19,7 @@ from ..format.table import INDEX
 from .lookup import Lookup
 from .merge_rows import content_of, rows_name
 from .rows import Side, pick, same_ids
-from .runs import IdMap, Runs, overlapping, reach, shown
+from .runs import IdMap, Runs, overlapping, reach
 
 _MAX_ID = 2**63 - 1
 
@@ -193,8 +193,7 @@ class _Numbers:
         return self.look.report.conflict(
             "objects",
             "",
-            "both sides gave the same ids to new objects; renumber=True counts those of the other "
-            f"side anew: {shown(np.unique(given.ids()))}",
+            "both sides gave these ids to new objects",
             batches=self.look.three.uuids(self.look.rows, np.unique(given.owner)),
             objects=np.unique(given.ids()),
         )

@@ -232,7 +232,7 @@ def test_each_error_has_its_exit_code(
     assert failed("log", code=code) == "Error: x"
     said = failed_json("log", code=code)
     assert (said["kind"], said["message"]) == (kind, "x")
-    assert ("details" in said) == (kind == "conflict")
+    assert ("details" in said) == (kind in ("conflict", "violation"))
 
 
 def test_a_conflict_says_in_json_what_the_two_sides_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,8 +26,12 @@ _COMMANDS = (
     "stats",
     "log",
     "show",
+    "diff",
     "branch",
     "tag",
+    "merge",
+    "revert",
+    "cherry_pick",
     "reset",
 )
 for _name in _COMMANDS:

@@ -266,6 +266,10 @@ class _Attribute:
             values = self._values(base, ours, theirs)
             self._record(result, values, ours, theirs, self.ours, made_anew=False)
             return self.ours
+        if self._comes_back(theirs):
+            values = self._values(base, ours, theirs)
+            self._record(result, values, ours, theirs, self.theirs, made_anew=False)
+            return self.theirs
         side = self._world(base, ours, theirs)
         if side == "ours":
             values = np.where(self.rows.ours >= 0, ours, 0)
@@ -283,6 +287,11 @@ class _Attribute:
         """Whether what a revert takes back made the attribute, and others have used it since."""
         made = self.report.options.undo and self.theirs is None and self.base == self.ours
         return bool(made and ((ours != 0) & (ours != base)).any())
+
+    def _comes_back(self, theirs: np.ndarray) -> bool:
+        """Whether batches that a revert brings back have values of an attribute that is gone."""
+        gone = self.report.options.undo and self.ours is None and self.theirs == self.base
+        return bool(gone and (theirs[self.rows.ours < 0] != 0).any())
 
     def _world(self, base: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> str:
         """The side whose definition stands, and so all of whose values do."""

@@ -41,6 +41,8 @@ class Options:
     ----------
     choose : callable
         Given a conflict, says "ours", "theirs", or None where it stays open.
+    load : callable, optional
+        Reads the three values of a conflict, when somebody asks for them.
     renumber : bool
         Count ids that clash anew, also where they were given.
     undo : bool
@@ -52,6 +54,7 @@ class Options:
     """
 
     choose: Choose = undecided
+    load: Callable[[Conflict], tuple[Any, ...]] | None = None
     renumber: bool = False
     undo: bool = False
     virtual: bool = False
@@ -78,7 +81,7 @@ class Report:
             "objects": f"objects {shown(more.get('objects', _NONE))} of ",
         }.get(kind, "")
         what = f"{subject}{where}: {reason}"
-        found = Conflict(kind, self.dataset, self.level, key, what, **more)
+        found = Conflict(kind, self.dataset, self.level, key, what, _load=self.options.load, **more)
         choice = None if self.options.virtual else self.options.choose(found)
         self.conflicts.append(replace(found, choice=choice))
         return choice

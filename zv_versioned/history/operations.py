@@ -17,7 +17,7 @@ from .details import Nothing, Origin, Snapshot, StoredDetails, Virtual
 from .graph import History
 from .index import Index, load_index, same_meta
 from .merge import Merged, merge_index
-from .merge_rows import Choose, Options
+from .merge_rows import Options
 from .results import MergeResult, counts_of
 from .transplant import Source, stamp, transplant
 from .values import loader
@@ -176,8 +176,8 @@ class _Job:
         store = backend.read_store(tip)
         ours: Index = load_index(store)
         details = self.sides.details(ours, store, self.repository._parts)
-        choose = self._choose(store, ours)
-        options = replace(self.options, choose=choose)
+        load = loader(self.repository, self.sides, ours, store)
+        options = replace(self.options, load=load)
         merged = merged_index(self.sides, details, options, self.describe)
         result = MergeResult(
             snapshot_id=tip,
@@ -211,10 +211,6 @@ class _Job:
         if self.second_parent:
             hidden.keep_parent(backend, self.theirs_id)
         return replace(result, snapshot_id=snapshot)
-
-    def _choose(self, store: Any, ours: Index) -> Choose:
-        load = loader(self.repository, self.sides, ours, store)
-        return lambda conflict: self.options.choose(replace(conflict, _load=load))
 
 
 def _nothing(ours: Index, merged: Merged) -> bool:

@@ -13,7 +13,7 @@ from .._cells_io import Blocks
 from .._groups import load_groups
 from .._read import LevelReader
 from .._read_links import live_links
-from .._removed import removal_of, removed_rows
+from .._removed import removals_of, removed_rows
 from ..format.batches import BatchHead
 from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, VERTEX_ATTRIBUTES
 from ..format.table import INDEX, REMOVED
@@ -161,7 +161,7 @@ class StoredDetails:
     ) -> tuple[int, int, int]:
         """Vertices, links, and objects that begin there, that a batch loses with some objects."""
         reader = self._side(side).reader(dataset, level)
-        removal = removal_of(reader, row, removed)
+        removal = removals_of(reader, {row: removed})[row]
         ((_, begins),) = reader.ids([row])
         links = 0
         if reader.state.table.n_links[row]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .. import _state
+from .. import _paths, _state
 from .._read import LevelReader
 from .._state import LevelState
 from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
@@ -98,28 +98,44 @@ Index = Mapping[str, DatasetIndex]
 """The datasets of a snapshot, by name."""
 
 
-def load_index(store: Store, names: Iterable[str] | None = None) -> dict[str, DatasetIndex]:
+def load_index(
+    store: Store, parts: Cache, names: Iterable[str] | None = None
+) -> dict[str, DatasetIndex]:
     """Read the index of a snapshot, or that of some of its datasets.
 
     Parameters
     ----------
     store : zarr.abc.store.Store
         The snapshot's.
+    parts : Cache
+        Has the tables of levels that were read before, by the levels' versions.
     names : iterable of str, optional
         Those that are not there are left out.
     """
     there = _state.dataset_names(_state.root_attributes(store))
-    wanted = there if names is None else [name for name in names if name in there]
-    return {name: _load_dataset(store, name) for name in wanted}
+    wanted = there if names is None else [name for name in there if name in set(names)]
+    metas = _state.load_datasets(store, wanted)
+    levels = [(meta, number) for meta in metas for number in meta.levels]
+    found: dict[str, dict[int, LevelIndex]] = {meta.name: {} for meta in metas}
+    known = _state.load_all_facts(store, levels)
+    for (meta, number), facts in zip(levels, known, strict=True):
+        path = _paths.level_path(meta.name, number)
+        found[meta.name][number] = LevelIndex(path, facts, _table(store, meta, path, facts, parts))
+    return {meta.name: DatasetIndex(meta, found[meta.name]) for meta in metas}
 
 
-def _load_dataset(store: Store, name: str) -> DatasetIndex:
-    meta = _state.load_dataset(store, name)
-    levels = {}
-    for number in meta.levels:
-        state = _state.load_level(store, meta, number)
-        levels[number] = LevelIndex(state.path, state.facts, state.table)
-    return DatasetIndex(meta, levels)
+def _table(
+    store: Store, meta: DatasetMeta, path: str, facts: LevelFacts, parts: Cache
+) -> BatchTable:
+    key = "table", facts.version
+    table: BatchTable | None = parts.get(key) if facts.version else None
+    if table is None:
+        table = _state.load_table(store, path, facts, meta.ndim)
+        if facts.version:
+            parts.put(
+                key, table, 512 + len(table) * (160 + 16 * meta.ndim + 8 * len(table.contents))
+            )
+    return table
 
 
 def reader_of(store: Store, meta: DatasetMeta, level: LevelIndex, parts: Cache) -> LevelReader:

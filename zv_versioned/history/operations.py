@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +18,13 @@ from .index import Index, load_index, same_meta
 from .merge import Merged, merge_index
 from .merge_rows import Options
 from .results import MergeResult, counts_of
+from .retry import until_published
 from .transplant import Source, stamp, transplant
 from .values import loader
 
 if TYPE_CHECKING:
     from .._cache import Cache
     from ..repository import Repository
-
-ATTEMPTS = 64
-"""How often a merge is made anew on a tip that moved before it gives up."""
-
-_FIRST_WAIT, _LONGEST_WAIT = 0.002, 0.5
 
 _VIRTUAL = Options(virtual=True)
 
@@ -60,17 +55,6 @@ class Sides:
             Snapshot(ours, store, parts),
             Snapshot(self.theirs, self.source.store, parts),
         )
-
-
-def waits() -> Any:
-    """Seconds to wait before each further try: decorrelated jitter.
-
-    Source: M. Brooker, Exponential Backoff And Jitter, 2015.
-    """
-    wait = _FIRST_WAIT
-    while True:
-        wait = min(_LONGEST_WAIT, random.uniform(_FIRST_WAIT, 3 * wait))
-        yield wait
 
 
 # ---- one merge --------------------------------------------------------------
@@ -153,28 +137,14 @@ class _Job:
 
     def run(self) -> MergeResult:
         """Merge onto the tip, anew where the tip moves meanwhile, and publish."""
-        backend = self.repository._backend
-        for wait in waits_of(ATTEMPTS):
-            with backend.mutation(self.describe):
-                try:
-                    return self._once()
-                except ConflictError as error:
-                    if error.what != "branch":
-                        raise
-            time.sleep(wait)
-        raise ConflictError(
-            f"cannot {self.describe}: branch {self.branch!r} moved {ATTEMPTS} times meanwhile; try "
-            "again when fewer write to it",
-            what="branch",
-            where=self.branch,
-        )
+        return until_published(self.repository, self.branch, self.describe, self._once)
 
     def _once(self) -> MergeResult:
         backend = self.repository._backend
         session = backend.begin(self.branch)
         tip = session.snapshot_id
         store = backend.read_store(tip)
-        ours: Index = load_index(store)
+        ours: Index = load_index(store, self.repository._parts)
         details = self.sides.details(ours, store, self.repository._parts)
         load = loader(self.repository, self.sides, ours, store)
         options = replace(self.options, load=load)
@@ -204,13 +174,25 @@ class _Job:
                 session.discard_changes()
                 return result
             own = {**self.own, "changes": result.changes}
-            snapshot = self.repository._commit(session, self.branch, self.message, own)
+            with self._kept_parent():
+                snapshot = self.repository._commit(session, self.branch, self.message, own)
         except BaseException:
             session.discard_changes()
             raise
-        if self.second_parent:
-            hidden.keep_parent(backend, self.theirs_id)
         return replace(result, snapshot_id=snapshot)
+
+    @contextmanager
+    def _kept_parent(self) -> Iterator[None]:
+        """Keep the second parent of a merge, from before the commit that names it."""
+        backend = self.repository._backend
+        new = self.second_parent and hidden.keep_parent(backend, self.theirs_id)
+        try:
+            yield
+        except ConflictError:
+            # After any other error nobody knows for sure whether the commit was made.
+            if new:
+                hidden.forget_parent(backend, self.theirs_id)
+            raise
 
 
 def _nothing(ours: Index, merged: Merged) -> bool:
@@ -221,12 +203,6 @@ def _nothing(ours: Index, merged: Merged) -> bool:
         and ours.keys() == index.keys()
         and all(same_meta(ours[name].meta, d.meta) for name, d in index.items())
     )
-
-
-def waits_of(attempts: int) -> Any:
-    """So many waits."""
-    each = waits()
-    return (next(each) for _ in range(attempts))
 
 
 def _renumbered(merged: Merged, side: str) -> dict[str, Any]:
@@ -278,7 +254,11 @@ def merge(
         )
     store = backend.read_store(theirs_id)
     branch = source if source in backend.branches() else None
-    sides = Sides(*_base(repository, history, bases), load_index(store), Source(store, branch))
+    sides = Sides(
+        *_base(repository, history, bases),
+        load_index(store, repository._parts),
+        Source(store, branch),
+    )
     own = repository._own_metadata(author) | {"operation": "merge", "merged": theirs_id}
     return _Job(
         repository, into, describe, message, sides, tuple(bases), theirs_id, options, own,
@@ -290,7 +270,7 @@ def _between(repository: Repository, before: str, after: str) -> dict[str, Any]:
     """What a fast-forward brings."""
     backend, parts = repository._backend, repository._parts
     ours, theirs = (
-        Snapshot(load_index(store), store, parts)
+        Snapshot(load_index(store, parts), store, parts)
         for store in (backend.read_store(before), backend.read_store(after))
     )
     details = StoredDetails(ours, ours, theirs)
@@ -311,7 +291,7 @@ def _base(repository: Repository, history: History, bases: list[str]) -> tuple[I
     snapshots = []
     for snapshot in bases:
         store = backend.read_store(snapshot)
-        snapshots.append(Snapshot(load_index(store), store, parts))
+        snapshots.append(Snapshot(load_index(store, parts), store, parts))
     index, origin = snapshots[0].index, snapshots[0]
     if len(bases) == 1:
         return index, origin
@@ -324,50 +304,11 @@ def _base(repository: Repository, history: History, bases: list[str]) -> tuple[I
     return merged.index, Virtual(merged, details)
 
 
-def cherry_pick(
+def replay(
     repository: Repository,
-    snapshot: str,
-    branch: str,
-    *,
-    on_conflict: Any,
-    message: str | None,
-    author: str | None,
-    parent: int | None,
-    renumber: bool,
-    dry_run: bool,
-    copy: bool,
-) -> MergeResult:
-    """Do on a branch what one commit did; see :meth:`Repository.cherry_pick`."""
-    return _replay(
-        repository, snapshot, branch, "cherry-pick", on_conflict=on_conflict, message=message,
-        author=author, parent=parent, renumber=renumber, dry_run=dry_run, copy=copy,
-    )  # fmt: skip
-
-
-def revert(
-    repository: Repository,
-    snapshot: str,
-    branch: str,
-    *,
-    on_conflict: Any,
-    message: str | None,
-    author: str | None,
-    parent: int | None,
-    dry_run: bool,
-    copy: bool,
-) -> MergeResult:
-    """Undo on a branch what one commit did; see :meth:`Repository.revert`."""
-    return _replay(
-        repository, snapshot, branch, "revert", on_conflict=on_conflict, message=message,
-        author=author, parent=parent, dry_run=dry_run, copy=copy,
-    )  # fmt: skip
-
-
-def _replay(
-    repository: Repository,
-    snapshot: str,
-    branch: str,
     verb: str,
+    snapshot: str,
+    branch: str,
     *,
     on_conflict: Any,
     message: str | None,
@@ -377,6 +318,10 @@ def _replay(
     copy: bool,
     renumber: bool = False,
 ) -> MergeResult:
+    """Do ("cherry-pick") or undo ("revert") on a branch what one commit did.
+
+    See :meth:`Repository.cherry_pick` and :meth:`Repository.revert`.
+    """
     backend = repository._backend
     backend.branch_tip(branch)
     picked = repository.resolve(snapshot)
@@ -386,9 +331,9 @@ def _replay(
     reverting = verb == "revert"
     sides_of = (picked, before) if reverting else (before, picked)
     base_store, theirs_store = (backend.read_store(side) for side in sides_of)
-    base = load_index(base_store)
+    base = load_index(base_store, repository._parts)
     origin = Snapshot(base, base_store, repository._parts)
-    sides = Sides(base, origin, load_index(theirs_store), Source(theirs_store))
+    sides = Sides(base, origin, load_index(theirs_store, repository._parts), Source(theirs_store))
     options = Options(chooser(on_conflict), renumber=renumber, undo=reverting)
     said = history[picked].message
     own = repository._own_metadata(author) | {"operation": verb, "of": picked}

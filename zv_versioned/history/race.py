@@ -6,20 +6,19 @@ moved into the new session; else the encoded bytes are copied.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import _state
-from ..errors import ConflictError
 from ..result import stage_name
 from ..storage.carry import Move, Staged
 from .details import Snapshot
 from .index import DatasetIndex, Index, LevelIndex, load_index
 from .merge import Merged
 from .merge_rows import Options
-from .operations import Sides, merged_index, waits_of, write
+from .operations import Sides, merged_index, write
+from .retry import until_published
 from .runs import IdMap
 from .transplant import Source, all_carries
 
@@ -82,45 +81,33 @@ class Race:
         self._session = session
         self._staged = Staged(repository._backend, session)
         store = repository._backend.read_store(base_snapshot_id)
-        base = load_index(store, metas)
+        base = load_index(store, repository._parts, metas)
         theirs = {name: _staged_index(name, meta, stages, base) for name, meta in metas.items()}
         origin = Snapshot(base, store, repository._parts)
         self._sides = Sides(base, origin, theirs, Source(session.store))
 
-    def publish(self, message: str, own: Mapping[str, Any], attempts: int) -> Landed:
+    def publish(self, message: str, own: Mapping[str, Any]) -> Landed:
         """Merge onto the tip and commit, anew as often as somebody else is faster.
 
         Raises
         ------
         ConflictError
-            If both sides changed the same thing, or after `attempts` tries.
+            If both sides changed the same thing, or the branch moved too often.
         ViolationError
             If the result would not be sound.
         """
-        backend = self._repository._backend
-        for wait in waits_of(attempts):
-            with backend.mutation(f"commit to {self._branch}"):
-                try:
-                    return self._once(message, own)
-                except ConflictError as error:
-                    if error.what != "branch":
-                        raise
-            time.sleep(wait)
-        raise ConflictError(
-            f"branch {self._branch!r} moved {attempts} times while this was to be committed; try "
-            "again when fewer write to it. Nothing was changed",
-            what="branch",
-            where=self._branch,
+        describe = f"commit to {self._branch!r}, which moved meanwhile"
+        return until_published(
+            self._repository, self._branch, describe, lambda: self._once(message, own, describe)
         )
 
-    def _once(self, message: str, own: Mapping[str, Any]) -> Landed:
+    def _once(self, message: str, own: Mapping[str, Any], describe: str) -> Landed:
         repository = self._repository
         backend = repository._backend
         session = backend.begin(self._branch)
         store = backend.read_store(session.snapshot_id)
-        ours: Index = load_index(store, self._sides.theirs)
+        ours: Index = load_index(store, repository._parts, self._sides.theirs)
         details = self._sides.details(ours, store, repository._parts)
-        describe = f"commit to {self._branch!r}, which moved meanwhile"
         merged = merged_index(self._sides, details, Options(), describe)
         try:
             moves = all_carries(merged)

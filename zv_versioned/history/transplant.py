@@ -15,7 +15,7 @@ from .. import _groups, _paths, _state, _store
 from .._levels import level_documents
 from .._removed import encode_rows
 from .._stage import attribute_documents
-from ..format import batches, metadata
+from ..format import arrays, batches, metadata
 from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
 from ..format.table import BUCKET, INDEX, REMOVED, BatchTable, new_content_id
 from ..storage.carry import Move, carry
@@ -174,7 +174,7 @@ def _array_documents(
         fresh = [a for n, a in facts.family(family).items() if known.get(n) != a]
         yield from attribute_documents(path, facts.grid, meta.axes, fresh)
     for array, document in (
-        (REMOVED, metadata.batch_array("removed")),
+        (REMOVED, arrays.batch_array("removed")),
         ("groups", _groups.array_document()),
     ):
         if _has(level, array) and not (mine is not None and _has(mine, array)):

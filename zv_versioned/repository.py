@@ -67,6 +67,7 @@ class Repository:
         location: str | os.PathLike[str] | icechunk.Storage,
         *,
         lock_timeout: float = 60.0,
+        durable: bool = False,
         **storage_options: Any,
     ) -> Repository:
         """Create a repository where none is.
@@ -80,6 +81,11 @@ class Repository:
         lock_timeout : float
             Seconds to wait for the lock that guards every change of a repository
             on a local filesystem.
+        durable : bool
+            On a local filesystem: whether a commit, and any other change, reaches
+            the disk before it is acknowledged, so that it outlasts a loss of power.
+            It costs some milliseconds a commit (docs/maintenance.md). Object stores
+            do so by themselves.
         **storage_options
             Handed to icechunk's storage constructor: ``region``, ``endpoint_url``,
             ``anonymous``, keys, … Credentials come from the environment where
@@ -92,7 +98,7 @@ class Repository:
         StorageError
             If the storage fails.
         """
-        return cls(Backend.create(location, lock_timeout=lock_timeout, **storage_options))
+        return cls(Backend.create(location, lock_timeout=lock_timeout, durable=durable, **storage_options))
 
     @classmethod
     def open(
@@ -100,6 +106,7 @@ class Repository:
         location: str | os.PathLike[str] | icechunk.Storage,
         *,
         lock_timeout: float = 60.0,
+        durable: bool = False,
         **storage_options: Any,
     ) -> Repository:
         """Open a repository that exists; the parameters are those of :meth:`create`.
@@ -109,7 +116,7 @@ class Repository:
         NotFoundError
             If there is none.
         """
-        return cls(Backend.open(location, lock_timeout=lock_timeout, **storage_options))
+        return cls(Backend.open(location, lock_timeout=lock_timeout, durable=durable, **storage_options))
 
     @classmethod
     def open_or_create(
@@ -117,19 +124,20 @@ class Repository:
         location: str | os.PathLike[str] | icechunk.Storage,
         *,
         lock_timeout: float = 60.0,
+        durable: bool = False,
         **storage_options: Any,
     ) -> Repository:
         """Open a repository, or create it where none is; parameters as in :meth:`create`."""
         try:
-            return cls.open(location, lock_timeout=lock_timeout, **storage_options)
+            return cls.open(location, lock_timeout=lock_timeout, durable=durable, **storage_options)
         except NotFoundError:
             try:
-                return cls.create(location, lock_timeout=lock_timeout, **storage_options)
+                return cls.create(location, lock_timeout=lock_timeout, durable=durable, **storage_options)
             except MetadataError:
                 # Somebody created it in between; if it is something else, this says so.
                 if not cls.exists(location, **storage_options):
                     raise
-                return cls.open(location, lock_timeout=lock_timeout, **storage_options)
+                return cls.open(location, lock_timeout=lock_timeout, durable=durable, **storage_options)
 
     @classmethod
     def exists(

@@ -22,11 +22,13 @@ from ..errors import (
     ReadOnlyError,
     StorageError,
 )
+from . import durable as lasting
 from .address import Address, address_of
 from .config import repository_config
 from .create import create_elsewhere, create_local, existing
 from .location import CLOUD, Location, Place, resolve
 from .lock import RepositoryLock
+from .seals import Ledger
 from .translate import translated
 
 # icechunk 1 makes a name part of a path, and gives back escaped what it had to escape there.
@@ -82,9 +84,17 @@ class Backend:
         Where it is; printable, it never holds credentials.
     is_local : bool
         Whether it lies on a filesystem, and so needs its lock.
+    durable : bool
+        Whether a change of a local repository reaches the disk before it is
+        acknowledged. Object stores see to that themselves.
     """
 
-    def __init__(self, place: Place, repository: ic.Repository, lock_timeout: float) -> None:
+    def __init__(
+        self, place: Place, repository: ic.Repository, lock_timeout: float, durable: bool = False
+    ) -> None:
+        if durable and place.scheme == "memory":
+            raise MetadataError(f"{place.location} cannot be durable: it is gone with this process")
+        self.durable = durable
         self.location = place.location
         self.is_local = place.folder is not None
         self._place = place
@@ -92,6 +102,7 @@ class Backend:
         self._folder = place.folder
         self._repository = repository
         self._lock = None if place.folder is None else RepositoryLock(place.folder, lock_timeout)
+        self._ledger = None if place.folder is None else Ledger(place.folder)
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -100,11 +111,16 @@ class Backend:
     def address(self) -> Address:
         """What another process needs to open it; StorageError where it cannot be opened there."""
         self.check_process()
-        return address_of(self._place, self._lock_timeout)
+        return address_of(self._place, self._lock_timeout, self.durable)
 
     @classmethod
     def create(
-        cls, location: Location, *, lock_timeout: float = 60.0, **storage_options: Any
+        cls,
+        location: Location,
+        *,
+        lock_timeout: float = 60.0,
+        durable: bool = False,
+        **storage_options: Any,
     ) -> Backend:
         """Create a repository and open it.
 
@@ -114,6 +130,9 @@ class Backend:
             Where; see the module's description.
         lock_timeout : float
             Seconds to wait for the lock of a local repository.
+        durable : bool
+            Whether changes of a local repository are to reach the disk before they
+            are acknowledged.
         **storage_options
             Handed to icechunk's constructor for this kind of storage.
 
@@ -132,17 +151,22 @@ class Backend:
         _check_runtime(place.location)
         if place.folder is not None:
             create_local(place, place.folder, RepositoryLock(place.folder, lock_timeout))
-            return cls._open(place, lock_timeout)
+            return cls._open(place, lock_timeout, durable)
         if place.scheme in CLOUD and not place.name:
             raise MetadataError(
                 f"{place.location} names no prefix; a repository needs one: {place.location}/name"
             )
         repository = create_elsewhere(place)
-        return cls(place, repository, lock_timeout)
+        return cls(place, repository, lock_timeout, durable)
 
     @classmethod
     def open(
-        cls, location: Location, *, lock_timeout: float = 60.0, **storage_options: Any
+        cls,
+        location: Location,
+        *,
+        lock_timeout: float = 60.0,
+        durable: bool = False,
+        **storage_options: Any,
     ) -> Backend:
         """Open a repository; parameters as for :meth:`create`.
 
@@ -153,10 +177,10 @@ class Backend:
         """
         place = resolve(location, storage_options)
         _check_runtime(place.location)
-        return cls._open(place, lock_timeout)
+        return cls._open(place, lock_timeout, durable)
 
     @classmethod
-    def _open(cls, place: Place, lock_timeout: float) -> Backend:
+    def _open(cls, place: Place, lock_timeout: float, durable: bool) -> Backend:
         storage = existing(place)
         absent = f"there is no repository at {place.location}; create one, or check the location"
         if storage is None:
@@ -170,7 +194,10 @@ class Backend:
                 if "repository doesn't exist" not in str(error):
                     raise
                 raise NotFoundError(absent) from error
-        return cls(place, repository, lock_timeout)
+        if durable and place.folder is not None:
+            # What others wrote, and this process builds on, is to last as well.
+            lasting.sync_everything(place.folder)
+        return cls(place, repository, lock_timeout, durable)
 
     @classmethod
     def exists(cls, location: Location, **storage_options: Any) -> bool:
@@ -216,6 +243,7 @@ class Backend:
             try:
                 with translated(self.location):
                     self._repository.create_branch(name, target)
+                self._seal(f"branch.{name}")
             except MetadataError as error:
                 raise self._taken("branch", name, "exists already") from error
 
@@ -229,6 +257,7 @@ class Backend:
             )
         with self.mutation(f"delete branch {name}"), self._finding("branch", name):
             self._repository.delete_branch(name)
+            self._seal(f"branch.{name}")
 
     def create_tag(self, name: str, snapshot_id: str) -> None:
         """Create tag `name` for a snapshot; MetadataError if it exists or ever existed."""
@@ -239,6 +268,7 @@ class Backend:
             try:
                 with translated(self.location):
                     self._repository.create_tag(name, target)
+                self._seal(f"tag.{name}")
             except MetadataError as error:
                 why = "exists already" if name in self.tags() else "was deleted, for good,"
                 raise self._taken("tag", name, why) from error
@@ -249,6 +279,7 @@ class Backend:
         _check_name("tag", name)
         with self.mutation(f"delete tag {name}"), self._finding("tag", name):
             self._repository.delete_tag(name)
+            self._seal(f"tag.{name}")
 
     def reset_branch(self, name: str, snapshot_id: str) -> None:
         """Make a snapshot the tip of branch `name`, wherever the tip was."""
@@ -257,6 +288,7 @@ class Backend:
             target = self.snapshot(snapshot_id).id
             with self._finding("branch", name):
                 self._repository.reset_branch(name, target)
+            self._seal(f"branch.{name}")
 
     def snapshot(self, snapshot_id: str) -> SnapshotInfo:
         """Return what is known of a snapshot; NotFoundError if there is none."""
@@ -349,11 +381,33 @@ class Backend:
                 raise self._moved(branch, tip, began)
             with translated(self.location):
                 try:
-                    return session.commit(message, stored)
+                    after = self._commit(session, branch, message, stored)
                 except ic.ConflictError as error:
                     if (tip := self.branch_tip(branch)) == began:
                         raise
                     raise self._moved(branch, tip, began) from error
+            self._seal(f"branch.{branch}", committed=(began, after))
+            return after
+
+    def _commit(self, session: ic.Session, branch: str, message: str, stored: Any) -> str:
+        if not self.durable or self._folder is None:
+            return session.commit(message, stored)
+        # What the branch is to lead to is on the disk before it leads there.
+        began = session.snapshot_id
+        after = session.flush(message, metadata=stored)
+        lasting.sync_files(self._folder, lasting.written_by(self._folder, began, after))
+        self._repository.reset_branch(branch, after, from_snapshot_id=began)
+        return after
+
+    def _seal(self, ref: str, committed: tuple[str, str] | None = None) -> None:
+        """Seal what was just changed, and make it last; see the modules `seals` and `durable`."""
+        if self._ledger is None or self._folder is None:
+            return
+        if committed is not None:
+            self._ledger.committed(*committed)
+        self._ledger.refs_changed(ref)
+        if self.durable:
+            lasting.sync_files(self._folder, lasting.ref_files(self._folder, ref))
 
     def mutation(self, purpose: str) -> AbstractContextManager[None]:
         """Return a context in which this process alone may change the repository.

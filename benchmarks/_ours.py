@@ -63,6 +63,15 @@ class Side:
         with handle.transaction("main", message="append") as tx:
             tx.writer("points").append_vertices_sync(points.positions, object_ids=points.object_ids)
 
+    def add_values(self, handle: Any, verb: str, name: str, values: np.ndarray) -> None:
+        """Write an attribute for all that is there (`add_attribute`, …) and commit."""
+        with handle.transaction("main", message=verb) as tx:
+            getattr(tx.writer("points"), f"{verb}_sync")(name, values)
+
+    def values(self, path: Path, name: str) -> np.ndarray:
+        """A vertex attribute of the newest version, in the side's own order."""
+        return zvv.Repository.open(str(path)).view("main")["points"][0].attribute(name)
+
     def count(self, path: Path) -> int:
         return zvv.Repository.open(str(path)).view("main")["points"][0].vertex_count
 

@@ -146,6 +146,23 @@ class Side:
         asyncio.run(work())
         session.commit("append")
 
+    def add_values(self, handle: Any, verb: str, name: str, values: np.ndarray) -> None:
+        """Write an attribute for all that is there (`add_attribute`, …) and commit."""
+        session = handle.writable_session("main")
+        writer = open_zv(_store(session))[0].writer()
+
+        async def work() -> None:
+            await getattr(writer, verb)(name, values)
+            await writer.commit()
+
+        asyncio.run(work())
+        session.commit(verb)
+
+    def values(self, path: Path, name: str) -> np.ndarray:
+        """A vertex attribute of the newest version, in the side's own order."""
+        store = icechunk.Repository.open(_storage(path)).readonly_session("main").store
+        return np.asarray(zarr_vectors.open(store).read(attributes=[name]).attributes[name])
+
     def count(self, path: Path) -> int:
         store = icechunk.Repository.open(_storage(path)).readonly_session("main").store
         return zarr_vectors.open(store)[0].vertex_count

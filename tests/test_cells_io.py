@@ -110,7 +110,8 @@ def test_any_cells_come_back_in_order_however_they_are_fetched(
         at = np.flatnonzero(rng.random(len(batch.cells)) < rng.choice([0.2, 1.0]))
         sorted_rows = rows[batch.order]
         expected += [sorted_rows[ends[c] - batch.cell_vertices[c] : ends[c]] for c in at]
-        wanted.append(batch.wanted(at))
+        # Cells of a batch may also be asked for in several pieces.
+        wanted += [batch.wanted(piece) for piece in np.array_split(at, rng.integers(1, 4))]
     expected.append(rows[:0])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_cells_io, "_WHOLE_SHARD_BYTES", whole)

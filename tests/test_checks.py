@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tests._profiles  # noqa: F401
 import zv_versioned as zvv
-from zv_versioned import _checks, _paths
+from zv_versioned import _checks, _paths, _values
 from zv_versioned.format.metadata import AttributeMeta
 from zv_versioned.spatial.boxes import Box
 
@@ -65,6 +65,11 @@ def test_coordinates_are_stored_as_given_or_refused(
             _checks.positions(array, 1, np.dtype(stored))
 
 
+def appended(array: np.ndarray, known: AttributeMeta) -> _values.Values:
+    (values,) = _values.appended({"a": array}, len(array), {"a": known})
+    return values
+
+
 @pytest.mark.filterwarnings("error")
 @given(st.data(), st.sampled_from(VALUE_DTYPES), st.sampled_from(VALUE_DTYPES))
 def test_attribute_values_are_stored_as_given_or_refused(
@@ -74,12 +79,12 @@ def test_attribute_values_are_stored_as_given_or_refused(
     array = np.array(values, given_dtype)
     known = AttributeMeta("a", np.dtype(stored), ())
     if all(holds(stored, v) for v in values):
-        _, kept = _checks.attribute_values("a", array, len(array), known)
+        kept = appended(array, known).given
         assert kept.dtype == np.dtype(stored)
         assert same(kept.tolist(), values)
     else:
         with pytest.raises(zvv.ArrayError, match=f"'a': .* change as {np.dtype(stored).name}"):
-            _checks.attribute_values("a", array, len(array), known)
+            appended(array, known)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +94,7 @@ def test_attribute_values_are_stored_as_given_or_refused(
 def test_a_whole_number_never_wraps_around(given_dtype: str, value: int, stored: str) -> None:
     known = AttributeMeta("a", np.dtype(stored), ())
     with pytest.raises(zvv.ArrayError, match=str(value)):
-        _checks.attribute_values("a", np.array([value], given_dtype), 1, known)
+        appended(np.array([value], given_dtype), known)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -98,13 +103,13 @@ def test_no_whole_number_stands_for_infinity_or_nan(stored: str, value: float) -
     known = AttributeMeta("a", np.dtype(stored), ())
     for given_dtype in ("f2", "f4", "f8"):
         with pytest.raises(zvv.ArrayError, match=r"inf|nan"):
-            _checks.attribute_values("a", np.array([value], given_dtype), 1, known)
+            appended(np.array([value], given_dtype), known)
 
 
 def test_the_remedy_for_an_attribute_that_would_be_rounded_is_one_that_helps() -> None:
     known = AttributeMeta("a", np.dtype("f4"), ())
     with pytest.raises(zvv.ArrayError, match=r"0\.1") as caught:
-        _checks.attribute_values("a", np.array([0.1]), 1, known)
+        appended(np.array([0.1]), known)
     # dtype= of an append is about coordinates.
     assert "pass dtype=" not in str(caught.value)
 

@@ -180,6 +180,81 @@ def test_a_group_lists_all_that_is_in_it(written: tuple[zvv.Repository, str]) ->
     assert root.attrs["zarr_vectors"]["geometry_types"] == ["point_cloud"]
 
 
+# --- lines and links ----------------------------------------------------------------------------
+
+
+def of_kind(kind: str) -> zvv.Repository:
+    """A dataset of lines or links under "g": two batches over several cells and blocks."""
+    rng = np.random.default_rng(0)
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("g", kind=kind, bounds=([-50] * 2, [50] * 2), chunk_shape=[3.5] * 2)
+        writer = tx.writer("g")
+        for n in (300, 40):
+            given: dict[str, Any] = {"dtype": "float32", "link_attributes": {"w": rng.random(n)}}
+            points = np.clip(np.cumsum(rng.normal(0, 2, (n + 1, 2)), axis=0), -50, 50)
+            rows = np.arange(n)
+            if kind == "polyline":
+                writer.append_polylines_sync([points], **given)
+            elif kind == "skeleton":
+                edges = np.stack([rows + 1, rng.integers(0, rows + 1)], axis=1)
+                writer.append_graph_sync(points, edges, **given)
+            else:
+                writer.append_mesh_sync(points, rng.integers(0, n + 1, (n, 3)), **given)
+    return repo
+
+
+@pytest.mark.parametrize("kind", ["polyline", "skeleton", "mesh"])
+def test_zarr_reads_links_and_their_values(kind: str) -> None:
+    repo = of_kind(kind)
+    dataset = repo.view()["g"]
+    level, group = dataset[0], zarr.open_group(raw_store(repo), mode="r", path="g")["0"]
+    assert group["link_attributes/w"].attrs["name"] == "w"
+    assert ("links" in group) == (dataset.kind != "polyline")
+    links, values, base = [], [], 0
+    for selection in level._reader.plan():
+        head, slot = selection.head, int(level._reader.state.table.slot[selection.row])
+        index = level._reader.state.facts.grid.coordinates(head.cells).tolist()
+        for at, cell in enumerate(index):
+            n = int(head.cell_links[at])
+            raw = value_at(group["link_attributes/w"], (slot, *cell))
+            values.append(np.frombuffer(raw, "f8"))
+            assert len(values[-1]) == n
+            if dataset.kind != "polyline":
+                width = group["links"].attrs["link_width"]
+                raw = value_at(group["links"], (slot, *cell))
+                rows = np.frombuffer(raw, "i4").reshape(-1, width)
+                assert len(rows) == n
+                links.append(rows + head.vertex_start[at] + base)
+        base += int(head.vertex_start[-1])
+    assert np.concatenate(values).tolist() == level.link_attribute("w").tolist()
+    if links:
+        assert np.concatenate(links).tolist() == level.links().tolist()
+
+
+def test_the_order_of_lines_follows_from_what_the_format_says() -> None:
+    repo = of_kind("polyline")
+    level = repo.view()["g"][0]
+    array = zarr.open_group(raw_store(repo), mode="r", path="g")["0/batches/index"]
+    found: list[int] = []
+    base = 0
+    for batch in level.batches:
+        sections = [bytes(raw) for raw in array[batch.slot].tolist()]
+        head = batches.decode_head(memoryview(sections[batches.CELLS]), 0)
+        pages = range(len(head.cell_page_end))
+        parts = [columns.unpack(memoryview(sections[batches.FRAGMENTS + page])) for page in pages]
+        rank = np.concatenate([part["rank"] for part in parts])
+        ends = np.concatenate([part["ends"] for part in parts])
+        stops = np.cumsum(np.concatenate([part["vertices"] for part in parts]))
+        starts = [0, *stops.tolist()]
+        assert ends.sum() == 1
+        assert rank[ends == 1].tolist() == [len(rank) - 1]
+        for at in np.argsort(rank).tolist():
+            found += range(base + starts[at], base + starts[at + 1])
+        base += batch.vertex_count
+    assert level.read().vertex_ids.tolist() == found
+
+
 # --- written by zarr ----------------------------------------------------------------------------
 
 GRID = Grid.for_bounds(Box(np.zeros(2), np.full(2, 20.0)), (1.0, 1.0))

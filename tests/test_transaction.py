@@ -174,18 +174,18 @@ def test_there_is_one_way_to_name_a_level_or_all_ways_lead_to_it(
 # ---- races -------------------------------------------------------------------------------------
 
 
-def test_a_commit_that_lost_the_race_changes_nothing(repo: zvv.Repository) -> None:
+def test_a_commit_that_lost_the_race_to_the_same_thing_changes_nothing(
+    repo: zvv.Repository,
+) -> None:
     winner, loser = repo.transaction(), repo.transaction()
     for tx in (winner, loser):
         tx.writer("p").append_vertices_sync(POINTS, object_ids=4)
     won = winner.commit()
-    with pytest.raises(zvv.ConflictError, match="moved to") as caught:
+    with pytest.raises(zvv.ConflictError, match="objects 4 of dataset 'p'") as caught:
         loser.commit()
     error = caught.value
-    assert (error.what, error.where) == ("branch", "main")
-    assert (error.ours, error.theirs) == (won.snapshot_id, loser.base_snapshot_id)
-    assert won.snapshot_id in str(error)
-    assert loser.base_snapshot_id in str(error)
+    assert (error.what, error.where) == ("objects", "p")
+    assert error.conflict.kind == "objects"
     assert (repo.resolve("main"), count(repo)) == (won.snapshot_id, 3)
     assert loser.result is None
     with pytest.raises(zvv.ReadOnlyError):
@@ -391,3 +391,70 @@ def test_a_block_whose_append_failed_cannot_end_in_a_commit(
     with repo.transaction() as tx:
         tx.writer("p").append_vertices_sync(POINTS)
     assert count(repo) == 3
+
+
+# ---- the dataset's metadata, and compact -------------------------------------------------------
+
+
+def test_metadata_is_set_and_deleted_key_by_key() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0], [9]), metadata={"a": 1, "b": 2})
+        assert tx.writer("p").set_metadata_sync({"c": [3]}) == {"a": 1, "b": 2, "c": [3]}
+    before = repo.view()["p"]
+    with repo.transaction() as tx:
+        assert tx.writer("p").set_metadata_sync({"a": None, "c": {"d": 4}, "x": None}) == {
+            "b": 2,
+            "c": {"d": 4},
+        }
+    assert repo.view()["p"].metadata == {"b": 2, "c": {"d": 4}}
+    assert before.metadata == {"a": 1, "b": 2, "c": [3]}
+    commit = repo.log("main")[0]
+    assert commit.message == "change the metadata of p"
+    assert commit.summary["changes"] == {"p": {"metadata_changed": ["a", "c", "x"]}}
+
+
+@pytest.mark.parametrize("mapping", [None, 5, {5: 1}, {"a": float("nan")}, {"a": object()}])
+def test_metadata_that_json_cannot_keep_is_refused(mapping: Any) -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0], [9]), metadata={"a": 1})
+        with pytest.raises(zvv.MetadataError):
+            tx.writer("p").set_metadata_sync(mapping)
+    assert repo.view()["p"].metadata == {"a": 1}
+
+
+def test_metadata_that_stays_as_it_is_makes_no_commit() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("", kind="point_cloud", bounds=([0], [9]), metadata={"a": 1})
+    tip = repo.resolve("main")
+    with repo.transaction() as tx:
+        tx.writer("").set_metadata_sync({"a": 1, "b": None})
+    assert repo.resolve("main") == tip
+    with repo.transaction() as tx:
+        tx.writer("").set_metadata_sync({"b": 1})
+    assert repo.view().datasets == [""]
+    assert repo.view()[""].metadata == {"a": 1, "b": 1}
+
+
+def test_compact_commits_what_is_pending_and_says_what_there_is() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        tx.writer("p").append_vertices_sync(np.ones((5, 2), "f4"))
+    writer = repo.view()["p"][0].writer()
+    writer.append_vertices_sync(np.ones((3, 2), "f4"), object_ids=[9, 9, 8])
+    writer.remove_objects_sync([0])
+    assert writer.compact_sync() == {
+        "compacted": True,
+        "num_objects": 6,
+        "vertex_count": 7,
+        "batches_before": 2,
+        "batches_after": 2,
+        "snapshot_id": repo.resolve("main"),
+        "objects_committed": 2,
+    }
+    assert repo.view()["p"][0].vertex_count == 7
+    with pytest.raises(zvv.ReadOnlyError, match="was committed"):
+        writer.compact_sync()

@@ -74,7 +74,7 @@ def check_payloads(cell_vertices: np.ndarray, row_bytes: int) -> None:
 
 def encode_rows(
     rows: np.ndarray,
-    order: np.ndarray,
+    order: np.ndarray | None,
     cell_vertices: np.ndarray,
     blocks: Blocks,
     places: int,
@@ -86,8 +86,8 @@ def encode_rows(
     ----------
     rows : ndarray, shape (N, ...)
         C-contiguous rows, in any order.
-    order : ndarray of int64, shape (N,)
-        Which row comes where in vertex order.
+    order : ndarray of int64, shape (N,), or None
+        Which row comes where in vertex order; None where they are in it.
     cell_vertices : ndarray of int, shape (C,)
     blocks : Blocks
         The cells by shard.
@@ -109,8 +109,11 @@ def encode_rows(
     def cells(members: np.ndarray, cell_places: np.ndarray) -> Iterator[tuple[int, list[bytes]]]:
         for cell, place in zip(members.tolist(), cell_places.tolist(), strict=True):
             start, stop = starts[cell], stops[cell]
-            # "clip" skips a check that costs as much as the copy; the order is ours.
-            rows.take(order[start:stop], axis=0, out=body[: stop - start], mode="clip")
+            if order is None:
+                body[: stop - start] = rows[start:stop]
+            else:
+                # "clip" skips a check that costs as much as the copy; the order is ours.
+                rows.take(order[start:stop], axis=0, out=body[: stop - start], mode="clip")
             yield place, codec.encode_framed(scratch[: HEADER + (stop - start) * row_bytes])
 
     for block, members, cell_places in zip(blocks.keys, blocks.rows, blocks.places, strict=True):
@@ -240,11 +243,15 @@ def _fetch_cells(
 ) -> list[list[memoryview]]:
     """The stored bytes of cells, for each shard in the order of its places."""
     first: list[_store.Request] = []
+    # A shard may come several times, for cells of it that are apart; its index is read once.
+    known: dict[str, tuple[np.ndarray, np.ndarray] | None] = {}
     for shard in group:
         if shard.whole and not shard.alone:
             first.append((shard.key, 0, -1))
-        elif not shard.whole and indexes.get(shard.key) is None:
-            first.append((shard.key, -shards.index_size(places), -1))
+        elif not shard.whole and shard.key not in known:
+            known[shard.key] = indexes.get(shard.key)
+            if known[shard.key] is None:
+                first.append((shard.key, -shards.index_size(places), -1))
     batched = iter(_store.get_many(store, first))
     alone = iter(_store.get_large(store, [shard.key for shard in group if shard.alone]))
     found: list[list[memoryview]] = []
@@ -258,12 +265,12 @@ def _fetch_cells(
             start, stop = _ranges(index, shard.places, shard.key)
             found.append([raw[a:b] for a, b in zip(start.tolist(), stop.tolist(), strict=True)])
             continue
-        index = indexes.get(shard.key)
-        if index is None:
+        own = known[shard.key]
+        if own is None:
             with _store.damage_in(shard.key):
-                index = shards.read_index(next(batched), places)
-            indexes.put(shard.key, index, 16 * places)
-        start, stop = _ranges(index, shard.places, shard.key)
+                own = known[shard.key] = shards.read_index(next(batched), places)
+            indexes.put(shard.key, own, 16 * places)
+        start, stop = _ranges(own, shard.places, shard.key)
         request, ranges = _joined(start, stop)
         cuts.append((len(found), start, stop, request))
         found.append([])

@@ -5,14 +5,11 @@ Everything here is checked before a byte is written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from . import _paths
 from .errors import ArrayError, MetadataError
-from .format.metadata import AttributeMeta
 from .spatial.boxes import Box, box_of
 
 MAX_ID = 2**63 - 1
@@ -81,7 +78,7 @@ def positions(values: Any, ndim: int, stored: np.dtype[Any], dtype: Any = None) 
     if dtype is not None:
         _same_dtype(dtype, stored)
     rounding = f"pass dtype={stored.name!r} to round them"
-    return _convert(array, stored, "positions", rounding, rounds=dtype is not None)
+    return convert(array, stored, "positions", rounding, rounds=dtype is not None)
 
 
 def as_array(values: Any, what: str) -> np.ndarray:
@@ -107,7 +104,7 @@ def _same_dtype(dtype: Any, stored: np.dtype[Any]) -> None:
         )
 
 
-def _convert(
+def convert(
     array: np.ndarray, to: np.dtype[Any], name: str, rounding: str, *, rounds: bool
 ) -> np.ndarray:
     """Convert without losing anything, or, where rounding is meant, without overflow.
@@ -207,8 +204,8 @@ def within(array: np.ndarray, box: Box, bounds: Box) -> None:
     )
 
 
-def object_ids(values: Any, n: int) -> np.ndarray:
-    """Object ids as int64, shape (n,); one number stands for all.
+def object_ids(values: Any, n: int, one: str = "vertex") -> np.ndarray:
+    """Object ids as int64, shape (n,), one a `one`; one number stands for all.
 
     Raises
     ------
@@ -221,7 +218,7 @@ def object_ids(values: Any, n: int) -> np.ndarray:
     if array.ndim == 0:
         array = np.broadcast_to(array, (n,))
     if array.shape != (n,):
-        raise ArrayError(f"object_ids must have shape ({n},), one a vertex; got {array.shape}")
+        raise ArrayError(f"object_ids must have shape ({n},), one a {one}; got {array.shape}")
     if n and int(array.max()) > MAX_ID:
         raise ArrayError(f"object id {int(array.max())} is above {MAX_ID}")
     if n and int(array.min()) < 0:
@@ -229,61 +226,17 @@ def object_ids(values: Any, n: int) -> np.ndarray:
     return np.ascontiguousarray(array, np.int64)
 
 
-def attribute_values(
-    name: str, values: Any, n: int, known: AttributeMeta | None
-) -> tuple[AttributeMeta, np.ndarray]:
-    """The values of one attribute as they will be stored.
-
-    Parameters
-    ----------
-    name : str
-    values : array_like, shape (n,) or (n, C)
-    n : int
-        Vertices of the append.
-    known : AttributeMeta or None
-        What the level has under this name.
+def ids_asked_for(objects: Any) -> np.ndarray:
+    """Ids of objects that somebody asks for: int64, ascending, without repeats.
 
     Raises
     ------
-    ArrayError, MetadataError
+    ArrayError
+        If they are no whole numbers from 0 to 2**63 - 1.
     """
-    _paths.check_name(name, "an attribute")
-    array = as_array(values, f"attribute {name!r}")
-    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise ArrayError(
-            f"attribute {name!r} has dtype {array.dtype}; booleans, integers and floats of up to "
-            "8 bytes are supported"
-        )
-    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
-        raise ArrayError(
-            f"attribute {name!r} must have shape (N,) or (N, C), got shape {array.shape}"
-        )
-    if len(array) != n:
-        raise ArrayError(f"attribute {name!r}: values length {len(array)} != {n} vertices appended")
-    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-    if known is None:
-        return AttributeMeta(name, array.dtype, array.shape[1:]), array
-    if array.shape[1:] != known.row_shape:
-        raise ArrayError(
-            f"attribute {name!r} has values of shape {known.row_shape} in this level, got "
-            f"{array.shape[1:]}"
-        )
-    if (array.dtype.kind == "b") != (known.dtype.kind == "b"):
-        raise ArrayError(
-            f"attribute {name!r} is {known.dtype.name} in this level, got {array.dtype.name}"
-        )
-    rounding = f"round them yourself, values.astype({known.dtype.name!r})"
-    return known, _convert(array, known.dtype, f"attribute {name!r}", rounding, rounds=False)
-
-
-def attributes(
-    given: Mapping[str, Any] | None, n: int, known: Mapping[str, AttributeMeta]
-) -> list[tuple[AttributeMeta, np.ndarray]]:
-    """All attributes of an append, checked."""
-    if given is None:
-        return []
-    if not isinstance(given, Mapping):
-        raise ArrayError(
-            f"attributes must be a mapping of names to values, got {type(given).__name__}"
-        )
-    return [attribute_values(name, v, n, known.get(name)) for name, v in given.items()]
+    ids = np.atleast_1d(as_array(objects, f"objects {objects!r}"))
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise ArrayError(f"objects are given by id, whole numbers, got {objects!r}")
+    if ids.size and (int(ids.min()) < 0 or int(ids.max()) > MAX_ID):
+        raise ArrayError(f"object ids are 0 to 2**63 - 1, got {int(ids.min())} to {int(ids.max())}")
+    return np.unique(ids.astype(np.int64))

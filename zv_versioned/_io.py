@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import os
 import threading
 import time
@@ -90,3 +91,18 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a blocking `function` in a worker thread: the body of every async twin."""
     return await asyncio.to_thread(function, *args, **kwargs)
+
+
+def coroutine_of(function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """The async twin of a method ``NAME_sync``: the same, in a worker thread."""
+    name = function.__name__.removesuffix("_sync")
+
+    @functools.wraps(function)
+    async def twin(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    twin.__name__ = name
+    twin.__qualname__ = function.__qualname__.removesuffix("_sync")
+    summary = (function.__doc__ or "").partition("\n")[0].rstrip(".")
+    twin.__doc__ = f"{summary}; the coroutine of :meth:`{name}_sync`."
+    return twin

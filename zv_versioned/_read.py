@@ -9,7 +9,7 @@ windows of bounded size, so that a filtered read needs its result and a window.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from zarr.abc.store import Store
@@ -17,53 +17,19 @@ from zarr.abc.store import Store
 from . import _paths, _store
 from ._cache import Cache
 from ._cells_io import Wanted, read_rows
+from ._read_values import spread
+from ._removed import load_removals, removed_rows
+from ._selection import Selection, cell_of
 from ._state import LevelState
 from .errors import IntegrityError, NotFoundError
 from .format import batches, cells
 from .format.batches import BatchHead, FragmentPage
 from .format.cells import HEADER
 from .format.metadata import AttributeMeta, DatasetMeta
+from .spatial.assign import spans
 from .spatial.boxes import Box
 
 WINDOW_VERTICES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Cells of one batch.
-
-    Parameters
-    ----------
-    row : int
-        The batch's row in the table.
-    head : BatchHead
-    at : ndarray of int64, shape (C,)
-        Which of the batch's cells, ascending.
-    object_rows : ndarray of int64 or None
-        The objects asked for, as rows of the batch; None for all.
-    """
-
-    row: int
-    head: BatchHead
-    at: np.ndarray
-    object_rows: np.ndarray | None = None
-
-    @property
-    def vertex_count(self) -> int:
-        """Vertices in the cells."""
-        return int(self.head.cell_vertices[self.at].sum())
-
-
-def spans(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """``concatenate([arange(s, s + c) for s, c in zip(starts, counts)])``."""
-    total = int(counts.sum())
-    shift = np.repeat(starts - (np.cumsum(counts) - counts), counts)
-    return shift + np.arange(total, dtype=np.int64)
-
-
-def cell_of(head: BatchHead, fragments: np.ndarray) -> np.ndarray:
-    """The position, among a batch's cells, of the cell that each fragment lies in."""
-    return np.searchsorted(head.fragment_start, fragments, side="right") - 1
 
 
 class LevelReader:
@@ -84,10 +50,15 @@ class LevelReader:
         self.meta = meta
         self.state = state
         self._parts = parts
-        self._shard_indexes = Cache(64 << 20)
-        self.vertex_base = np.concatenate(([0], np.cumsum(state.table.n_vertices)))
+        self.shard_indexes = Cache(64 << 20)
+        self.vertex_base = np.concatenate(([0], np.cumsum(state.table.live_vertices)))
 
     # -- batch indexes -------------------------------------------------------
+
+    @property
+    def parts(self) -> Cache:
+        """What was read of batches, and never changes; shared by all snapshots."""
+        return self._parts
 
     def _key(self, row: int) -> str:
         slot = int(self.state.table.slot[row])
@@ -156,9 +127,23 @@ class LevelReader:
         ]
 
     def object_ids(self) -> np.ndarray:
-        """Ids of all objects: by batch, then ascending."""
-        tables = self.ids(range(len(self.state.table)))
-        return _joined([ids[is_new] for ids, is_new in tables])
+        """Ids of all objects that are there: by batch, then ascending."""
+        rows = range(len(self.state.table))
+        return _joined(
+            [
+                ids[begins]
+                for (ids, _), begins in zip(self.ids(rows), self.beginning(rows), strict=True)
+            ]
+        )
+
+    def beginning(self, rows: Sequence[int]) -> list[np.ndarray]:
+        """For some batches, which of their objects begin there and were not removed: masks."""
+        removed = removed_rows(self, rows)
+        masks = [is_new.copy() for _, is_new in self.ids(rows)]
+        for row, mask in zip(rows, masks, strict=True):
+            if row in removed:
+                mask[removed[row]] = False
+        return masks
 
     def fragments(self, selections: Sequence[Selection]) -> list[FragmentPage]:
         """The fragments in the selected cells."""
@@ -240,13 +225,14 @@ class LevelReader:
         object_ids : ndarray of int64, ascending, optional
         """
         table = self.state.table
-        keep = np.ones(len(table), bool)
+        keep = table.live_vertices > 0
         if rows is not None:
-            keep[:] = False
-            keep[rows] = True
+            asked = np.zeros(len(table), bool)
+            asked[rows] = True
+            keep &= asked
         members: dict[int, np.ndarray] = {}
         if object_ids is not None:
-            members = self._members(keep, object_ids, strict=rows is None)
+            members = self.members(keep, object_ids, strict=rows is None)
             keep[:] = False
             keep[list(members)] = True
         if box is not None:
@@ -265,18 +251,30 @@ class LevelReader:
                 selections.append(Selection(row, head, at, wanted))
         return selections
 
-    def _members(
+    def members(
         self, among: np.ndarray, object_ids: np.ndarray, *, strict: bool
     ) -> dict[int, np.ndarray]:
-        """For each batch (row) that has some of the objects, their rows in it."""
+        """For each batch (row) that has some of the objects, their rows in it.
+
+        Parameters
+        ----------
+        among : ndarray of bool, shape (B,)
+            The batches to look in.
+        object_ids : ndarray of int64, ascending
+        strict : bool
+            Whether it is an error that one is in none of them, or was removed.
+        """
         table = self.state.table
         first = np.searchsorted(object_ids, table.id_min)
         last = np.searchsorted(object_ids, table.id_max, side="right")
         candidates = np.flatnonzero(among & (last > first)).tolist()
+        removed = removed_rows(self, candidates)
         unseen = np.ones(len(object_ids), bool)
         members = {}
         for row, (ids, _) in zip(candidates, self.ids(candidates), strict=True):
             at = np.flatnonzero(np.isin(ids, object_ids, assume_unique=True))
+            if row in removed:
+                at = np.setdiff1d(at, removed[row], assume_unique=True)
             if len(at):
                 members[row] = at
                 unseen &= ~np.isin(object_ids, ids[at], assume_unique=True)
@@ -297,7 +295,7 @@ class LevelReader:
         row_shape: tuple[int, ...],
         selections: Sequence[Selection],
     ) -> np.ndarray:
-        """All rows of an array in the selected cells: (n, *row_shape)."""
+        """All rows of an array in the selected cells, also of removed vertices: (n, *row_shape)."""
         row_bytes = dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
         total = sum(s.vertex_count for s in selections)
         out = np.empty(HEADER + total * row_bytes, np.uint8)
@@ -313,46 +311,51 @@ class LevelReader:
         ]
         grid = self.state.facts.grid
         path = _paths.join(self.state.path, array)
-        read_rows(self.store, path, grid, wanted, row_bytes, self._shard_indexes, out)
+        read_rows(self.store, path, grid, wanted, row_bytes, self.shard_indexes, out)
         return out[HEADER:].view(dtype).reshape(total, *row_shape)
 
+    def live(self, selections: Sequence[Selection]) -> np.ndarray | None:
+        """Mask of the vertices in the selected cells that were not removed; None for all."""
+        removals = load_removals(self, [s.row for s in selections])
+        if not removals:
+            return None
+        mask = np.ones(sum(s.vertex_count for s in selections), bool)
+        offset = 0
+        for s in selections:
+            n = s.vertex_count
+            if s.row in removals:
+                removals[s.row].clear(s.head, s.at, mask[offset : offset + n])
+            offset += n
+        return mask
+
     def positions_of(self, selections: Sequence[Selection]) -> np.ndarray:
-        """Coordinates of all vertices in the selected cells: (n, D)."""
-        return self.rows_of("vertices", self.meta.vertex_dtype, (self.meta.ndim,), selections)
+        """Coordinates of the vertices in the selected cells: (n, D)."""
+        rows = self.rows_of("vertices", self.meta.vertex_dtype, (self.meta.ndim,), selections)
+        return _those(rows, self.live(selections))
 
     def attribute_of(self, attribute: AttributeMeta, selections: Sequence[Selection]) -> np.ndarray:
-        """Values of an attribute in the selected cells; the fill value where it has none."""
+        """Values of an attribute in the selected cells; missing where a batch has none."""
         present = self.state.table.content(attribute.path)
         has = [s for s in selections if present[s.row]]
         values = self.rows_of(attribute.path, attribute.dtype, attribute.row_shape, has)
-        if len(has) == len(selections):
-            return values
-        result = attribute.fill(sum(s.vertex_count for s in selections))
-        offset = taken = 0
-        for s in selections:
-            n = s.vertex_count
-            if present[s.row]:
-                result[offset : offset + n] = values[taken : taken + n]
-                taken += n
-            offset += n
-        return result
+        parts = [(s.row, s.vertex_count) for s in selections]
+        return _those(spread(self, attribute, parts, values), self.live(selections))
 
     def vertex_ids_of(self, selections: Sequence[Selection]) -> np.ndarray:
-        """Numbers, within the level, of all vertices in the selected cells."""
-        return _joined(
-            [
-                spans(
-                    s.head.vertex_start[s.at] + self.vertex_base[s.row],
-                    s.head.cell_vertices[s.at].astype(np.int64),
-                )
-                for s in selections
-            ]
-        )
+        """Numbers, within the level, of the vertices in the selected cells."""
+        removals = load_removals(self, [s.row for s in selections])
+        found = []
+        for s in selections:
+            first, stop = s.head.vertex_start[s.at], s.head.vertex_start[s.at + 1]
+            if s.row in removals:
+                first, stop = (at - removals[s.row].before(at) for at in (first, stop))
+            found.append(spans(first + self.vertex_base[s.row], stop - first))
+        return _joined(found)
 
     def object_ids_of(
         self, selections: Sequence[Selection]
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """The object of each vertex in the selected cells, and a mask of those asked for."""
+        """The object of the vertices in the selected cells, and a mask of those asked for."""
         tables = self.ids([s.row for s in selections])
         found, masks = [], []
         for s, (ids, _), fragments in zip(
@@ -363,7 +366,11 @@ class LevelReader:
                 asked = np.zeros(len(ids), bool)
                 asked[s.object_rows] = True
                 masks.append(np.repeat(asked[fragments.object], fragments.vertices))
-        return _joined(found), np.concatenate(masks) if masks else None
+        live = self.live(selections)
+        return (
+            _those(_joined(found), live),
+            _those(np.concatenate(masks), live) if masks else None,
+        )
 
     def windows(self, selections: Sequence[Selection]) -> Iterator[list[Selection]]:
         """Cut a plan into pieces of about WINDOW_VERTICES vertices, in order."""
@@ -384,6 +391,10 @@ class LevelReader:
                     piece, room = [], WINDOW_VERTICES
         if piece:
             yield piece
+
+
+def _those(rows: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    return rows if mask is None else rows[mask]
 
 
 def _present(payload: memoryview | None, key: str) -> memoryview:

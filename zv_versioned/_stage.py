@@ -10,7 +10,7 @@ the transaction commits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from ._state import LevelState, load_table, table_key
 from .format import metadata
 from .format.metadata import DatasetMeta, LevelFacts
 from .format.table import BUCKET, BatchRow, BatchTable
+from .spatial.grid import Grid
 from .storage import snapshot_of
 
 if TYPE_CHECKING:
@@ -47,9 +48,13 @@ class LevelStage:
     parts : Cache
     tail : BatchTable, optional
         The last bucket of the level's table, where it is known already.
+    origin : int
+        The number of the transaction.
 
     Attributes
     ----------
+    parts
+        What was read of batches, and never changes.
     meta, facts
         The dataset and the level as the transaction sees them now.
     new_ids : list of Ids
@@ -68,13 +73,14 @@ class LevelStage:
         known_ids: KnownIds,
         parts: Cache,
         tail: BatchTable | None = None,
+        origin: int = 0,
     ) -> None:
         self.store = store
         self.base = facts
-        self._base_meta = meta
         self._tail = tail
+        self.origin = origin
         self.known_ids = known_ids
-        self._parts = parts
+        self.parts = parts
         self._ids: list[Ids] = []
         self._uuids: list[np.ndarray] = []
         self.new_ids: list[Ids] = []
@@ -86,6 +92,10 @@ class LevelStage:
         self._whole: BatchTable | None = None
         self._base_reader: LevelReader | None = None
         self.changes: dict[str, Any] = {}
+        # Ids of objects that this transaction removed: retired, though it may have begun them.
+        self.removed_ids: list[np.ndarray] = []
+        # How often something was changed here; who looks twice sees whether it was in between.
+        self.edits = 0
         self.broken = False
         self.path = _paths.level_path(meta.name, facts.level)
 
@@ -104,12 +114,20 @@ class LevelStage:
         if self._base_reader is None:
             table = load_table(self.store, self.path, self.base, self.meta.ndim)
             state = LevelState(self.path, self.base, table)
-            self._base_reader = LevelReader(self.store, self.meta, state, self._parts)
+            self._base_reader = LevelReader(self.store, self.meta, state, self.parts)
         return self._base_reader
 
     def table(self) -> BatchTable:
         """All batches, with everything that was staged."""
-        before = self.base_reader.state.table if self._whole is None else self._whole
+        return self.table_after(None)
+
+    def table_after(self, base: BatchTable | None) -> BatchTable:
+        """The same, where the table as the transaction began is known (the session may not
+        have it any more).
+        """
+        before = self._whole
+        if before is None:
+            before = self.base_reader.state.table if base is None else base
         if not self._added:
             return before
         return BatchTable.concatenate([before, BatchTable.from_rows(self._added, self.meta.ndim)])
@@ -117,7 +135,7 @@ class LevelStage:
     def reader(self) -> LevelReader:
         """The level with everything that was staged."""
         state = LevelState(self.path, self.facts, self.table())
-        return LevelReader(self.store, self.meta, state, self._parts)
+        return LevelReader(self.store, self.meta, state, self.parts)
 
     # -- recording -----------------------------------------------------------
 
@@ -147,16 +165,51 @@ class LevelStage:
         """Record the table with changes to batches that were there; all batches, by slot."""
         self._whole, self._added = table, []
 
+    def removed(self, table: BatchTable, ids: np.ndarray, lost: dict[str, int]) -> None:
+        """Record the table after objects were removed, and what each of its columns lost."""
+        self.replaced(table)
+        self.removed_ids.append(ids)
+        self.facts = replace(
+            self.facts,
+            vertex_count=self.facts.vertex_count - lost["n_removed_vertices"],
+            num_objects=self.facts.num_objects - lost["n_removed_objects"],
+            link_count=self.facts.link_count - lost["n_removed_links"],
+        )
+        self.count(
+            objects_removed=lost["n_removed_objects"],
+            vertices_removed=lost["n_removed_vertices"],
+            **({"links_removed": lost["n_removed_links"]} if lost["n_removed_links"] else {}),
+        )
+
+    def regrouped(self, content_id: int) -> None:
+        """Record that the groups of objects are written anew."""
+        self.facts = replace(self.facts, groups=content_id)
+        self.count(groups_written=1)
+
     def count(self, **changes: int) -> None:
         """Add to the numbers of what was changed."""
+        self.edits += 1
         for name, number in changes.items():
             self.changes[name] = self.changes.get(name, 0) + number
 
     def note(self, what: str, name: str) -> None:
         """Add a name to a list of what was changed."""
+        self.edits += 1
         names = self.changes.setdefault(what, [])
         if name not in names:
             names.append(name)
+
+    def mark_stale(self) -> None:
+        """Say that the level this one was made from has changed; an empty one is never stale."""
+        coarsened = self.facts.coarsened
+        if coarsened is None or coarsened["stale"] or self.facts.slots == 0:
+            return
+        self.facts = replace(self.facts, coarsened={**coarsened, "stale": True})
+        self.changes["stale"] = True
+
+    def documents_of(self, attributes: Sequence[metadata.AttributeMeta]) -> list[tuple[str, bytes]]:
+        """The documents of attributes that are new to the level or change."""
+        return attribute_documents(self.path, self.facts.grid, self.meta.axes, attributes)
 
     # -- publishing ----------------------------------------------------------
 
@@ -164,11 +217,6 @@ class LevelStage:
     def changed(self) -> bool:
         """Whether there is anything to commit."""
         return bool(self.changes)
-
-    @property
-    def bounds_grew(self) -> bool:
-        """Whether the dataset's own document has to be written anew."""
-        return self.meta is not self._base_meta
 
     def committed(self, snapshot_id: str) -> None:
         """Let the next transaction know the ids of this one without reading them."""
@@ -222,18 +270,24 @@ class LevelStage:
         return {**none, **self.changes}
 
 
-def create_attribute_arrays(
-    stage: LevelStage, fresh: Sequence[metadata.AttributeMeta]
+def attribute_documents(
+    level: str,
+    grid: Grid,
+    axes: Sequence[Mapping[str, str]],
+    attributes: Sequence[metadata.AttributeMeta],
 ) -> list[tuple[str, bytes]]:
-    """The documents of attributes that are new to a level, and of the groups they lie in."""
-    items: dict[str, bytes] = {}
-    for attribute in fresh:
-        group = _paths.join(stage.path, attribute.family)
-        if not stage.facts.family(attribute.family):
-            items[f"{group}/zarr.json"] = metadata.dumps(metadata.group())
+    """The documents of attributes that are new to a level or change, and of their groups."""
+    nodes: dict[str, dict[str, Any]] = {}
+    for attribute in attributes:
+        nodes[attribute.family] = metadata.group()
         if attribute.family == metadata.OBJECT_ATTRIBUTES:
-            document = metadata.object_attribute_array(attribute)
+            nodes[attribute.path] = metadata.object_attribute_array(attribute)
         else:
-            document = metadata.attribute_array(stage.facts.grid, stage.meta.axes, attribute)
-        items[f"{group}/{attribute.name}/zarr.json"] = metadata.dumps(document)
-    return list(items.items())
+            nodes[attribute.path] = metadata.attribute_array(grid, axes, attribute)
+        if attribute.logical == metadata.TEXT:
+            nodes["dictionaries"] = nodes[f"dictionaries/{attribute.family}"] = metadata.group()
+            nodes[attribute.dictionary] = metadata.dictionary_array(attribute)
+    return [
+        (f"{_paths.join(level, path)}/zarr.json", metadata.dumps(document))
+        for path, document in nodes.items()
+    ]

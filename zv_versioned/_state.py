@@ -51,17 +51,25 @@ def unknown_dataset(name: object, there_are: Iterable[str]) -> NotFoundError:
     return NotFoundError(f"no dataset {name!r} in this snapshot; there are: {names}")
 
 
-def check_level(dataset: str, level: object) -> int:
-    """Accept the number of a level.
+def is_level(dataset: object, level: object) -> bool:
+    """Whether these can name a level at all."""
+    return isinstance(dataset, str) and is_whole(level)
+
+
+def check_level(meta: DatasetMeta, level: object) -> int:
+    """Accept the number of a level that a dataset has.
 
     Raises
     ------
     NotFoundError
-        If it is no number: nothing else names a level.
+        If it is no number, or there is no such level.
     """
-    if not is_whole(level):
-        raise NotFoundError(f"dataset {dataset!r} has no level {level!r}; levels are numbers")
-    return int(level)  # type: ignore[call-overload, no-any-return]
+    if not is_whole(level) or level not in meta.levels:
+        there = ", ".join(map(str, meta.levels))
+        raise NotFoundError(
+            f"dataset {meta.name!r} has no level {level!r}; levels are numbers, and it has {there}"
+        )
+    return int(level)
 
 
 def _check_name(store: Store, name: object) -> None:
@@ -91,7 +99,7 @@ def _dataset(store: Store, name: str, document: dict[str, Any] | None) -> Datase
 
 
 def load_facts(
-    store: Store, name: str, level: int, meta: DatasetMeta | None = None
+    store: Store, name: str, level: object, meta: DatasetMeta | None = None
 ) -> tuple[DatasetMeta, LevelFacts]:
     """Read the documents of a dataset (unless `meta` is given) and of one of its levels.
 
@@ -101,12 +109,13 @@ def load_facts(
         If there is no such dataset, or it has no such level.
     """
     _check_name(store, name)
-    path = _paths.level_path(name, level)
+    path = _paths.join(name, str(level)) if is_whole(level) else name
     documents = _store.get_documents(store, [path] if meta else [path, name])
     if meta is None:
         meta = _dataset(store, name, documents[1])
+    check_level(meta, level)
     if documents[0] is None:
-        raise NotFoundError(f"dataset {name!r} has no level {level}; it has level 0")
+        raise IntegrityError(f"the document of level {path!r} is missing")
     return meta, LevelFacts.from_attributes(path, documents[0].get("attributes", {}))
 
 

@@ -207,6 +207,83 @@ def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
         raise group.exceptions[0] from group
 
 
+async def _copy_all(source: Store, target: Store, keys: Iterable[tuple[str, str]]) -> None:
+    free = asyncio.Semaphore(_WRITES_AT_ONCE)
+
+    async def copy(here: str, there: str) -> None:
+        async with free:
+            try:
+                value = await _get(source, here)
+                if value is None:
+                    raise _missing(here)
+                await target.set(there, cpu.Buffer.from_bytes(value))
+            except ZVError:
+                raise
+            except Exception as error:
+                raise StorageError(f"copying chunk {here!r} failed: {reason(error)}") from error
+
+    async with asyncio.TaskGroup() as group:
+        for here, there in keys:
+            group.create_task(copy(here, there))
+
+
+def copy_many(source: Store, target: Store, keys: Sequence[tuple[str, str]]) -> None:
+    """Copy values from one store to another, as they are, a few at a time.
+
+    Parameters
+    ----------
+    source, target : zarr.abc.store.Store
+    keys : sequence of (str, str)
+        Of each value in the source and in the target.
+
+    Raises
+    ------
+    IntegrityError
+        If one that must be there is not.
+    StorageError
+        If the storage fails; the others are then stopped.
+    """
+    if not keys:
+        return
+    try:
+        _io.run(_copy_all(source, target, keys))
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group
+
+
+async def _delete_all(store: Store, keys: Iterable[str]) -> None:
+    for key in keys:
+        await store.delete(key)
+
+
+def delete_many(store: Store, keys: Sequence[str]) -> None:
+    """Delete values; it is no error where there is none."""
+    if not keys:
+        return
+    try:
+        _io.run(_delete_all(store, keys))
+    except ZVError:
+        raise
+    except Exception as error:
+        raise StorageError(f"deleting chunks failed: {reason(error)}") from error
+
+
+def delete_tree(store: Store, path: str) -> None:
+    """Delete an array or a group with all that lies in it.
+
+    Raises
+    ------
+    StorageError
+        If the storage fails.
+    """
+    try:
+        _io.run(store.delete_dir(path))
+    except ZVError:
+        raise
+    except Exception as error:
+        raise StorageError(f"deleting {path!r} failed: {reason(error)}") from error
+
+
 class Uploader:
     """Collects values and writes them in batches of bounded size.
 

@@ -10,7 +10,8 @@
     ├── ConflictError                   somebody else's commit stands in the way
     ├── ViolationError                  a merge that would break geometry
     ├── IntegrityError                  stored bytes are not what was written
-    └── StorageError                    the storage failed, is locked, or cannot be used from here
+    ├── StorageError                    the storage failed, is locked, or cannot be used from here
+    └── MissingExtraError (ImportError) a package that an optional part needs is not installed
 
 Every class has a stable ``kind``, a short word for programs; messages are for
 people, and say what was wrong, the value, and what to do.
@@ -18,6 +19,7 @@ people, and say what was wrong, the value, and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "ConflictError",
     "IntegrityError",
     "MetadataError",
+    "MissingExtraError",
     "NotFoundError",
     "ReadOnlyError",
     "StorageError",
@@ -81,6 +84,8 @@ class ConflictError(ZVError):
     ours, theirs : object
         The two sides; for a branch that moved, the snapshot ids of its tip and
         of the snapshot that the transaction began at.
+    conflict : Conflict or None
+        What the two sides disagree on, where that is more than the branch.
     """
 
     kind: ClassVar[str] = "conflict"
@@ -93,12 +98,23 @@ class ConflictError(ZVError):
         self.where = where
         self.ours = ours
         self.theirs = theirs
+        self.conflict: Any = None
 
 
 class ViolationError(ZVError):
-    """A merge result that would not be sound geometry."""
+    """What was to be published would not be sound, or a registered check refuses it.
+
+    Attributes
+    ----------
+    violations : list of str
+        What is wrong, in sentences.
+    """
 
     kind: ClassVar[str] = "violation"
+
+    def __init__(self, message: str, violations: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.violations = list(violations)
 
 
 class IntegrityError(ZVError):
@@ -111,3 +127,9 @@ class StorageError(ZVError):
     """The storage failed, is locked by somebody, or cannot be used from this process."""
 
     kind: ClassVar[str] = "storage"
+
+
+class MissingExtraError(ZVError, ImportError):
+    """A package that an optional part needs is not installed; the message has the line for it."""
+
+    kind: ClassVar[str] = "missing_extra"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 
 import numpy as np
+
+from .errors import ArrayError
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,16 +20,21 @@ class Geometry:
     positions : ndarray, shape (N, D)
         Coordinates, in the units and the dtype of the dataset.
     vertex_ids : ndarray of int64, shape (N,)
-        The number of each vertex in its level, ascending.
+        The number of each vertex in its level; ascending but for lines.
     object_ids : ndarray of int64, shape (N,)
         The object that each vertex belongs to.
     attributes : dict of str to ndarray, shape (N,) or (N, C)
         Values of the attributes that were asked for.
-    edges, faces : ndarray or None
-        Links as pairs, faces as triples of rows of `positions`; None where the
-        kind of geometry has none.
-    parts : ndarray or None
-        Where each line begins among `positions`; None for points.
+    edges : ndarray of int64, shape (M, 2), or None
+        Of graphs and lines: links as rows of `positions`, those whose ends were
+        both read. Of lines they follow the lines, each from a vertex to the next.
+    faces : ndarray of int64, shape (M, 3), or None
+        Of meshes: triangles as rows of `positions`, those all read.
+    parts : ndarray of int64, shape (P + 1,), or None
+        Of lines: where each of the P lines, or pieces of lines, begins among
+        `positions`, and N at the end; see :meth:`lines`.
+    link_attributes : dict of str to ndarray, shape (M,) or (M, C)
+        Values of the attributes of `edges` or `faces` that were asked for.
 
     Examples
     --------
@@ -44,6 +52,23 @@ class Geometry:
     edges: np.ndarray | None = None
     faces: np.ndarray | None = None
     parts: np.ndarray | None = None
+    link_attributes: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def lines(self) -> list[np.ndarray]:
+        """The lines one by one: arrays of shape (n, D), views of `positions`.
+
+        A line that was read in part comes as its pieces. The ids of their
+        objects are ``object_ids[parts[:-1]]``.
+
+        Raises
+        ------
+        ArrayError
+            If these are no lines.
+        """
+        if self.parts is None:
+            raise ArrayError("this geometry has no lines; see its positions, edges and faces")
+        bounds = self.parts.tolist()
+        return [self.positions[a:b] for a, b in pairwise(bounds)]
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -53,9 +78,20 @@ class Geometry:
             ("vertices", f"{len(self):,} × {self.positions.shape[1]} {self.positions.dtype}"),
             ("objects", f"{len(np.unique(self.object_ids)):,}"),
         ]
+        if self.parts is not None:
+            facts.append(("lines", f"{len(self.parts) - 1:,}"))
+        elif self.edges is not None:
+            facts.append(("edges", f"{len(self.edges):,}"))
+        if self.faces is not None:
+            facts.append(("faces", f"{len(self.faces):,}"))
         facts += [
             (f"attribute {name!r}", f"{values.dtype} {values.shape}")
             for name, values in self.attributes.items()
+        ]
+        what = "face" if self.faces is not None else "link"
+        facts += [
+            (f"{what} attribute {name!r}", f"{values.dtype} {values.shape}")
+            for name, values in self.link_attributes.items()
         ]
         return facts
 

@@ -10,10 +10,25 @@ from uuid import UUID
 import numpy as np
 
 from . import _checks, _reopen
-from ._read import LevelReader, Selection
-from .errors import ArrayError, NotFoundError, ReadOnlyError
+from ._conversions import Conversions
+from ._gather import Query, gather
+from ._gather_lines import level_line_links
+from ._groups import Groups, load_groups
+from ._read import LevelReader
+from ._read_links import level_links_of, link_values
+from ._read_values import check_missing, object_values, refuse_missing
+from ._removed import removed_rows
+from .errors import ArrayError, MetadataError, NotFoundError, ReadOnlyError
+from .format.metadata import (
+    LINES,
+    LINK_ATTRIBUTES,
+    OBJECT_ATTRIBUTES,
+    POINTS,
+    VERTEX_ATTRIBUTES,
+    AttributeMeta,
+)
 from .geometry import Geometry, html_table
-from .spatial.boxes import Box, parse_bbox
+from .spatial.boxes import parse_bbox
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -35,8 +50,9 @@ class Batch:
     uuid : UUID
         Its name on every branch.
     vertex_count, object_count : int
+        Without those that were removed.
     bounds : (lo, hi)
-        Smallest and largest coordinates of its vertices.
+        Smallest and largest coordinates of its vertices, as it was appended.
     """
 
     slot: int
@@ -53,7 +69,7 @@ class Objects:
         self._level = level
 
     def __getitem__(self, ids: int | Sequence[int] | np.ndarray) -> Geometry:
-        return self._level.read(objects=ids, attributes="all")
+        return self._level.read(objects=ids, attributes="all", link_attributes="all")
 
     def __len__(self) -> int:
         return self._level.num_objects
@@ -65,7 +81,7 @@ class Objects:
         if not _checks.is_whole(object_id):
             return False
         try:
-            self._level._reader.plan(object_ids=_object_ids(object_id))
+            self._level._reader.plan(object_ids=_checks.ids_asked_for(object_id))
         except (NotFoundError, ArrayError):
             return False
         return True
@@ -74,7 +90,7 @@ class Objects:
         return f"<{len(self):,} objects of {self._level!r}>"
 
 
-class Level:
+class Level(Conversions):
     """One resolution level of a dataset, at the view's snapshot."""
 
     def __init__(self, dataset: Dataset, number: int, reader: LevelReader) -> None:
@@ -107,15 +123,54 @@ class Level:
         return sorted(self._reader.state.facts.attributes)
 
     @property
+    def object_attribute_names(self) -> list[str]:
+        """Names of the object attributes, sorted."""
+        return sorted(self._reader.state.facts.object_attributes)
+
+    @property
+    def link_attribute_names(self) -> list[str]:
+        """Names of the attributes of links (of a mesh: of faces), sorted."""
+        return sorted(self._reader.state.facts.link_attributes)
+
+    @property
+    def link_count(self) -> int:
+        """Number of links: of edges, of faces, or of a line's steps from vertex to vertex."""
+        return self._reader.state.facts.link_count
+
+    @property
+    def coarsened_from(self) -> int | None:
+        """The level that this one was made from; None of level 0."""
+        coarsened = self._reader.state.facts.coarsened
+        return None if coarsened is None else int(coarsened["from"])
+
+    @property
+    def coarsening_method(self) -> str | None:
+        """How this level was made from a finer one, in its maker's words; None of level 0."""
+        coarsened = self._reader.state.facts.coarsened
+        return None if coarsened is None else str(coarsened["method"])
+
+    @property
+    def stale(self) -> bool:
+        """Whether the level that this one was made from has changed since."""
+        coarsened = self._reader.state.facts.coarsened
+        return coarsened is not None and bool(coarsened["stale"])
+
+    @property
+    def chunk_shape(self) -> tuple[float, ...]:
+        """Edges of a cell, in the units of the coordinates."""
+        return self._reader.state.facts.grid.chunk_shape
+
+    @property
     def batches(self) -> list[Batch]:
         """The batches that the level consists of, by slot."""
         table = self._reader.state.table
+        removed = removed_rows(self._reader, range(len(table)))
         return [
             Batch(
                 slot=int(table.slot[row]),
                 uuid=UUID(bytes=bytes(table.uuid[row])),
-                vertex_count=int(table.n_vertices[row]),
-                object_count=int(table.n_objects[row]),
+                vertex_count=int(table.live_vertices[row]),
+                object_count=int(table.n_objects[row]) - len(removed.get(row, ())),
                 bounds=(tuple(table.lo[row].tolist()), tuple(table.hi[row].tolist())),
             )
             for row in range(len(table))
@@ -126,6 +181,13 @@ class Level:
         """The objects by id."""
         return Objects(self)
 
+    @property
+    def groups(self) -> Groups:
+        """Groups of objects, by name: ``level.read(objects=level.groups["left"])``."""
+        reader = self._reader
+        found = load_groups(reader.store, reader.state.path, reader.state.facts, reader.parts)
+        return Groups(found, repr(self))
+
     # -- reading -------------------------------------------------------------
 
     def read(
@@ -134,13 +196,18 @@ class Level:
         bbox: tuple[ArrayLike, ArrayLike] | None = None,
         objects: int | Sequence[int] | np.ndarray | None = None,
         attributes: str | Sequence[str] = (),
+        link_attributes: str | Sequence[str] = (),
         batches: int | Sequence[int] | None = None,
         limit: int | None = None,
     ) -> Geometry:
-        """Read vertices, in the order of the level.
+        """Read vertices with their links.
 
-        The order is by slot, cell (C order), object, and the row in its append; it
-        never changes as long as nothing is removed or compacted.
+        Points, graphs and meshes come in the order of the level: by slot, cell (C
+        order), object, and the row in its append; it never changes as long as
+        nothing is removed or compacted. Lines come as they go, one after the
+        other: by slot, object, line, and along the line; where a vertex was not
+        asked for a line has a gap, and what follows it is a line of its own. A
+        link is there where all its ends are.
 
         Parameters
         ----------
@@ -151,12 +218,13 @@ class Level:
             Ids of objects; vertices of others are left out.
         attributes : sequence of str, or "all"
             Which attributes to read; none by default. Where a batch has no values
-            the fill value stands: NaN, the smallest signed or the largest unsigned
-            integer, False.
+            they are missing, as in :meth:`attribute`.
+        link_attributes : sequence of str, or "all"
+            Which attributes of links (of a mesh: of faces) to read, in the same way.
         batches : int or sequence of int, optional
             Slots of the batches to read.
         limit : int, optional
-            At most so many vertices, the first ones.
+            At most so many vertices, the first ones of the result.
 
         Returns
         -------
@@ -186,59 +254,18 @@ class Level:
         names = self._attribute_names(attributes)
         if limit is not None and not (_checks.is_whole(limit) and limit >= 0):
             raise ArrayError(f"limit must be a whole number from 0 up, got {limit!r}")
-        ids = None if objects is None else _object_ids(objects)
+        ids = None if objects is None else _checks.ids_asked_for(objects)
         plan = reader.plan(self._batch_rows(batches), box, ids)
-        if box is None and ids is None and limit is None:
-            return self._read_whole(plan, names)
-        return self._read_filtered(plan, names, box, limit)
-
-    def _read_whole(self, plan: list[Selection], names: list[str]) -> Geometry:
-        reader = self._reader
-        known = reader.state.facts.attributes
-        return Geometry(
-            positions=reader.positions_of(plan),
-            vertex_ids=reader.vertex_ids_of(plan),
-            object_ids=reader.object_ids_of(plan)[0],
-            attributes={name: reader.attribute_of(known[name], plan) for name in names},
+        of_links = self._names(link_attributes, LINK_ATTRIBUTES)
+        facts = reader.state.facts
+        query = Query(
+            [facts.attributes[name] for name in names],
+            [facts.link_attributes[name] for name in of_links],
+            box,
+            None if limit is None else int(limit),
         )
-
-    def _read_filtered(
-        self, plan: list[Selection], names: list[str], box: Box | None, limit: int | None
-    ) -> Geometry:
-        pieces: list[Geometry] = []
-        left = self.vertex_count if limit is None else limit
-        for window in self._reader.windows(plan):
-            if left <= 0:
-                break
-            piece = self._read_window(window, names, box, left)
-            left -= len(piece)
-            pieces.append(piece)
-        if not pieces:
-            return self._read_whole([], names)
-        return Geometry(
-            positions=np.concatenate([p.positions for p in pieces]),
-            vertex_ids=np.concatenate([p.vertex_ids for p in pieces]),
-            object_ids=np.concatenate([p.object_ids for p in pieces]),
-            attributes={n: np.concatenate([p.attributes[n] for p in pieces]) for n in names},
-        )
-
-    def _read_window(
-        self, window: list[Selection], names: list[str], box: Box | None, limit: int
-    ) -> Geometry:
-        reader = self._reader
-        positions = reader.positions_of(window)
-        object_ids, wanted = reader.object_ids_of(window)
-        mask = np.ones(len(positions), bool) if wanted is None else wanted
-        if box is not None:
-            mask &= box.select(positions)
-        rows = np.flatnonzero(mask)[:limit]
-        known = reader.state.facts.attributes
-        return Geometry(
-            positions=positions.take(rows, axis=0, mode="clip"),
-            vertex_ids=reader.vertex_ids_of(window)[rows],
-            object_ids=object_ids[rows],
-            attributes={name: reader.attribute_of(known[name], window)[rows] for name in names},
-        )
+        whole = box is None and ids is None and limit is None
+        return gather(reader, plan, query, whole=whole)
 
     def positions(self) -> np.ndarray:
         """Coordinates of all vertices, shape (vertex_count, D), in the order of the level."""
@@ -251,12 +278,13 @@ class Level:
         ----------
         name : str
         missing : {"fill", "raise"}
-            Where a batch has no values: NaN, the smallest signed or the largest
-            unsigned integer, or False; or an error.
+            Where a batch has no values: NaN, NaT, the smallest signed or the largest
+            unsigned integer, False, or None; or an error.
 
         Returns
         -------
         ndarray, shape (vertex_count,) or (vertex_count, C)
+            Text as objects: str, or None where it is missing.
 
         Raises
         ------
@@ -265,37 +293,151 @@ class Level:
         ArrayError
             With ``missing="raise"``, where values are missing.
         """
-        if missing not in ("fill", "raise"):
-            raise ArrayError(f'missing must be "fill" or "raise", got {missing!r}')
+        strict = check_missing(missing)
         self._attribute_names([name])
         state = self._reader.state
-        absent = state.table.content(state.facts.attributes[name].path) == 0
-        lacking = int(state.table.n_vertices[absent].sum())
-        if missing == "raise" and lacking:
-            raise ArrayError(
-                f"attribute {name!r} lacks values for {lacking:,} of"
-                f" {self.vertex_count:,} vertices, those of batches "
-                f'{state.table.slot[absent].tolist()[:10]}; read it with missing="fill"'
+        attribute = state.facts.attributes[name]
+        if strict:
+            refuse_missing(self._reader, attribute, state.table.live_vertices, "vertices")
+        return self._reader.attribute_of(attribute, self._reader.plan())
+
+    def object_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
+        """Values of an attribute for all objects, in the order of :meth:`object_ids`.
+
+        Parameters
+        ----------
+        name : str
+        missing : {"fill", "raise"}
+            As in :meth:`attribute`.
+
+        Returns
+        -------
+        ndarray, shape (num_objects,) or (num_objects, C)
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such attribute.
+        ArrayError
+            With ``missing="raise"``, where values are missing.
+        """
+        strict = check_missing(missing)
+        state = self._reader.state
+        attribute = self._known(name, OBJECT_ATTRIBUTES)
+        if strict:
+            refuse_missing(self._reader, attribute, state.table.live_new_objects, "objects")
+        return object_values(self._reader, attribute)
+
+    def link_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
+        """Values of an attribute for all links, in link order: by batch, cell, fragment, row.
+
+        Of a line each vertex but its last has a link, to the next one. The links of a
+        mesh are its faces.
+
+        Parameters
+        ----------
+        name : str
+        missing : {"fill", "raise"}
+            As in :meth:`attribute`.
+
+        Returns
+        -------
+        ndarray, shape (link_count,) or (link_count, C)
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such attribute.
+        ArrayError
+            With ``missing="raise"``, where values are missing.
+        """
+        return self._link_values(name, missing, "links")
+
+    def face_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
+        """Values of an attribute for all faces, in the order of the level's faces.
+
+        Parameters
+        ----------
+        name : str
+        missing : {"fill", "raise"}
+            As in :meth:`attribute`. Of an attribute that was written for the faces
+            inside cells alone, those across cells always read as missing.
+
+        Returns
+        -------
+        ndarray, shape (face count,) or (face count, C)
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such attribute.
+        ArrayError
+            With ``missing="raise"``, where values are missing.
+        """
+        return self._link_values(name, missing, "faces")
+
+    def _link_values(self, name: str, missing: str, of: str) -> np.ndarray:
+        strict = check_missing(missing)
+        attribute = self._known(name, LINK_ATTRIBUTES)
+        if strict:
+            refuse_missing(self._reader, attribute, self._reader.state.table.live_links, of)
+        return link_values(self._reader, attribute)
+
+    def _known(self, name: str, family: str) -> AttributeMeta:
+        known = self._reader.state.facts.family(family)
+        if not isinstance(name, str) or name not in known:
+            there = ", ".join(map(repr, sorted(known))) or "none"
+            what = family.removesuffix("s").replace("_", " ").removeprefix("vertex ")
+            raise NotFoundError(f"no {what} {name!r} in {self!r}; there are: {there}")
+        return known[name]
+
+    def links(self) -> np.ndarray:
+        """All links as pairs of vertices of the level, or, of a mesh, its faces.
+
+        Returns
+        -------
+        ndarray of int64, shape (link_count, 2) or (link_count, 3)
+            Numbers of vertices, in the order of :meth:`positions`; in link order:
+            by batch, cell, fragment of the smallest vertex (of lines: of the
+            earlier one), and as they were given. Points have none.
+        """
+        if self._dataset.kind in LINES:
+            return level_line_links(self._reader)
+        if self._reader.meta.link_width == 0:
+            return np.zeros((0, 2), np.int64)
+        return level_links_of(self._reader, self._reader.plan())[0]
+
+    def faces(self) -> np.ndarray:
+        """All faces of a mesh as triples of vertices, in link order: :meth:`links`.
+
+        Raises
+        ------
+        MetadataError
+            If the dataset is no mesh.
+        """
+        if self._reader.meta.link_width != 3:
+            raise MetadataError(
+                f"{self!r} is of kind {self._dataset.kind!r} and has no faces; see links()"
             )
-        return self._reader.attribute_of(state.facts.attributes[name], self._reader.plan())
+        return self.links()
 
     def object_ids(self) -> np.ndarray:
         """Ids of all objects, int64, shape (num_objects,): by batch, then ascending."""
         return self._reader.object_ids()
 
     def _attribute_names(self, attributes: str | Sequence[str]) -> list[str]:
+        return self._names(attributes, VERTEX_ATTRIBUTES)
+
+    def _names(self, attributes: str | Sequence[str], family: str) -> list[str]:
+        """The attributes of one family that are asked for, each once."""
+        known = self._reader.state.facts.family(family)
         if isinstance(attributes, str):
             if attributes == "all":
-                return self.attribute_names
+                return sorted(known)
             attributes = [attributes]
-        known = self._reader.state.facts.attributes
         if not isinstance(attributes, Sequence):
             raise ArrayError(f'attributes are names, a list of them, or "all"; got {attributes!r}')
-        for name in attributes:
-            if not isinstance(name, str) or name not in known:
-                there = ", ".join(map(repr, self.attribute_names)) or "none"
-                raise NotFoundError(f"no attribute {name!r} in {self!r}; there are: {there}")
-        return list(dict.fromkeys(attributes))
+        return list(dict.fromkeys(self._known(name, family).name for name in attributes))
 
     def _batch_rows(self, batches: int | Sequence[int] | None) -> np.ndarray | None:
         if batches is None:
@@ -340,10 +482,17 @@ class Level:
         writer._owns = True
         return writer
 
+    def _told(self) -> str:
+        """The level in a few words."""
+        told = f"{self.vertex_count:,} vertices, {self.num_objects:,} objects"
+        if self.coarsened_from is not None:
+            told += f", coarsened from level {self.coarsened_from}"
+        return told + (", which has changed since: stale" if self.stale else "")
+
     def __repr__(self) -> str:
         return (
             f"<Level {self.number} of {self._dataset.name!r} at {self._dataset._view.snapshot_id}: "
-            f"{self.vertex_count:,} vertices, {self.num_objects:,} objects>"
+            f"{self._told()}>"
         )
 
     def _repr_html_(self) -> str:
@@ -354,18 +503,20 @@ class Level:
             ("objects", f"{self.num_objects:,}"),
             ("batches", f"{len(self._reader.state.table):,}"),
         ]
-        for name in self.attribute_names:
-            attribute = facts.attributes[name]
-            shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""
-            rows.append((f"attribute {name!r}", f"{attribute.dtype}{shape}"))
+        if self.coarsened_from is not None:
+            was = " (stale: it has changed since)" if self.stale else ""
+            made = f"level {self.coarsened_from}, {self.coarsening_method}{was}"
+            rows.append(("coarsened from", made))
+        links = "faces" if self._reader.meta.link_width == 3 else "links"
+        if self._dataset.kind not in POINTS:
+            rows.insert(2, (links, f"{self.link_count:,}"))
+        for family, of in (
+            (VERTEX_ATTRIBUTES, ""),
+            (LINK_ATTRIBUTES, f" of {links}"),
+            (OBJECT_ATTRIBUTES, " of objects"),
+        ):
+            for name, attribute in sorted(facts.family(family).items()):
+                shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""
+                dtype = attribute.logical or attribute.dtype
+                rows.append((f"attribute {name!r}{of}", f"{dtype}{shape}"))
         return html_table(f"Level {self.number} of {self._dataset.name!r}", rows)
-
-
-def _object_ids(objects: object) -> np.ndarray:
-    """Ids asked for, ascending, without repeats."""
-    ids = np.atleast_1d(_checks.as_array(objects, f"objects {objects!r}"))
-    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-        raise ArrayError(f"objects are given by id, whole numbers, got {objects!r}")
-    if ids.size and (int(ids.min()) < 0 or int(ids.max()) > 2**63 - 1):
-        raise ArrayError(f"object ids are 0 to 2**63 - 1, got {int(ids.min())} to {int(ids.max())}")
-    return np.unique(ids.astype(np.int64))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,10 @@ from . import _reopen
 from ._cache import Cache
 from ._checks import is_whole
 from ._ids import KnownIds
+from ._verbs import Verbs
 from .errors import MetadataError, NotFoundError
 from .geometry import html_table
+from .history.graph import History
 from .history.log import CommitInfo, CommitLog, read_log
 from .storage import Backend
 from .transaction import Transaction
@@ -35,7 +37,7 @@ class _Resolved:
     branch: str | None
 
 
-class Repository:
+class Repository(Verbs):
     """A repository: one place with branches, tags, snapshots and datasets.
 
     Made by :meth:`create`, :meth:`open` or :meth:`open_or_create`. May be used
@@ -57,6 +59,8 @@ class Repository:
         self._backend = backend
         self._parts = Cache(_PARTS_BYTES)
         self._ids: dict[str, KnownIds] = {}
+        self._checks: list[Callable[[View], Any]] = []
+        self.retries = 64
         self._ids_lock = threading.Lock()
 
     # -- opening -------------------------------------------------------------
@@ -291,7 +295,7 @@ class Repository:
         return [snapshot for snapshot in seen if snapshot.startswith(prefix)]
 
     def log(self, ref: str = "main", limit: int | None = None) -> CommitLog:
-        """The commits that led to a snapshot, newest first.
+        """The commits that led to a snapshot, over both parents of merges, newest first.
 
         Parameters
         ----------
@@ -307,7 +311,7 @@ class Repository:
         """
         if limit is not None and not (is_whole(limit) and limit >= 0):
             raise MetadataError(f"limit must be a number from 0 up, got {limit!r}")
-        return read_log(self._backend.ancestry(self.resolve(ref)), limit)
+        return read_log(History(self._backend).walk(self.resolve(ref)), limit)
 
     # -- writing and reading -------------------------------------------------
 

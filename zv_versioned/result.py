@@ -101,3 +101,26 @@ class CommitResult(Mapping[str, Any]):
 def stage_name(dataset: str, level: int) -> str:
     """How a result names a level: the dataset, and the level where it is not 0."""
     return dataset if level == 0 else _paths.join(dataset, str(level))
+
+
+def describe(changes: Mapping[str, Any]) -> list[str]:
+    """What was changed of one level, in words that its name can follow."""
+    parts = []
+    if changes.get("batches_added"):
+        parts.append(
+            f"append {changes['vertices_added']:,} vertices in {changes['objects_added']:,} new "
+            "objects to"
+        )
+    if changes.get("objects_removed"):
+        parts.append(f"remove {changes['objects_removed']:,} objects from")
+    for key, verb in (("attributes_written", "write"), ("attributes_dropped", "drop")):
+        if changes.get(key):
+            parts.append(f"{verb} {', '.join(changes[key])} of")
+    told = {
+        "groups_written": "change the groups of",
+        "metadata_changed": "change the metadata of",
+        "level_created": "create level",
+        "level_deleted": "delete level",
+    }
+    parts += [verb for key, verb in told.items() if changes.get(key)]
+    return parts or ["mark as stale" if changes.get("stale") else "change"]

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import threading
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _io, _paths, _state, _store
 from ._checks import parse_vertex_dtype
+from ._ids import Ids
 from ._json import json_object
+from ._levels import level_documents, made_from, new_level, without_last
 from ._stage import LevelStage
-from .errors import MetadataError, ReadOnlyError
+from .errors import ConflictError, MetadataError, ReadOnlyError
 from .format import metadata as documents
 from .format.metadata import KINDS, DatasetMeta, LevelFacts
-from .format.table import BatchTable
+from .format.table import BatchTable, new_transaction_id, origin_of
 from .geometry import html_table
-from .result import CommitResult, stage_name
+from .history.log import OWN
+from .history.race import Landed, Race
+from .result import CommitResult, describe, stage_name
 from .spatial.boxes import parse_bounds, parse_chunk_shape
 from .spatial.grid import Grid, default_chunk_shape
 from .writer import ZVWriter
@@ -30,9 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from .repository import Repository
-
-OWN_METADATA = "zv_versioned"
-"""The key under which a commit's metadata has our own facts."""
 
 
 class Transaction:
@@ -71,15 +71,21 @@ class Transaction:
         self._repository = repository
         self._message = _parse_message(message)
         self._metadata = _parse_metadata(metadata, author)
+        self._id = new_transaction_id()
         self._session = repository._backend.begin(branch)
         self.branch = branch
         self.base_snapshot_id: str = self._session.snapshot_id
         self.result: CommitResult | None = None
+        self._landed: Landed | None = None
         # One transaction does one thing at a time, whichever threads ask.
         self._lock = threading.RLock()
         self._state = "open"
         self._stages: dict[tuple[str, int], LevelStage] = {}
+        # Each dataset as it is seen here, and as its document in the session says.
         self._metas: dict[str, DatasetMeta] = {}
+        self._written: dict[str, DatasetMeta] = {}
+        # What was changed of datasets and levels beyond what their stages count.
+        self._notes: dict[str, dict[str, Any]] = {}
         self._created: list[str] = []
         self._root: dict[str, Any] | None = None
 
@@ -102,8 +108,11 @@ class Transaction:
         ----------
         name : str
             Its group path; "" for the repository's root.
-        kind : {"point_cloud"}
-            The kind of geometry.
+        kind : str
+            The kind of geometry: ``"point_cloud"``; ``"line"`` (of two vertices),
+            ``"polyline"`` or ``"streamline"``, whose links follow from the order
+            of the vertices; ``"graph"`` or ``"skeleton"`` (trees), which have
+            edges; ``"mesh"``, which has triangles.
         bounds : (lo, hi)
             Smallest and largest coordinates, D = 1 to 4 numbers each. Closed: a
             vertex may lie on either.
@@ -149,12 +158,10 @@ class Transaction:
         with self._changing():
             self._refuse_overlap(name)
             items = self._dataset_documents(meta, facts)
-            # Half-written documents must never be published.
-            self._state = "failed"
-            _store.set_many(self._session.store, items)
-            self._state = "open"
+            with self._half_done():
+                _store.set_many(self._session.store, items)
             self._created.append(name)
-            self._metas[name] = meta
+            self._metas[name] = self._written[name] = meta
             self._stages[name, 0] = self._stage_of(meta, facts)
         return meta
 
@@ -178,7 +185,6 @@ class Transaction:
         return self._root
 
     def _dataset_documents(self, meta: DatasetMeta, facts: LevelFacts) -> list[tuple[str, bytes]]:
-        level = _paths.level_path(meta.name, 0)
         groups: dict[str, dict[str, Any]] = {path: {} for path in _paths.parents(meta.name)}
         names = [*_state.dataset_names(self._root_attributes()), meta.name]
         root = {**self._root_attributes(), "zv_repository": {"datasets": sorted(names)}}
@@ -188,18 +194,130 @@ class Transaction:
             groups[meta.name] = meta.to_attributes()
         self._root = root
         groups[""] = root
-        groups[level] = facts.to_attributes(meta.axes)
-        groups[f"{level}/batches"] = {}
-        arrays = {
-            f"{level}/vertices": documents.vertices_array(facts.grid, meta.axes, meta.vertex_dtype),
-            f"{level}/batches/index": documents.index_array(),
-            f"{level}/batches/table": documents.table_array(),
-        }
         nodes = {path: documents.group(attributes) for path, attributes in groups.items()}
-        return [
-            (_paths.join(path, "zarr.json"), documents.dumps(document))
-            for path, document in {**nodes, **arrays}.items()
-        ]
+        return _encoded({**nodes, **level_documents(meta, facts)})
+
+    def create_level(
+        self,
+        dataset: str,
+        level: int,
+        *,
+        chunk_shape: Sequence[float] | None = None,
+        coarsened_from: int | None = None,
+        method: str = "manual",
+    ) -> LevelFacts:
+        """Create a coarser resolution level of a dataset; it is empty, and written like any other.
+
+        Parameters
+        ----------
+        dataset : str
+        level : int
+            The next number: levels have no gaps.
+        chunk_shape : sequence of float, optional
+            Edges of a cell: a whole multiple of level 0's on each axis. Left out,
+            twice those of the level it is made from.
+        coarsened_from : int, optional
+            The level that it is made from, the one before it by default. Whatever
+            changes that one once there is something in this one makes it stale:
+            :attr:`Level.stale`. Delete it and create it anew to make it afresh.
+        method : str
+            How it is made, in your words.
+
+        Returns
+        -------
+        LevelFacts
+
+        Raises
+        ------
+        MetadataError
+            If an argument is not acceptable, or there is such a level.
+        NotFoundError
+            If there is no such dataset.
+
+        Notes
+        -----
+        Source: Zarr Vectors 0.9, chapter on resolution levels.
+
+        Examples
+        --------
+        >>> import numpy as np, zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> points = np.random.default_rng(0).random((1000, 2))
+        >>> with repo.transaction() as tx:
+        ...     ds = tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [1, 1]))
+        ...     n = tx.writer("p").append_vertices_sync(points, dtype="float32")
+        ...     facts = tx.create_level("p", 1, method="every tenth")
+        ...     n = tx.writer("p", level=1).append_vertices_sync(points[::10], dtype="float32")
+        >>> repo.view()["p"].levels
+        [0, 1]
+        """
+        with self._changing():
+            meta, facts = new_level(self._meta(dataset), level, chunk_shape, coarsened_from, method)
+            with self._half_done():
+                _store.set_many(self._session.store, _encoded(level_documents(meta, facts)))
+            self._metas[dataset] = meta
+            self._stages[dataset, facts.level] = self._stage_of(meta, facts)
+            self._note(stage_name(dataset, facts.level), level_created=True)
+        return facts
+
+    def delete_level(self, dataset: str, level: int) -> None:
+        """Delete the coarsest level of a dataset; earlier snapshots keep it.
+
+        Parameters
+        ----------
+        dataset : str
+        level : int
+            The last one: levels have no gaps, and level 0 is the dataset itself.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such dataset or level.
+        MetadataError
+            If it is not the last level.
+        """
+        with self._changing():
+            before = self._meta(dataset)
+            level = _state.check_level(before, level)
+            meta = without_last(before, level)
+            with self._half_done():
+                _store.delete_tree(self._session.store, _paths.level_path(dataset, level))
+            self._metas[dataset] = meta
+            self._stages.pop((dataset, level), None)
+            self._notes.pop(stage_name(dataset, level), None)
+            self._note(stage_name(dataset, level), level_deleted=True)
+
+    def _set_metadata(self, dataset: str, mapping: Mapping[str, Any]) -> dict[str, Any]:
+        """Change the user's own metadata of a dataset; see :meth:`ZVWriter.set_metadata`."""
+        with self._changing():
+            meta = self._meta(dataset)
+            if mapping is None:
+                raise MetadataError("metadata of a dataset is changed by a mapping, got None")
+            given = json_object(mapping, "metadata of a dataset")
+            merged = {**meta.metadata, **given}
+            kept = {key: value for key, value in merged.items() if value is not None}
+            if kept != meta.metadata:
+                self._metas[dataset] = replace(meta, metadata=kept)
+                before = self._notes.get(dataset, {}).get("metadata_changed", [])
+                self._note(dataset, metadata_changed=sorted({*before, *given}))
+            return kept
+
+    def _meta(self, dataset: str) -> DatasetMeta:
+        """The dataset as it is seen here."""
+        if dataset not in self._metas:
+            meta = _state.load_dataset(self._session.store, dataset)
+            self._metas[dataset] = self._written[dataset] = meta
+        return self._metas[dataset]
+
+    def _note(self, name: str, **changes: Any) -> None:
+        self._notes.setdefault(name, {}).update(changes)
+
+    @contextmanager
+    def _half_done(self) -> Iterator[None]:
+        """Around writes that must never be published where one of them fails."""
+        self._state = "failed"
+        yield
+        self._state = "open"
 
     def writer(self, dataset: str, level: int = 0) -> ZVWriter:
         """A writer of one level of a dataset, within this transaction.
@@ -223,32 +341,51 @@ class Transaction:
     def _staging(self, dataset: str, level: int) -> Iterator[LevelStage]:
         """The staged side of a level, for one change."""
         with self._changing():
-            level = _state.check_level(dataset, level)
-            stage = self._stages.get((dataset, level))
-            if stage is None:
-                stage = self._open_stage(dataset, level)
+            stage = self._stage(dataset, level)
+            stage.meta = self._metas[dataset]
+            edits = stage.edits
             try:
                 yield stage
             finally:
                 if stage.broken:
                     self._state = "failed"
             self._metas[dataset] = stage.meta
+            if stage.edits != edits:
+                self._mark_stale(dataset, stage.facts.level)
 
-    def _open_stage(self, dataset: str, level: int) -> LevelStage:
-        # What this process committed last it need not read again to go on from there.
-        known = self._repository._parts.get(_state_key(self.base_snapshot_id, dataset, level))
+    def _stage(self, dataset: str, level: object) -> LevelStage:
+        """The staged side of a level, opened where it is not open yet."""
+        meta = self._metas.get(dataset) if isinstance(dataset, str) else None
+        if meta is not None:
+            stage = self._stages.get((dataset, _state.check_level(meta, level)))
+            if stage is not None:
+                return stage
+        known = None
+        if _state.is_level(dataset, level):
+            # What this process committed last it need not read again to go on from there.
+            known = self._repository._parts.get(_state_key(self.base_snapshot_id, dataset, level))
         if known is None:
-            store, meta = self._session.store, self._metas.get(dataset)
-            known = *_state.load_facts(store, dataset, level, meta), None
-        stage = self._stages[dataset, level] = self._stage_of(*known)
+            known = *_state.load_facts(self._session.store, dataset, level, meta), None
+        if meta is None:
+            self._metas[dataset] = self._written[dataset] = known[0]
+        stage = self._stages[dataset, known[1].level] = self._stage_of(*known)
         return stage
+
+    def _mark_stale(self, dataset: str, changed: int) -> None:
+        """Let the coarser levels say that a level they were made from has changed."""
+        coarser = [self._stage(dataset, level) for level in self._metas[dataset].levels[1:]]
+        sources = {stage.facts.level: stage.facts.source for stage in coarser}
+        for stage in coarser:
+            if made_from(stage.facts.level, changed, sources):
+                stage.mark_stale()
 
     def _stage_of(
         self, meta: DatasetMeta, facts: LevelFacts, tail: BatchTable | None = None
     ) -> LevelStage:
         repository = self._repository
         ids = repository._known_ids(_paths.level_path(meta.name, facts.level))
-        return LevelStage(self._session.store, meta, facts, ids, repository._parts, tail)
+        origin = origin_of(self._id)
+        return LevelStage(self._session.store, meta, facts, ids, repository._parts, tail, origin)
 
     # -- one state after the other -------------------------------------------
 
@@ -290,8 +427,12 @@ class Transaction:
         Raises
         ------
         ConflictError
-            If somebody else has committed to the branch since the transaction
-            began; nothing is changed, and the transaction is over.
+            If somebody else has changed the same thing since the transaction
+            began; nothing is changed, and the transaction is over. What others
+            did besides is merged with this, and ids that were given by default
+            may become others: the result has them.
+        ViolationError
+            If the result would not be sound, or a check refuses it.
         ReadOnlyError
             If the transaction is over.
         """
@@ -306,52 +447,81 @@ class Transaction:
             self._remember(self.result.snapshot_id)
             return self.result
 
+    def _compact(self, dataset: str, level: int) -> tuple[CommitResult, LevelFacts, int]:
+        """Commit, and return with the result the facts and the number of batches of a level."""
+        with self._lock:
+            with self._staging(dataset, level) as stage:
+                facts, batches = stage.facts, len(stage.table())
+            return self.commit().for_level(dataset, level), facts, batches
+
     def _publish(self, message: str | None) -> CommitResult:
         changed = {stage_name(*key): stage for key, stage in self._stages.items() if stage.changed}
-        message = message or _default_message(self._created, changed)
         snapshot = self.base_snapshot_id
-        if changed or self._created:
+        changes: dict[str, Any] = {name: stage.summary() for name, stage in changed.items()}
+        for name, note in self._notes.items():
+            changes.setdefault(name, {}).update(note)
+        message = message or _default_message(self._created, changes)
+        if changes or self._created:
             items = [item for stage in changed.values() for item in stage.documents()]
-            items += self._grown_bounds()
+            items += self._dataset_changes()
             _store.set_many(self._session.store, items)
+            self._repository._audit(self._session, self.branch)
             own = {
-                "transaction": uuid.uuid4().hex,
+                "transaction": self._id,
                 "author": self._metadata["author"],
                 "created": self._created,
-                "changes": {name: stage.summary() for name, stage in changed.items()},
-                # As text: icechunk's own encoding cannot keep every key.
-                "metadata": json.dumps(self._metadata["user"]),
+                "changes": changes,
+                "metadata": self._metadata["user"],
             }
-            commit_metadata = {OWN_METADATA: own}
-            backend = self._repository._backend
-            snapshot = backend.publish(self._session, self.branch, message, commit_metadata)
+            snapshot = self._land(message, own)
         counts = {name: stage.summary() for name, stage in changed.items()}
+        renumbered = {} if self._landed is None else self._landed.renumbered()
         return CommitResult(
             snapshot_id=snapshot,
             branch=self.branch,
             message=message,
             objects_committed=sum(c["objects_added"] for c in counts.values()),
             vertices_committed=sum(c["vertices_added"] for c in counts.values()),
-            _ids={name: stage.new_ids for name, stage in changed.items()},
+            _ids={
+                name: stage.new_ids
+                if name not in renumbered
+                else [Ids.of(renumbered[name].apply(ids.array())) for ids in stage.new_ids]
+                for name, stage in changed.items()
+            },
             _counts={n: (c["vertices_added"], c["objects_added"]) for n, c in counts.items()},
         )
 
+    def _land(self, message: str, own: Mapping[str, Any]) -> str:
+        """Commit, merged onto the branch's tip where somebody else was faster."""
+        repository = self._repository
+        try:
+            return repository._commit(self._session, self.branch, message, own)
+        except ConflictError as error:
+            if error.what != "branch":
+                raise
+        base, metas = self.base_snapshot_id, self._metas
+        race = Race(repository, self.branch, self._session, base, metas, self._stages)
+        self._landed = race.publish(message, own, repository.retries)
+        return self._landed.snapshot_id
+
     def _remember(self, snapshot_id: str) -> None:
         """Let the next transaction begin where this one ended, without reading."""
+        if self._landed is not None:
+            return
         for (dataset, level), stage in self._stages.items():
+            stage.meta = self._metas[dataset]
             if stage.changed:
                 key = _state_key(snapshot_id, dataset, level)
                 self._repository._parts.put(key, stage.state(), 1 << 14)
                 stage.committed(snapshot_id)
 
-    def _grown_bounds(self) -> list[tuple[str, bytes]]:
-        """Documents of the datasets whose bounds an append let grow."""
+    def _dataset_changes(self) -> list[tuple[str, bytes]]:
+        """Documents of the datasets whose bounds, levels or metadata changed."""
         items = []
-        for (name, _), stage in self._stages.items():
-            if stage.bounds_grew:
+        for name, meta in self._metas.items():
+            if meta is not self._written[name]:
                 document = _store.get_json(self._session.store, name) or documents.group()
-                new = stage.meta.to_attributes()["zarr_vectors"]
-                document["attributes"]["zarr_vectors"] = new
+                document["attributes"].update(meta.to_attributes())
                 items.append((_paths.join(name, "zarr.json"), documents.dumps(document)))
         return items
 
@@ -407,18 +577,19 @@ class Transaction:
         )
 
 
-def _state_key(snapshot_id: str, dataset: str, level: int) -> tuple[str, str, str, int]:
+def _state_key(snapshot_id: str, dataset: str, level: object) -> tuple[str, str, str, object]:
     return "level", snapshot_id, dataset, level
 
 
-def _default_message(created: list[str], changed: Mapping[str, LevelStage]) -> str:
+def _encoded(nodes: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, bytes]]:
+    return [(_paths.join(path, "zarr.json"), documents.dumps(d)) for path, d in nodes.items()]
+
+
+def _default_message(created: list[str], changes: Mapping[str, Mapping[str, Any]]) -> str:
     parts = [f"create {name or 'the root dataset'}" for name in created]
-    for name, stage in changed.items():
-        s = stage.summary()
-        parts.append(
-            f"append {s['vertices_added']:,} vertices in {s['objects_added']:,} new objects to "
-            f"{name or 'the root dataset'}"
-        )
+    for name, change in changes.items():
+        where = name or "the root dataset"
+        parts += [f"{what} {where}" for what in describe(change)]
     return "; ".join(parts) or "nothing changed"
 
 
@@ -438,11 +609,25 @@ def _text(value: object, what: str) -> str:
 
 def _parse_metadata(metadata: Mapping[str, Any] | None, author: str | None) -> dict[str, Any]:
     user = json_object(metadata, "metadata of a commit")
-    if OWN_METADATA in user:
-        raise MetadataError(f"the metadata key {OWN_METADATA!r} is taken; choose another")
-    if author is not None and not _text(author, "an author").strip():
+    if OWN in user:
+        raise MetadataError(f"the metadata key {OWN!r} is taken; choose another")
+    return {"user": user, "author": parse_author(author) or default_author()}
+
+
+def parse_author(author: object) -> str | None:
+    """Accept an author.
+
+    Raises
+    ------
+    MetadataError
+        If it is no text, or empty.
+    """
+    if author is None:
+        return None
+    text = _text(author, "an author")
+    if not text.strip():
         raise MetadataError(f"an author must not be empty, got {author!r}")
-    return {"user": user, "author": author or default_author()}
+    return text
 
 
 def default_author() -> str:

@@ -59,6 +59,13 @@ class View(Mapping[str, "Dataset"]):
     def __dask_tokenize__(self) -> tuple[str, ...]:
         return type(self).__name__, self._repository.location, self.snapshot_id
 
+    @classmethod
+    def of_session(cls, repository: Repository, session: Any, branch: str) -> View:
+        """A view of what a session would publish: for checks, while it is not committed."""
+        view = cls(repository, session.snapshot_id, branch)
+        view._store = session.store
+        return view
+
     @cached_property
     def datasets(self) -> list[str]:
         """Names of the datasets, sorted."""
@@ -158,13 +165,13 @@ class Dataset:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The facts that the dataset was created with."""
+        """Facts of your own: given when it was created, or by :meth:`ZVWriter.set_metadata`."""
         return dict(self._meta.metadata)
 
     @property
     def levels(self) -> list[int]:
-        """Numbers of the resolution levels."""
-        return [0]
+        """Numbers of the resolution levels: 0 is full resolution."""
+        return list(self._meta.levels)
 
     @property
     def store(self) -> ZarrVectorsStore:
@@ -172,10 +179,11 @@ class Dataset:
 
         ``zarr_vectors.open(dataset.store)`` reads it, and so does zarr.
         """
-        return ZarrVectorsStore({level: self[level]._reader for level in self.levels}, self._meta)
+        readers = {level: self[level]._reader for level in self.levels}
+        return ZarrVectorsStore(readers, self._meta, dataset=self)
 
     def __getitem__(self, level: int) -> Level:
-        level = _state.check_level(self.name, level)
+        level = _state.check_level(self._meta, level)
         if level not in self._levels:
             state = _state.load_level(self._view._store, self._meta, level)
             reader = LevelReader(
@@ -191,8 +199,7 @@ class Dataset:
         for axis, low, high, size in axes:
             unit = f" {axis['unit']}" if "unit" in axis else ""
             rows.append((f"axis {axis['name']}", f"{low:g} to {high:g}{unit}, cells of {size:g}"))
-        level = self[0]
-        rows.append(("level 0", f"{level.vertex_count:,} vertices, {level.num_objects:,} objects"))
+        rows += [(f"level {number}", self[number]._told()) for number in self.levels]
         return rows
 
     def __repr__(self) -> str:

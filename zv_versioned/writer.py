@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _io
-from ._append import append_points
+from ._writer_attributes import WritesAttributes
+from ._writer_geometry import WritesGeometry
+from ._writer_objects import WritesObjects
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, DTypeLike
-
     from .result import CommitResult
     from .transaction import Transaction
 
 
-class ZVWriter:
+class ZVWriter(WritesGeometry, WritesAttributes, WritesObjects):
     """Writes to one level of one dataset.
 
     Made by :meth:`Transaction.writer`, and then one of several writers of that
@@ -44,84 +43,7 @@ class ZVWriter:
         self.dataset = dataset
         self.level = level
 
-    def append_vertices_sync(
-        self,
-        positions: ArrayLike,
-        *,
-        object_ids: ArrayLike | None = None,
-        dtype: DTypeLike | None = None,
-        attributes: Mapping[str, ArrayLike] | None = None,
-        out_of_bounds: str = "raise",
-    ) -> dict[str, Any]:
-        """Append vertices as one batch.
-
-        The data is uploaded now and becomes visible when the transaction
-        commits. Vertices that were there keep their numbers.
-
-        Parameters
-        ----------
-        positions : array_like, shape (N, D)
-            Coordinates, in the units of the dataset. Values of another dtype are
-            converted where that changes none of them.
-        object_ids : array_like of int, shape (N,), or int, optional
-            The object of each vertex, from 0 to 2**63 - 1, in any order. Ids must
-            be new to the level, or begun in this transaction. Left out, every
-            vertex is an object of its own, counted on from the largest id.
-        dtype : dtype-like, optional
-            The level's own dtype: says that rounding to it is meant.
-        attributes : mapping of str to array_like, shape (N,) or (N, C), optional
-            Values by vertex: booleans, integers or floats. A name that is new to
-            the level makes a new attribute; one that is left out is missing for
-            these vertices.
-        out_of_bounds : {"raise", "expand"}
-            What to do where vertices lie outside the dataset's bounds, which are
-            closed: refuse the append, or let the bounds grow.
-
-        Returns
-        -------
-        dict
-            ``vertices_added``, ``new_objects``, ``chunks_touched`` (cells) and
-            ``object_ids`` (ndarray of int64, the objects of this append,
-            ascending).
-
-        Raises
-        ------
-        ArrayError
-            If a shape, length, dtype, value or id does not fit. Nothing is
-            written.
-        MetadataError
-            If a name or `out_of_bounds` is not acceptable.
-        ReadOnlyError
-            If the transaction is over.
-        StorageError
-            If the storage fails; the transaction can then only be abandoned.
-
-        Notes
-        -----
-        Source: Zarr Vectors 0.9, chapters on vertices and on chunking by
-        attribute; the batch is the attribute.
-        """
-        with self._transaction._staging(self.dataset, self.level) as stage:
-            return append_points(stage, positions, object_ids, dtype, attributes, out_of_bounds)
-
-    async def append_vertices(
-        self,
-        positions: ArrayLike,
-        *,
-        object_ids: ArrayLike | None = None,
-        dtype: DTypeLike | None = None,
-        attributes: Mapping[str, ArrayLike] | None = None,
-        out_of_bounds: str = "raise",
-    ) -> dict[str, Any]:
-        """Append vertices as one batch; the coroutine of :meth:`append_vertices_sync`."""
-        return await _io.in_thread(
-            self.append_vertices_sync,
-            positions,
-            object_ids=object_ids,
-            dtype=dtype,
-            attributes=attributes,
-            out_of_bounds=out_of_bounds,
-        )
+    # -- the end -------------------------------------------------------------
 
     def commit_sync(self, message: str | None = None) -> CommitResult:
         """Commit the whole transaction that this writer belongs to.
@@ -150,6 +72,41 @@ class ZVWriter:
     async def commit(self, message: str | None = None) -> CommitResult:
         """Commit the whole transaction; the coroutine of :meth:`commit_sync`."""
         return await _io.in_thread(self.commit_sync, message)
+
+    def compact_sync(self) -> dict[str, Any]:
+        """Commit what is pending, and say what the level consists of.
+
+        Batches are not merged yet: ``batches_after`` equals ``batches_before``.
+
+        Returns
+        -------
+        dict
+            ``compacted`` (True), ``num_objects`` and ``vertex_count`` of the level,
+            ``batches_before``, ``batches_after``, ``snapshot_id`` and
+            ``objects_committed``.
+
+        Raises
+        ------
+        ConflictError
+            If somebody else has committed to the branch since the transaction
+            began; nothing is changed.
+        ReadOnlyError
+            If the transaction is over.
+        """
+        result, facts, batches = self._transaction._compact(self.dataset, self.level)
+        return {
+            "compacted": True,
+            "num_objects": facts.num_objects,
+            "vertex_count": facts.vertex_count,
+            "batches_before": batches,
+            "batches_after": batches,
+            "snapshot_id": result.snapshot_id,
+            "objects_committed": result.objects_committed,
+        }
+
+    async def compact(self) -> dict[str, Any]:
+        """Commit what is pending; the coroutine of :meth:`compact_sync`."""
+        return await _io.in_thread(self.compact_sync)
 
     def abort_sync(self) -> None:
         """Abandon the whole transaction that this writer belongs to."""

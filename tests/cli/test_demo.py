@@ -1,8 +1,7 @@
-"""The demo and the frame of the command line."""
+"""The demo: ``zv-versioned demo``."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _cli import failed, run_json
 from rich.console import Console
 from typer.testing import CliRunner
 
 import zv_versioned as zvv
 from zv_versioned.cli import app
-from zv_versioned.cli._app import exit_code
 from zv_versioned.demo import data
-from zv_versioned.demo.data import Neuron
+from zv_versioned.demo.data import Mesh, Neuron, Skeleton
 from zv_versioned.demo.picture import draw
 from zv_versioned.demo.show import show
-from zv_versioned.demo.story import DATASET, TAG, Story, tell
+from zv_versioned.demo.story import DATASET, MESHES, SKELETONS, TAG, Story, tell
 
 runner = CliRunner()
 
@@ -33,9 +32,17 @@ def _neuron(number: int, seed: int, size: int = 400) -> Neuron:
     low, high = (1_500, 17_000, 12_000), (9_000, 24_000, 17_000)
     horn = rng.uniform(low, high, (size // 2, 3))
     lobe = rng.uniform((14_000, 31_000, 24_000), (19_000, 37_000, 28_000), (size // 2, 3))
+    voxels = np.floor(np.concatenate([horn, lobe])).astype(np.float32)
+    children = np.arange(1, size)
     return Neuron(
         id=number,
-        voxels=np.floor(np.concatenate([horn, lobe])).astype(np.float32),
+        voxels=voxels,
+        skeleton=Skeleton(
+            voxels=voxels,
+            radius=rng.uniform(1, 9, size).astype(np.float32),
+            edges=np.stack([children, rng.integers(0, children)], axis=1),
+        ),
+        mesh=Mesh(voxels[:50], rng.integers(0, 50, (80, 3))),
         is_presynaptic=rng.integers(0, 2, size).astype(np.uint8),
         confidence=rng.uniform(0.5, 1, size).astype(np.float32),
     )
@@ -98,6 +105,28 @@ def test_the_measurement_is_what_numpy_says(told: Story) -> None:
     assert 0 < told.pinned.in_box == inside.sum()
     assert told.pinned.outputs_in_box == outputs[inside].sum()
     assert told.pinned.mean_confidence == pytest.approx(confidence[inside].mean(), rel=1e-6)
+    cable = 0.0
+    for neuron in NEURONS[:2]:
+        ends = (neuron.skeleton.voxels * 8.0)[neuron.skeleton.edges]
+        ends = ends[((ends >= low) & (ends < high)).all(axis=(1, 2))]
+        cable += np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1).sum()
+    assert 0 < told.pinned.cable == pytest.approx(cable / 1000)
+
+
+def test_synapses_skeleton_and_mesh_of_a_neuron_are_one_commit_under_one_id(told: Story) -> None:
+    repo = zvv.Repository.open(told.location)
+    for version, count in zip(told.history[:4], (3, 2, 1, 0), strict=True):
+        view = repo.view(snapshot_id=version.snapshot_id)
+        assert view.datasets == [MESHES, SKELETONS, DATASET]
+        assert [view[name][0].num_objects for name in view.datasets] == [count] * 3
+    neuron, view = NEURONS[2], repo.view("main")
+    skeleton = view[SKELETONS][0].objects[neuron.id]
+    expected = (neuron.skeleton.voxels * 8)[neuron.skeleton.edges]
+    assert sorted(skeleton.positions[skeleton.edges].tolist()) == sorted(expected.tolist())
+    mesh = view[MESHES][0].objects[neuron.id]
+    expected = (neuron.mesh.voxels * 8)[neuron.mesh.faces]
+    assert sorted(mesh.positions[mesh.faces].tolist()) == sorted(expected.tolist())
+    assert [append.faces for append in told.appends] == [80, 80]
 
 
 def test_the_repository_stays_and_holds_every_version(told: Story) -> None:
@@ -182,12 +211,35 @@ def test_the_real_neurons_are_read() -> None:
     ]
     assert [len(neuron) for neuron in neurons] == [3136, 3010, 2943, 2705, 3042]
     assert neurons[0].nanometres[0].tolist() == [38712.0, 181984.0, 126336.0]
+    assert [len(n.skeleton.voxels) for n in neurons] == [4332, 4696, 4881, 4465, 4847]
+    assert [len(n.skeleton.voxels) - len(n.skeleton.edges) for n in neurons] == [1, 1, 2, 1, 1]
+    assert [len(n.mesh.faces) for n in neurons] == [13772, 13568, 13541, 13054, 14620]
+    assert all(n.mesh.faces.max() == len(n.mesh.voxels) - 1 for n in neurons)
+
+
+def test_a_skeleton_may_number_its_nodes_as_it_likes(tmp_path: Path) -> None:
+    file = tmp_path / "17.swc"
+    file.write_text("# x\n9 0 1 1 1 5 -1\n3 0 2 2 2 6 9\n40 0 3 3 3 7 3\n5 0 4 4 4 8 -1\n")
+    skeleton = data.read_skeleton(file)
+    assert skeleton.edges.tolist() == [[1, 0], [2, 1]]
+    assert skeleton.radius.tolist() == [5, 6, 7, 8]
+
+
+def test_corners_of_a_mesh_may_have_more_to_them(tmp_path: Path) -> None:
+    file = tmp_path / "17.obj"
+    file.write_text("# x\nv 1 2 3\nvn 0 0 1\nv 4 5 6\nv 7 8 9\nf 1/1/1 3//1 2\n")
+    mesh = data.read_mesh(file)
+    assert mesh.voxels.tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    assert mesh.faces.tolist() == [[0, 2, 1]]
 
 
 def test_reading_a_table_without_a_column_says_which(tmp_path: Path) -> None:
     table = tmp_path / "17.csv"
     table.write_text("connector_id,x,y,z\n0,1,2,3\n")
     with pytest.raises(zvv.NotFoundError, match=r"17\.csv has no column 'type'"):
+        data.read_neuron(table)
+    table.write_text("x,y,z,type,confidence\n1,2,3,pre,0.5\n")
+    with pytest.raises(zvv.NotFoundError, match=r"17\.swc.* is not there"):
         data.read_neuron(table)
 
 
@@ -257,49 +309,17 @@ def test_a_package_of_that_name_without_the_data_is_no_data(
         data.find_folder()
 
 
-def test_debug_adds_the_traceback_and_keeps_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "find_spec", lambda name: None)
-    done = runner.invoke(app, ["--debug", "demo"])
-    assert done.exit_code == 40
-    assert "Traceback" in done.stderr
+def test_json_says_what_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _use(monkeypatch, NEURONS)
+    data = run_json("demo", "--path", tmp_path / "demo")
+    repo = zvv.Repository.open(data["location"])
+    assert data["kept"]
+    assert data["history"][0]["snapshot_id"] == repo.resolve("main")
+    assert repo.view(tag=data["tag"])[data["dataset"]][0].vertex_count == 800
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (zvv.ArrayError("x"), 11),
-        (zvv.MetadataError("x"), 11),
-        (zvv.StorageError("x"), 11),
-        (PermissionError("x"), 11),
-        (zvv.ReadOnlyError("x"), 20),
-        (zvv.ConflictError("x"), 21),
-        (zvv.ViolationError("x"), 22),
-        (zvv.IntegrityError("x"), 23),
-        (zvv.NotFoundError("x"), 40),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
-)
-def test_each_error_has_its_exit_code(
-    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch
+def test_an_error_of_the_story_ends_with_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> list[Neuron]:
-        raise error
-
-    monkeypatch.setattr(data, "load", fail)
-    done = runner.invoke(app, ["demo", "--no-keep"])
-    assert done.exit_code == code == exit_code(error)
-    assert done.stderr == "Error: x\n"
-
-
-def test_usage_errors_end_with_2() -> None:
-    assert runner.invoke(app, ["demo", "--no-such-option"]).exit_code == 2
-    assert runner.invoke(app, ["no-such-command"]).exit_code == 2
-
-
-def test_version_and_help() -> None:
-    version = runner.invoke(app, ["--version"])
-    assert version.output == f"zv_versioned {zvv.__version__}\n"
-    for arguments in (["--help"], ["demo", "--help"], ["-h"]):
-        done = runner.invoke(app, arguments)
-        assert done.exit_code == 0
-        assert "Usage" in re.sub(r"\x1b\[[0-9;]*m", "", done.output)
+    _use(monkeypatch, NEURONS[:1])
+    assert "at least 2 neurons" in failed("demo", "--path", tmp_path / "demo", code=11)

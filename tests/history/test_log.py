@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tests._profiles  # noqa: F401
 import zv_versioned as zvv
-from zv_versioned.history.log import CommitInfo, CommitLog, read_log
+from zv_versioned.history.log import CommitInfo, CommitLog, encode_own, read_log
 
 CLOUD: dict[str, Any] = {"kind": "point_cloud", "bounds": ([0, 0], [10, 10])}
 
@@ -216,7 +216,9 @@ def test_a_commit_that_others_made_with_icechunk_is_shown_too() -> None:
 
 def test_a_log_is_a_table_in_a_notebook_and_lines_in_a_terminal() -> None:
     own = {"author": "<ann>", "changes": {"p": {"vertices_added": 12345}}}
-    log = read_log([_snapshot("A" * 20, "<b>one</b>", {"zv_versioned": own}), _snapshot("B")], None)
+    log = read_log(
+        [_snapshot("A" * 20, "<b>one</b>", {"zv_versioned": encode_own(own)}), _snapshot("B")], None
+    )
     html = log._repr_html_()
     assert [w for w in ("AAAAAAAA", "&lt;ann&gt;", "&lt;b&gt;one", "12,345") if w not in html] == []
     assert "<ann>" not in html

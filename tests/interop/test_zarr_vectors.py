@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from _peer import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zv_versioned as zvv
-from zv_versioned.interop import zarr_vectors as ours
+from zv_versioned.interop.zarr_vectors import _objects as ours
 
 peer = pytest.importorskip("zarr_vectors")
 from zarr_vectors.types.points import read_points, write_points  # noqa: E402
@@ -35,30 +36,6 @@ def _no_fallback() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         yield
-
-
-def rows_of(positions: np.ndarray, *columns: np.ndarray) -> list[bytes]:
-    """Vertices with all that belongs to them, as bytes, in an order of their own."""
-    n = len(positions)
-    parts = [np.ascontiguousarray(c).reshape(n, -1).view(np.uint8) for c in (positions, *columns)]
-    return sorted(bytes(row) for row in np.concatenate(parts, axis=1)) if n else []
-
-
-def assert_same(found: Any, expected: zvv.Geometry, names: list[str], objects: bool) -> None:
-    assert found.vertex_count == len(expected)
-    if len(expected) == 0:
-        return
-    assert found.positions.dtype == expected.positions.dtype
-    assert set(found.attributes) == set(names)
-    assert {n: found.attributes[n].dtype for n in names} == {
-        n: expected.attributes[n].dtype for n in names
-    }
-    theirs = [found.attributes[name] for name in names]
-    mine = [expected.attributes[name] for name in names]
-    if objects:
-        theirs.append(found.object_ids.astype(np.int64))
-        mine.append(expected.object_ids)
-    assert rows_of(found.positions, *theirs) == rows_of(expected.positions, *mine)
 
 
 def positions_in(rng: np.random.Generator, n: int, ndim: int, dtype: str, box: Any) -> np.ndarray:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import itertools
+import pickle
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,8 @@ from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
 import zv_versioned as zvv
-from zv_versioned.interop import zarr_vectors as ours
+from zv_versioned import _store
+from zv_versioned.interop.zarr_vectors import _objects as ours
 
 PROTOTYPE = default_buffer_prototype()
 N = (300, 60, 5)
@@ -102,10 +105,9 @@ def test_every_key_that_is_listed_is_there_and_listed_once(dataset: zvv.Dataset)
 def test_every_chunk_that_zarr_finds_is_listed_and_no_others(dataset: zvv.Dataset) -> None:
     store = Recording(dataset.store)
     group = zarr.open_group(store, mode="r")
-    around = (slice(1022, 1050),) * 2  # the bounds and a little more; they begin behind the margin
     for _, array in group.members(max_depth=None):
         if isinstance(array, zarr.Array):
-            array[(slice(0, 4), *around) if array.ndim > 1 else ...]
+            array[...]
     chunks = {key for key in listed(dataset.store) if "/c/" in key}
     assert {key for key in store.there if "/c/" in key} == chunks
 
@@ -333,18 +335,78 @@ def test_xarray_opens_it(dataset: zvv.Dataset) -> None:
     assert objects["object_ids"].values.tolist() == dataset[0].object_ids().tolist()
 
 
-def test_values_that_are_made_up_are_made_once_a_shard_not_once_a_cell(
-    dataset: zvv.Dataset, monkeypatch: pytest.MonkeyPatch
+def test_an_array_is_as_small_as_the_bounds_and_the_batches_allow(dataset: zvv.Dataset) -> None:
+    group = zarr.open_group(dataset.store, mode="r")
+    for name in ("vertices", "vertex_fragments", "vertex_attributes/a"):
+        assert group["0"][name].shape == (3, 25, 25)
+        assert group["0"][name].attrs["chunk_grid_origin"] == [0, -12, -12]
+
+
+@pytest.mark.parametrize("array", ["vertices", "vertex_fragments", "vertex_attributes/a"])
+def test_cells_that_are_asked_for_together_are_made_by_one_read(
+    dataset: zvv.Dataset, array: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
-    encode = ours.encode_rows
-    monkeypatch.setattr(ours, "encode_rows", lambda *a: made.append(1) or encode(*a))
+    read = []
+    get_many = _store.get_many
+    monkeypatch.setattr(_store, "get_many", lambda *a: read.append(len(a[1])) or get_many(*a))
     store = dataset.store
-    array = zarr.open_group(store, mode="r")["0/vertex_attributes/a"]
-    cells = [k for k in array.attrs["nonempty_chunks"] if k.startswith("1.")]
-    origin = array.attrs["chunk_grid_origin"]
-    for cell in cells[:20]:
-        _, x, y = map(int, cell.split("."))
-        array[1, x - origin[1], y - origin[2]]
-    shards = [k for k in listed(store) if k.startswith("0/vertex_attributes/a/c/1/")]
-    assert len(made) <= len(shards)
+    keys = [key for key in listed(store) if key.startswith(f"0/{array}/c/")]
+    assert len(keys) > 100
+    read.clear()
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(*(store.get(key, PROTOTYPE) for key in keys))
+
+    first = asyncio.run(all_at_once())
+    assert sum(count > 0 for count in read) <= 3
+    read.clear()
+    again = asyncio.run(all_at_once())
+    assert read == []
+    assert [v.to_bytes() for v in first] == [v.to_bytes() for v in again]
+
+
+def test_one_who_gives_up_does_not_take_the_bytes_from_the_others(dataset: zvv.Dataset) -> None:
+    keys = [key for key in listed(dataset.store) if key.startswith("0/vertices/c/0/")][:5]
+    expected = [get(dataset.store, key) for key in keys]
+    store = dataset.store
+
+    async def inside() -> list[bytes]:
+        tasks = [asyncio.create_task(store.get(key, PROTOTYPE)) for key in keys]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        tasks[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+        return [(await task).to_bytes() for task in tasks[1:]]
+
+    assert asyncio.run(inside()) == expected[1:]
+
+
+def test_damage_is_told_to_everybody_who_asked_and_again(tmp_path: Path) -> None:
+    repo = zvv.Repository.create(tmp_path / "r")
+    filled(repo, "p")
+    dataset = zvv.Repository.open(tmp_path / "r").view()["p"]
+    keys = [key for key in listed(dataset.store) if key.startswith("0/vertices/c/0/")][:3]
+    for chunk in (tmp_path / "r" / "chunks").rglob("*"):
+        if chunk.is_file():
+            raw = bytearray(chunk.read_bytes())
+            raw[: len(raw) // 2] = bytes(len(raw) // 2)
+            chunk.write_bytes(raw)
+    store = dataset.store
+
+    async def inside() -> list[Any]:
+        asked = (store.get(key, PROTOTYPE) for key in keys)
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    for _ in range(2):
+        answers = asyncio.run(inside())
+        assert [type(answer) for answer in answers] == [zvv.IntegrityError] * 3
+
+
+def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    repo = zvv.Repository.create(tmp_path / "r")
+    filled(repo, "p")
+    store = repo.view()["p"].store
+    sent = pickle.loads(pickle.dumps(store))
+    assert sent == store
+    assert listed(sent) == listed(store)

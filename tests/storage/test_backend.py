@@ -769,6 +769,22 @@ def test_the_users_log_setting_is_respected(local_location: str) -> None:
     assert "LocalFileSystem" in done.stdout + done.stderr
 
 
+def test_a_branch_is_moved_on_only_from_where_it_is_believed_to_be(
+    any_location: AnyLocation,
+) -> None:
+    backend = Backend.create(any_location[0], **any_location[1])
+    first = commit(backend, "a", 1)
+    backend.create_branch("try", first)
+    second = commit(backend, "a", 2, "try")
+    backend.fast_forward("main", second, first)
+    assert backend.branch_tip("main") == second
+    third = commit(backend, "a", 3)
+    with pytest.raises(ConflictError) as caught:
+        backend.fast_forward("main", first, second)
+    assert (caught.value.ours, caught.value.theirs) == (third, second)
+    assert backend.branch_tip("main") == third
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_fails_at_once_and_is_told_to_spawn(local_location: str) -> None:
     script = """
@@ -791,6 +807,7 @@ def test_a_forked_child_fails_at_once_and_is_told_to_spawn(local_location: str) 
             create_tag=lambda: backend.create_tag("t", tip),
             delete_tag=lambda: backend.delete_tag("t"),
             reset_branch=lambda: backend.reset_branch("main", tip),
+            fast_forward=lambda: backend.fast_forward("main", tip, tip),
             snapshot=lambda: backend.snapshot(tip), ancestry=lambda: backend.ancestry(tip),
             read_store=lambda: backend.read_store(tip), begin=lambda: backend.begin("main"),
             publish=lambda: backend.publish(session, "main", "m", {}),

@@ -1,20 +1,24 @@
 """The command line: ``zv-versioned``, ``zvv`` and ``python -m zv_versioned``.
 
-A file a command. Commands read their options, call the library and print; what
-they have in common, the exit codes above all, is in ``_app``.
+A file a command. Commands read their options, call the library and answer; what
+they have in common lies in the modules with an underscore: how they are run
+(``_app``), how they end (``_exit``) and how they are printed (``_answer``).
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from io import TextIOWrapper
 
 from ._app import app
-from .demo import demo
 
 __all__ = ["app", "main"]
 
-app.command()(demo)
+# Each module makes its command; the help lists them in this order.
+_COMMANDS = ("init", "demo", "read", "stats", "log", "show", "branch", "tag", "reset")
+for _name in _COMMANDS:
+    import_module(f"{__name__}.{_name}")
 
 
 def main() -> None:

@@ -1,80 +1,73 @@
-"""The frame of the command line: global options, and errors as exit codes.
-
-====  ===========================================================
-code  what happened
-====  ===========================================================
-0     it worked
-2     the command line itself is wrong
-11    any other error
-20    a write to something that only reads
-21    somebody else's commit is in the way
-22    the result would not be sound geometry
-23    stored bytes are damaged
-40    what was named is not there
-====  ===========================================================
-"""
+"""The frame of the command line: how commands are made, run and ended."""
 
 from __future__ import annotations
 
-import traceback
+import functools
+import inspect
+import itertools
+import re
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
+from rich.markup import escape
 from typer.core import TyperGroup
 
 from .. import __version__
-from ..errors import (
-    ConflictError,
-    IntegrityError,
-    NotFoundError,
-    ReadOnlyError,
-    ViolationError,
-    ZVError,
-)
+from ..errors import ZVError
+from ._answer import Answer, Form
+from ._exit import report, report_usage
+from ._settings import COMMON, REPOSITORY, Settings, storage_options
 
-__all__ = ["app", "exit_code"]
+__all__ = ["DATA", "HISTORY", "MAINTENANCE", "START", "app", "command"]
 
-_EXIT_CODES: dict[type[Exception], int] = {
-    ReadOnlyError: 20,
-    ConflictError: 21,
-    ViolationError: 22,
-    IntegrityError: 23,
-    NotFoundError: 40,
-}
-_OTHER_ERROR = 11
+START = "Begin"
+DATA = "Data in and out"
+HISTORY = "History"
+MAINTENANCE = "Maintenance"
+
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+_JSON_WANTED = re.compile(r"(?:-o|--output)=?(jsonl?)")
 
 
-def exit_code(error: Exception) -> int:
-    """The exit code that stands for `error`."""
-    for kind, code in _EXIT_CODES.items():
-        if isinstance(error, kind):
-            return code
-    return _OTHER_ERROR
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line that cannot be understood asks for JSON."""
+    pairs = [f"{first}={second}" for first, second in itertools.pairwise(arguments)]
+    return any(_JSON_WANTED.fullmatch(text) for text in [*arguments, *pairs])
 
 
 class _Group(TyperGroup):
-    """Says in one line what went wrong; ``--debug`` adds the traceback."""
+    """Answers a wrong command line in JSON where JSON was asked for."""
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        arguments = list(args)
+        as_json = _wants_json(arguments)
+        try:
+            context = super().make_context(info_name, args, parent, **extra)
+        except _UsageError as error:
+            raise _ended(error, as_json=as_json) from error
+        context.meta[__name__] = as_json
+        return context
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (ZVError, OSError) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            if ctx.params.get("debug"):
-                traceback.print_exc()
-            console = Console(stderr=True, highlight=False)
-            console.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
-            raise typer.Exit(exit_code(error)) from error
+        except _UsageError as error:
+            raise _ended(error, as_json=ctx.meta[__name__]) from error
+
+
+def _ended(error: Any, *, as_json: bool) -> Exception:
+    if not as_json:
+        original: Exception = error
+        return original
+    return typer.Exit(report_usage(error.format_message()))
 
 
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -85,8 +78,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(
+    epilog="A REF is a branch, a tag, a snapshot id or four or more of its first characters; "
+    "REF~2 is the second ancestor. Options of a command: zv-versioned COMMAND --help"
+)
 def _options(
+    ctx: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
@@ -94,3 +91,72 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
 ) -> None:
     """A transactional, versioned store for large vector geometry."""
+    ctx.obj = debug
+
+
+def command(
+    name: str, panel: str, *, repository: bool = True, examples: Sequence[str] = ()
+) -> Callable[[Callable[..., Answer]], Callable[..., None]]:
+    """Make a function a command of the command line.
+
+    Its first parameter gets the :class:`Settings`, the others are options and
+    arguments of its own. It returns an :class:`Answer`, which is printed in the
+    form that was asked for. An error of ours, or of the system, ends it with
+    one line and an exit code.
+
+    Parameters
+    ----------
+    name : str
+    panel : str
+        The heading it stands under in the help.
+    repository : bool
+        Whether it works on a repository, and so has the options that name one.
+    examples : sequence of str
+        Of its arguments and options; stand at the end of its help.
+    """
+    common = {**(REPOSITORY if repository else {}), **COMMON}
+    lines = [escape(f"$ zv-versioned {name} {example}".rstrip()) for example in examples]
+    epilog = "\n\n".join(lines) or None
+
+    def make(function: Callable[..., Answer]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+
+        @functools.wraps(function)
+        def run(ctx: typer.Context, **values: Any) -> None:
+            taken = {key: values.pop(key) for key in common}
+            settings = Settings(
+                taken.get("repository"),
+                storage_options(taken.get("storage_option") or ()),
+                taken["output"],
+                taken["quiet"],
+                taken["debug"] or bool(ctx.obj),
+            )
+            raise typer.Exit(_run(name, function, settings, values))
+
+        parameters = [
+            inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+            *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own),
+            *(
+                inspect.Parameter(
+                    key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+                )
+                for key, (annotation, default) in common.items()
+            ),
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        app.command(name, rich_help_panel=panel, epilog=epilog)(run)
+        return run
+
+    return make
+
+
+def _run(
+    name: str, function: Callable[..., Answer], settings: Settings, values: dict[str, Any]
+) -> int:
+    try:
+        answer = function(settings, **values)
+        answer.show(name, Form(settings.form))
+    except (ZVError, OSError, KeyboardInterrupt) as error:
+        return report(error, as_json=settings.form.is_json, debug=settings.debug)
+    return answer.exit_code

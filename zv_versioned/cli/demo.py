@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from ._answer import Answer
+from ._app import START, command
+from ._settings import Settings
 
 
+@command("demo", START, repository=False, examples=("--path brain",))
 def demo(
+    settings: Settings,
     path: Annotated[
         Path | None,
         typer.Option(
@@ -24,8 +29,8 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Keep the repository, or remove it at the end.")
     ] = True,
-) -> None:
-    """Append real synapses, make a mistake, take it back, and see what a pinned view is for."""
+) -> Answer:
+    """Append real neurons, make a mistake, take it back, and see what a pinned view is for."""
     from ..demo import data, show, story
 
     if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -39,4 +44,14 @@ def demo(
     finally:
         if not keep:
             shutil.rmtree(location, ignore_errors=True)
-    show.show(told, Console(highlight=False), kept=keep)
+    document = {
+        "location": told.location,
+        "kept": keep,
+        "dataset": story.DATASET,
+        "tag": story.TAG,
+        "history": [
+            {"snapshot_id": version.snapshot_id, "message": version.message}
+            for version in told.history
+        ],
+    }
+    return Answer(document, lambda console: show.show(told, console, kept=keep))

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from .data import NANOMETRES_PER_VOXEL
 from .picture import Picture, draw
-from .story import DATASET, LATERAL_HORN, TAG, Append, Measurement, Story, Version
+from .story import DATASET, LATERAL_HORN, MESHES, TAG, Append, Measurement, Story, Version
 
 __all__ = ["show"]
 
@@ -24,23 +24,23 @@ _GOOD = "green"
 # Names to put beside what the picture shows, and where they begin (x, z), in nanometres.
 _REGIONS = (
     ("calyx", 72_000, 76_000),
-    ("lateral horn", 80_000, 131_000),
-    ("antennal lobe", 16_000, 203_000),
+    ("lateral horn", 66_000, 131_000),
+    ("antennal lobe", 12_000, 203_000),
 )
 
 
 def show(story: Story, console: Console, *, kept: bool = True) -> None:
     """Print `story`; `kept` says whether its repository is still there to be opened."""
     console.print()
-    console.print(Text("Real synapses, one mistake, and the way back", style="bold"))
+    console.print(Text("Real neurons, one mistake, and the way back", style="bold"))
     total = story.main_at_end
     _say(
         console,
-        f"{total.synapses:,} synapses of {total.neurons} olfactory neurons of a fly "
-        "(hemibrain connectome).",
+        f"{total.neurons} olfactory neurons of a fly (hemibrain connectome): {total.synapses:,} "
+        "synapses, skeletons and meshes, three datasets under the same ids.",
     )
 
-    _step(console, 1, "Append neuron after neuron, each its own commit")
+    _step(console, 1, "Append neuron after neuron, each one commit over all three datasets")
     _table(console, _appends(story.appends))
 
     pinned = story.pinned
@@ -53,7 +53,8 @@ def show(story: Story, console: Console, *, kept: bool = True) -> None:
         console,
         f"In the lateral horn, a box of {extent} micrometres: {pinned.in_box:,} of "
         f"{pinned.synapses:,} synapses ({_percent(pinned.share)}), {pinned.outputs_in_box:,} of "
-        f"them outputs, mean confidence {pinned.mean_confidence:.4f}.",
+        f"them outputs, mean confidence {pinned.mean_confidence:.4f}, on {pinned.cable:,.0f} "
+        "micrometres of cable.",
     )
 
     bad = story.bad
@@ -97,6 +98,8 @@ def show(story: Story, console: Console, *, kept: bool = True) -> None:
         _code(console, f"repo = zvv.Repository.open({story.location!r})")
         _code(console, f'level = repo.view(tag="{TAG}")["{DATASET}"][0]')
         _code(console, f"part = level.read(bbox={LATERAL_HORN})")
+        neuron = story.appends[0].neuron
+        _code(console, f'mesh = repo.view("main")["{MESHES}"][0].objects[{neuron}]')
         _code(console, f'mistake = repo.view(snapshot_id="{bad.snapshot_id}")', "still readable")
     console.print()
 
@@ -137,19 +140,17 @@ def _appends(appends: list[Append]) -> Table:
         ("commit", "left"),
         ("neuron", "right"),
         ("synapses", "right"),
-        ("cells", "right"),
-        ("in all", "right"),
+        ("nodes", "right"),
+        ("faces", "right"),
         ("time", "right"),
     )
-    total = 0
     for append in appends:
-        total += append.synapses
         table.add_row(
             _short(append.snapshot_id),
             str(append.neuron),
             f"{append.synapses:,}",
-            str(append.cells),
-            f"{total:,}",
+            f"{append.nodes:,}",
+            f"{append.faces:,}",
             f"{append.seconds * 1000:.0f} ms",
         )
     return table
@@ -229,7 +230,7 @@ def _history(history: list[Version], taken_back: Version) -> Table:
 
 
 def _pictures(console: Console, story: Story) -> None:
-    """The synapses before and after, side by side: x across, z down."""
+    """Synapses and skeletons before and after, side by side: x across, z down."""
     size = (float(story.bounds[1][0]), float(story.bounds[1][2]))
     ascii_only = console.options.ascii_only
     before, after = (

@@ -15,20 +15,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArrayError, IntegrityError
+from ..geometry import Geometry
 from ..repository import Repository
 from ..view import View
-from .data import Neuron
+from .data import NANOMETRES_PER_VOXEL, Neuron
 
-__all__ = ["DATASET", "LATERAL_HORN", "TAG", "Append", "Measurement", "Story", "Version", "tell"]
+__all__ = [
+    "DATASET",
+    "LATERAL_HORN",
+    "MESHES",
+    "SKELETONS",
+    "TAG",
+    "Append",
+    "Measurement",
+    "Story",
+    "Version",
+    "tell",
+]
 
 DATASET = "synapses"
+SKELETONS = "skeletons"
+MESHES = "meshes"
+KINDS = {DATASET: "point_cloud", SKELETONS: "skeleton", MESHES: "mesh"}
 TAG = "paper-v1"
 AUTHOR = "demo"
 AXES = [{"name": name, "type": "space", "unit": "nanometer"} for name in "xyz"]
 #: A box around the lateral horn, where these neurons end, in nanometres.
 LATERAL_HORN = ((10_000, 130_000, 95_000), (75_000, 195_000, 140_000))
-#: The bounds of the dataset are rounded outward to this, in nanometres.
+#: The bounds of the datasets are rounded outward to this, in nanometres.
 BOUNDS_STEP = 10_000
+#: A picture of a skeleton has a point each so many nanometres.
+PICTURE_STEP = 1_000
 
 
 @dataclass(frozen=True)
@@ -37,6 +54,8 @@ class Append:
 
     neuron: int
     synapses: int
+    nodes: int
+    faces: int
     cells: int
     snapshot_id: str
     seconds: float
@@ -52,6 +71,7 @@ class Measurement:
     in_box: int
     outputs_in_box: int
     mean_confidence: float
+    cable: float
     digest: str
 
     @property
@@ -109,24 +129,25 @@ def tell(location: str | Path, neurons: Sequence[Neuron]) -> Story:
     *good, last = neurons
     bounds = _bounds(neurons)
     repo = Repository.create(location)
-    with repo.transaction("main", message=f"create dataset {DATASET!r}", author=AUTHOR) as tx:
-        tx.create_dataset(DATASET, kind="point_cloud", bounds=bounds, axes=AXES)
+    with repo.transaction("main", message="create three datasets", author=AUTHOR) as tx:
+        for name, kind in KINDS.items():
+            tx.create_dataset(name, kind=kind, bounds=bounds, axes=AXES)
 
-    appends = [_append(repo, neuron, neuron.nanometres) for neuron in good]
+    appends = [_append(repo, neuron, NANOMETRES_PER_VOXEL) for neuron in good]
     repo.create_tag(TAG, at="main")
     view = repo.view("main")
     pinned = measure(view)
-    before = view[DATASET][0].positions()
+    before = _to_draw(view)
 
-    bad = _append(repo, last, last.voxels)
+    bad = _append(repo, last, 1)  # voxels, as they stand in the file
     view_after_bad = repo.view("main")
     main_after_bad, pinned_after_bad = measure(view_after_bad), measure(view)
-    after_bad = view_after_bad[DATASET][0].positions()
+    after_bad = _to_draw(view_after_bad)
     taken_back = _version(repo, bad.snapshot_id, f"append neuron {last.id}")
 
     repo.reset_branch("main", to=pinned.snapshot_id)
     main_after_reset = measure(repo.view("main"))
-    redone = _append(repo, last, last.nanometres)
+    redone = _append(repo, last, NANOMETRES_PER_VOXEL)
     main_at_end, pinned_at_end = measure(repo.view("main")), measure(view)
 
     if not pinned == pinned_after_bad == main_after_reset == pinned_at_end:
@@ -158,9 +179,13 @@ def measure(view: View) -> Measurement:
     level = view[DATASET][0]
     inside = level.read(bbox=LATERAL_HORN, attributes=["confidence", "is_presynaptic"])
     confidence = inside.attributes["confidence"].astype(np.float64)
-    whole = level.read()
-    digest = hashlib.sha256(np.ascontiguousarray(whole.positions).tobytes())
-    digest.update(np.ascontiguousarray(whole.object_ids).tobytes())
+    inside_skeletons = view[SKELETONS][0].read(bbox=LATERAL_HORN)
+    digest = hashlib.sha256()
+    for name in KINDS:
+        whole = view[name][0].read()
+        for array in (whole.positions, whole.object_ids, whole.edges, whole.faces):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).tobytes())
     return Measurement(
         snapshot_id=view.snapshot_id,
         neurons=level.num_objects,
@@ -168,26 +193,63 @@ def measure(view: View) -> Measurement:
         in_box=len(inside.positions),
         outputs_in_box=int(inside.attributes["is_presynaptic"].sum()),
         mean_confidence=float(confidence.mean()) if len(confidence) else 0.0,
+        cable=_length(inside_skeletons) / 1000,
         digest=digest.hexdigest(),
     )
 
 
-def _append(repo: Repository, neuron: Neuron, positions: NDArray[np.float32]) -> Append:
+def _ends(skeletons: Geometry) -> NDArray[np.float64]:
+    """Both ends of each edge: (M, 2, 3)."""
+    assert skeletons.edges is not None  # of skeletons there always are
+    ends: NDArray[np.float64] = skeletons.positions.astype(np.float64)[skeletons.edges]
+    return ends
+
+
+def _length(skeletons: Geometry) -> float:
+    """The length of the cable, in nanometres."""
+    ends = _ends(skeletons)
+    return float(np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1).sum())
+
+
+def _to_draw(view: View) -> NDArray[np.float32]:
+    """The synapses, and points along the skeletons."""
+    ends = _ends(view[SKELETONS][0].read())
+    steps = 1 + (np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1) / PICTURE_STEP).astype(np.int64)
+    edge = np.repeat(np.arange(len(ends)), steps)
+    part = (np.arange(len(edge)) - np.repeat(np.cumsum(steps) - steps, steps)) / steps[edge]
+    cable = ends[edge, 0] + part[:, None] * (ends[edge, 1] - ends[edge, 0])
+    return np.concatenate([view[DATASET][0].positions(), cable.astype(np.float32)])
+
+
+def _append(repo: Repository, neuron: Neuron, unit: float) -> Append:
+    """Append all of a neuron as one commit; `unit` is what a voxel is taken for."""
+    scale = np.float32(unit)
     started = time.perf_counter()
     with repo.transaction("main", message=f"append neuron {neuron.id}", author=AUTHOR) as tx:
         result = tx.writer(DATASET).append_vertices_sync(
-            positions,
+            neuron.voxels * scale,
             object_ids=neuron.id,
             attributes={
                 "confidence": neuron.confidence,
                 "is_presynaptic": neuron.is_presynaptic,
             },
         )
+        skeleton = tx.writer(SKELETONS).append_graph_sync(
+            neuron.skeleton.voxels * scale,
+            neuron.skeleton.edges,
+            object_ids=neuron.id,
+            attributes={"radius": neuron.skeleton.radius * scale},
+        )
+        mesh = tx.writer(MESHES).append_mesh_sync(
+            neuron.mesh.voxels * scale, neuron.mesh.faces, object_ids=neuron.id
+        )
     seconds = time.perf_counter() - started
     assert tx.result is not None  # the block was left without an error
     return Append(
         neuron=neuron.id,
         synapses=result["vertices_added"],
+        nodes=skeleton["vertices_added"],
+        faces=mesh["links_added"],
         cells=result["chunks_touched"],
         snapshot_id=tx.result.snapshot_id,
         seconds=seconds,
@@ -196,8 +258,9 @@ def _append(repo: Repository, neuron: Neuron, positions: NDArray[np.float32]) ->
 
 def _bounds(neurons: Sequence[Neuron]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """From the corner that coordinates count from to the data's end, rounded outward."""
-    highest = np.max([neuron.nanometres.max(axis=0) for neuron in neurons if len(neuron)], axis=0)
-    steps = np.floor(highest.astype(np.float64) / BOUNDS_STEP).astype(np.int64) + 1
+    all_of = [part for n in neurons for part in (n.voxels, n.skeleton.voxels, n.mesh.voxels)]
+    highest = np.concatenate(all_of).max(axis=0).astype(np.float64) * NANOMETRES_PER_VOXEL
+    steps = np.floor(highest / BOUNDS_STEP).astype(np.int64) + 1
     return (0, 0, 0), tuple(int(step) * BOUNDS_STEP for step in steps)
 
 

@@ -40,6 +40,8 @@ VERTEX_ATTRIBUTES = "vertex_attributes"
 LINK_ATTRIBUTES = "link_attributes"
 OBJECT_ATTRIBUTES = "object_attributes"
 FAMILIES = (VERTEX_ATTRIBUTES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES)
+TEXT = "str"
+"""What :attr:`AttributeMeta.logical` says of text."""
 
 _INDEX_CODECS = [
     {"name": "bytes", "configuration": {"endian": "little"}},
@@ -153,8 +155,8 @@ class DatasetMeta:
     vertex_dtype : numpy.dtype
     metadata : dict
         The user's own, JSON.
-    levels : tuple of int
-        Numbers of the levels, ascending.
+    coarser : tuple of tuple of float
+        Edges of a cell of the levels 1, 2, ….
     """
 
     name: str
@@ -164,7 +166,17 @@ class DatasetMeta:
     axes: list[dict[str, str]]
     vertex_dtype: np.dtype[Any]
     metadata: dict[str, Any]
-    levels: tuple[int, ...] = (0,)
+    coarser: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def shapes(self) -> tuple[tuple[float, ...], ...]:
+        """Edges of a cell of each level."""
+        return (self.chunk_shape, *self.coarser)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Numbers of the levels: from 0, without gaps."""
+        return tuple(range(len(self.shapes)))
 
     @property
     def link_width(self) -> int:
@@ -183,9 +195,9 @@ class DatasetMeta:
     def to_attributes(self) -> dict[str, Any]:
         """The attributes of the dataset's group."""
         lo, hi = self.bounds.lo.tolist(), self.bounds.hi.tolist()
-        transforms = [
-            {"type": "scale", "scale": [1.0] * self.ndim},
-            {"type": "translation", "translation": [size / 2 for size in self.chunk_shape]},
+        images = [
+            {"path": str(level), "coordinateTransformations": _transforms(shape, self.chunk_shape)}
+            for level, shape in enumerate(self.shapes)
         ]
         scene = {
             "coordinateSystems": [{"name": "world", "axes": self.axes}],
@@ -200,7 +212,7 @@ class DatasetMeta:
                 "bounds": [lo, hi],
                 "geometry_types": [self.kind],
                 "base_bin_shape": list(self.chunk_shape),
-                "links_convention": "implicit_sequential",
+                "links_convention": "explicit" if self.link_width else "implicit_sequential",
                 "object_index_convention": "standard",
                 "cross_chunk_strategy": "explicit_links",
             },
@@ -209,7 +221,7 @@ class DatasetMeta:
                     "version": "0.4",
                     "name": "default",
                     "axes": self.axes,
-                    "datasets": [{"path": "0", "coordinateTransformations": transforms}],
+                    "datasets": images,
                     "metadata": {"format": "zarr_vectors"},
                 }
             ],
@@ -218,14 +230,14 @@ class DatasetMeta:
                 "type": "collection",
                 "name": name,
                 "attributes": {"scene": scene},
-                "nodes": [{"type": "zv:level", "name": "0"}],
+                "nodes": [{"type": "zv:level", "name": str(level)} for level in self.levels],
             },
             "zv_dataset": {
                 "layout": LAYOUT,
                 "kind": self.kind,
                 "vertex_dtype": self.vertex_dtype.name,
                 "metadata": self.metadata,
-                "levels": list(self.levels),
+                "coarser": [list(shape) for shape in self.coarser],
             },
         }
 
@@ -250,12 +262,21 @@ class DatasetMeta:
                 attributes["multiscales"][0]["axes"],
                 np.dtype(own["vertex_dtype"]),
                 own["metadata"],
-                tuple(own["levels"]),
+                tuple(tuple(shape) for shape in own["coarser"]),
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise IntegrityError(
                 f"the attributes of dataset {name!r} cannot be read: {error!r}"
             ) from error
+
+
+def _transforms(shape: Sequence[float], base: Sequence[float]) -> list[dict[str, Any]]:
+    """How a level's cells lie in those of level 0."""
+    scale = [float(edge / one) for edge, one in zip(shape, base, strict=True)]
+    return [
+        {"type": "scale", "scale": scale},
+        {"type": "translation", "translation": [edge / 2 for edge in shape]},
+    ]
 
 
 def check_layout(layout: int, what: str) -> None:
@@ -298,17 +319,32 @@ class AttributeMeta:
         return f"{self.family}/{self.name}"
 
     @property
+    def logical_dtype(self) -> np.dtype[Any]:
+        """The dtype that values are read as: objects for text, else numbers or times."""
+        return np.dtype(object if self.logical == TEXT else self.logical or self.dtype)
+
+    @property
+    def dictionary(self) -> str:
+        """The path in the level of the array of dictionaries that text is coded with."""
+        return f"dictionaries/{self.path}"
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of one value."""
         return int(np.prod(self.row_shape, dtype=np.int64)) * self.dtype.itemsize
 
     def fill(self, n: int) -> np.ndarray:
-        """`n` values of an attribute that has none: NaN, smallest int, largest uint, False."""
-        return np.full((n, *self.row_shape), fill_value(self.dtype), self.dtype)
+        """`n` stored values of an attribute that has none.
+
+        NaN, the smallest signed integer (which as a time is NaT), the largest
+        unsigned one, False, and -1 as the code of a text.
+        """
+        missing = -1 if self.logical == TEXT else fill_value(self.dtype)
+        return np.full((n, *self.row_shape), missing, self.dtype)
 
     def to_metadata(self) -> dict[str, Any]:
         """As the level's facts have it."""
-        document = {"dtype": self.dtype.name, "row_shape": list(self.row_shape)}
+        document: dict[str, Any] = {"dtype": self.dtype.name, "row_shape": list(self.row_shape)}
         return {**document, "logical": self.logical} if self.logical else document
 
     @classmethod
@@ -358,8 +394,9 @@ class LevelFacts:
     groups : int
         Content id of the table of groups; 0 where there is none.
     coarsened : dict, optional
-        Of a coarser level: ``from`` (the level), ``method``, and ``stale``, true
-        once the finer level has changed.
+        Of a coarser level: ``from`` (the level), ``method``, ``ratio`` (how many
+        cells of level 0 its cells are wide, on each axis), and ``stale``, true
+        once the level it was made from has changed.
     """
 
     level: int
@@ -374,6 +411,11 @@ class LevelFacts:
     link_count: int = 0
     groups: int = 0
     coarsened: dict[str, Any] | None = None
+
+    @property
+    def source(self) -> int:
+        """The level that this one was made from; -1 of level 0."""
+        return -1 if self.coarsened is None else int(self.coarsened["from"])
 
     def family(self, name: str) -> dict[str, AttributeMeta]:
         """The attributes of one of :data:`FAMILIES`, by name."""
@@ -396,6 +438,7 @@ class LevelFacts:
         present = ["vertices", "vertex_fragments", "object_index"]
         if self.attributes:
             present.insert(2, "vertex_attributes")
+        coarse = {} if self.coarsened is None else self._coarse(self.coarsened)
         return {
             "zarr_vectors_level": {
                 "level": self.level,
@@ -407,6 +450,7 @@ class LevelFacts:
                 "fragments_tile": True,
                 "chunk_dims": ["batch", *(axis["name"] for axis in axes)],
                 "chunk_attribute_name": "batch",
+                **coarse,
             },
             "zv_versioned": {
                 "layout": LAYOUT,
@@ -423,6 +467,14 @@ class LevelFacts:
                 },
             },
         }
+
+    def _coarse(self, coarsened: Mapping[str, Any]) -> dict[str, Any]:
+        """What Zarr Vectors wants to know of a coarser level."""
+        shape = list(self.grid.chunk_shape)
+        finer = {"coarsening_method": coarsened["method"], "parent_level": coarsened["from"]}
+        ratio = list(map(float, coarsened["ratio"]))
+        own_cells = {"chunk_shape": shape} if max(ratio) > 1 else {}
+        return {**finer, "bin_shape": shape, "bin_ratio": ratio, **own_cells}
 
     @classmethod
     def from_attributes(cls, where: str, attributes: Mapping[str, Any]) -> LevelFacts:
@@ -491,13 +543,8 @@ def vertices_array(
 def attribute_array(
     grid: Grid, axes: Sequence[Mapping[str, str]], attribute: AttributeMeta
 ) -> dict[str, Any]:
-    """The values of one vertex attribute."""
-    facts: dict[str, Any] = {
-        "zv_array": "attribute",
-        "name": attribute.name,
-        "dtype": attribute.dtype.name,
-        "row_shape": list(attribute.row_shape),
-    }
+    """The values of one attribute of vertices or links."""
+    facts = {"zv_array": "attribute", "name": attribute.name, **attribute.to_metadata()}
     if attribute.row_shape:
         facts["channel_names"] = [f"ch{i}" for i in range(attribute.row_shape[0])]
     return grid_array(grid, axes, vertex_codec(attribute.dtype), facts)
@@ -523,12 +570,12 @@ def batch_array(kind: str, attributes: Mapping[str, Any] | None = None) -> dict[
 
 def object_attribute_array(attribute: AttributeMeta) -> dict[str, Any]:
     """The values of one object attribute: a cell a batch, a row an object that begins there."""
-    facts = {
-        "name": attribute.name,
-        "dtype": attribute.dtype.name,
-        "row_shape": list(attribute.row_shape),
-    }
-    return batch_array("object_attribute", facts)
+    return batch_array("object_attribute", {"name": attribute.name, **attribute.to_metadata()})
+
+
+def dictionary_array(attribute: AttributeMeta) -> dict[str, Any]:
+    """The dictionaries of an attribute of text: a cell a batch."""
+    return batch_array("dictionary", {"of": attribute.path})
 
 
 def index_array() -> dict[str, Any]:

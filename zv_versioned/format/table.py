@@ -42,6 +42,7 @@ _SCALARS = {
     "n_removed_objects": "<i8",
     "n_removed_links": "<i8",
     "default_ids": "<i8",
+    "origin": "<i8",
     "id_min": "<i8",
     "id_max": "<i8",
     "head_bytes": "<i8",
@@ -59,12 +60,23 @@ def new_content_id() -> int:
     return secrets.randbits(63) or 1
 
 
+def new_transaction_id() -> str:
+    """A random name of a transaction: 63 bits as hexadecimal digits."""
+    return f"{new_content_id():016x}"
+
+
+def origin_of(transaction_id: str) -> int:
+    """The number of a transaction; 0 where the name is none of ours."""
+    return int(transaction_id, 16) if transaction_id else 0
+
+
 @dataclass(frozen=True)
 class BatchRow:
     """One row of the table; the names are those of the columns.
 
     ``n_removed_objects`` counts objects that began in this batch. ``default_ids``
     is 1 where the ids were counted on, not given, so that a merge may count anew.
+    ``origin`` is the number of the transaction that made the batch.
     """
 
     uuid: np.ndarray
@@ -85,6 +97,7 @@ class BatchRow:
     n_removed_objects: int = 0
     n_removed_links: int = 0
     default_ids: int = 0
+    origin: int = 0
     contents: Mapping[str, int] = field(default_factory=dict)
 
 

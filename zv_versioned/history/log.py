@@ -3,22 +3,62 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from itertools import islice
 from typing import Any, Protocol
 
+from ..errors import IntegrityError
+
 OWN = "zv_versioned"
+"""The key under which a commit's metadata has our own facts, as one text of JSON.
+
+As a text, and a short one: icechunk keeps the metadata of every snapshot in one
+file, which each commit writes again, and a nested mapping costs it three times
+what its text does.
+"""
+
+
+def encode_own(own: Mapping[str, Any]) -> str:
+    """Our own facts of a commit as text; what is empty is left out."""
+    kept = {key: value for key, value in own.items() if value}
+    return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
+
+
+def own_facts(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Our own facts of a commit, from its metadata; empty where it is none of ours."""
+    text = metadata.get(OWN)
+    if text is None:
+        return {}
+    try:
+        facts = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise IntegrityError(f"the metadata of a commit cannot be read: {error}") from error
+    if not isinstance(facts, dict):
+        raise IntegrityError(f"the metadata of a commit is no mapping: {text!r}")
+    return facts
 
 
 class _Snapshot(Protocol):
-    id: str
-    parent_id: str | None
-    message: str
-    written_at: datetime
-    metadata: dict[str, Any]
+    @property
+    def id(self) -> str: ...
+    @property
+    def parent_id(self) -> str | None: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def written_at(self) -> datetime: ...
+    @property
+    def metadata(self) -> dict[str, Any]: ...
+
+
+def parents_of(info: _Snapshot) -> tuple[str, ...]:
+    """The parents of a commit, the first one first; a merge's second is in its metadata."""
+    second = own_facts(info.metadata).get("merged")
+    first = (info.parent_id,) if info.parent_id else ()
+    return (*first, second) if second else first
 
 
 @dataclass(frozen=True)
@@ -34,10 +74,11 @@ class CommitInfo:
     time : datetime
         When, with its zone.
     parents : tuple of str
-        Snapshot ids; empty for the first.
+        Snapshot ids, of a merge two; empty for the first commit.
     summary : dict
         ``created``: datasets made; ``changes``: for each level, the batches,
-        vertices and objects added.
+        vertices and objects added; of a merge, revert or cherry-pick also
+        ``operation`` and, of the latter two, ``of``.
     metadata : dict
         The user's own.
     """
@@ -53,16 +94,20 @@ class CommitInfo:
     @classmethod
     def from_snapshot(cls, info: _Snapshot) -> CommitInfo:
         """From what the storage says of a snapshot."""
-        own = info.metadata.get(OWN, {})
+        own = own_facts(info.metadata)
         others = {k: v for k, v in info.metadata.items() if k != OWN and k[:2] != "__"}
         return cls(
             snapshot_id=info.id,
             message=info.message,
             author=own.get("author", ""),
             time=info.written_at,
-            parents=(info.parent_id,) if info.parent_id else (),
-            summary={"created": own.get("created", []), "changes": own.get("changes", {})},
-            metadata=json.loads(own["metadata"]) if "metadata" in own else others,
+            parents=parents_of(info),
+            summary={
+                "created": own.get("created", []),
+                "changes": own.get("changes", {}),
+                **{key: own[key] for key in ("operation", "of") if key in own},
+            },
+            metadata=own.get("metadata", {}) if own else others,
         )
 
     @property

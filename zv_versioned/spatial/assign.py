@@ -27,6 +27,12 @@ class Assignment:
     fragment_object : ndarray of int64, shape (F,)
         Object row of each fragment, in vertex order.
     fragment_vertices : ndarray of int64, shape (F,)
+    object_order : ndarray of int64, shape (F,)
+        Fragment numbers, object after object, each in its own order: of lines
+        along the line, else that of the cells.
+    fragment_rank, fragment_ends : ndarray or None, shape (F,)
+        Of lines: each fragment's place among those of its object (int64), and
+        whether a line ends with it (bool).
     """
 
     order: np.ndarray
@@ -35,6 +41,26 @@ class Assignment:
     cell_fragments: np.ndarray
     fragment_object: np.ndarray
     fragment_vertices: np.ndarray
+    object_order: np.ndarray
+    fragment_rank: np.ndarray | None = None
+    fragment_ends: np.ndarray | None = None
+
+    @property
+    def vertex_start(self) -> np.ndarray:
+        """The first vertex of each cell, in vertex order: (C,) int64."""
+        return np.asarray(np.cumsum(self.cell_vertices) - self.cell_vertices)
+
+
+def spans(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """``concatenate([arange(s, s + c) for s, c in zip(starts, counts)])``."""
+    total = int(counts.sum())
+    shift = np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    return np.asarray(shift + np.arange(total, dtype=np.int64))
+
+
+def run_starts(values: np.ndarray) -> np.ndarray:
+    """Where each run of equal values begins; at least one value."""
+    return np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1))
 
 
 def cell_numbers(positions: np.ndarray, box: Box, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +117,7 @@ def object_rows(object_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if (object_ids[1:] >= object_ids[:-1]).all():
         rows = np.zeros(len(object_ids), np.int64)
         np.cumsum(object_ids[1:] != object_ids[:-1], out=rows[1:])
-        return object_ids[_run_starts(object_ids)], rows
+        return object_ids[run_starts(object_ids)], rows
     lo, hi = int(object_ids.min()), int(object_ids.max())
     if hi - lo < 4 * len(object_ids) + 1024:
         present = np.zeros(hi - lo + 1, bool)
@@ -100,7 +126,7 @@ def object_rows(object_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         row_of = np.cumsum(present, dtype=np.int64) - 1
         return ids, row_of[object_ids - lo]
     # Ids often come in runs: sort one of each run, not every vertex.
-    starts = _run_starts(object_ids)
+    starts = run_starts(object_ids)
     ids, run_rows = np.unique(object_ids[starts], return_inverse=True)
     lengths = np.diff(starts, append=len(object_ids))
     return ids, np.repeat(run_rows.astype(np.int64), lengths)
@@ -152,25 +178,29 @@ def assign(
     order = stable_order(numbers, 1 << (object_bits + cell_bits))
     keys = numbers[order]
     del numbers
-    fragment_first = _run_starts(keys)
+    fragment_first = run_starts(keys)
     fragment_keys = keys[fragment_first]
     fragment_cell = fragment_keys >> object_bits
-    cell_first = _run_starts(fragment_cell)
+    cell_first = run_starts(fragment_cell)
     cells = fragment_cell[cell_first]
     if distinct is not None:
         cells = distinct[cells]
     fragment_vertices = np.diff(fragment_first, append=len(keys))
-    index = np.stack(np.unravel_index(cells, counts.tolist()), axis=-1) + first
+    fragment_object = fragment_keys & ((1 << object_bits) - 1)
     return Assignment(
         order=order,
-        cells=index @ grid.strides,
+        cells=grid_numbers(cells, first, counts, grid),
         cell_vertices=np.add.reduceat(fragment_vertices, cell_first),
         cell_fragments=np.diff(cell_first, append=len(fragment_keys)),
-        fragment_object=fragment_keys & ((1 << object_bits) - 1),
+        fragment_object=fragment_object,
         fragment_vertices=fragment_vertices,
+        object_order=stable_order(fragment_object, n_objects),
     )
 
 
-def _run_starts(values: np.ndarray) -> np.ndarray:
-    """Where each run of equal values begins."""
-    return np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1))
+def grid_numbers(
+    cells: np.ndarray, first: np.ndarray, counts: np.ndarray, grid: Grid
+) -> np.ndarray:
+    """Numbers in the grid of cells that are numbered within a span, see :func:`cell_numbers`."""
+    index = np.stack(np.unravel_index(cells, counts.tolist()), axis=-1) + first
+    return np.asarray(index @ grid.strides)

@@ -26,6 +26,7 @@ from . import durable as lasting
 from .address import Address, address_of
 from .config import repository_config
 from .create import create_elsewhere, create_local, existing
+from .hidden import HIDDEN
 from .location import CLOUD, Location, Place, resolve
 from .lock import RepositoryLock
 from .seals import Ledger
@@ -64,6 +65,10 @@ def _check_name(kind: str, name: object, *, new: bool = False) -> None:
             f"{name!r} is no good {kind} name: use 1 to 200 letters, digits and . _ - + = @ "
             "(ASCII, no slash, no space), beginning with a letter, a digit or _"
         )
+    if name.startswith(HIDDEN):
+        if new:
+            raise MetadataError(f"names that begin with {HIDDEN!r} are the software's own")
+        raise NotFoundError(f"there is no {kind} {name!r}")
 
 
 def snapshot_of(store: Any) -> str:
@@ -212,7 +217,8 @@ class Backend:
         """Return the names of all branches, sorted."""
         self.check_process()
         with translated(self.location):
-            return sorted(self._repository.list_branches())
+            names = self._repository.list_branches()
+        return sorted(name for name in names if not name.startswith(HIDDEN))
 
     def tags(self) -> list[str]:
         """Return the names of all tags, sorted."""
@@ -289,6 +295,21 @@ class Backend:
             with self._finding("branch", name):
                 self._repository.reset_branch(name, target)
             self._seal(f"branch.{name}")
+
+    def fast_forward(self, name: str, snapshot_id: str, expected: str) -> None:
+        """Move the tip of branch `name` on; ConflictError if it is not at `expected` any more."""
+        self.check_process()
+        with self.mutation(f"fast-forward branch {name}"):
+            if (tip := self.branch_tip(name)) != expected:
+                raise self._moved(name, tip, expected)
+            with self._finding("branch", name):
+                try:
+                    self._repository.reset_branch(name, snapshot_id, from_snapshot_id=expected)
+                except ic.IcechunkError as error:
+                    # An object store decides it, and may say so in other words.
+                    if (tip := self.branch_tip(name)) in (expected, snapshot_id):
+                        raise
+                    raise self._moved(name, tip, expected) from error
 
     def snapshot(self, snapshot_id: str) -> SnapshotInfo:
         """Return what is known of a snapshot; NotFoundError if there is none."""

@@ -1,0 +1,27 @@
+"""``zv-versioned stats``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from _cli import run, run_csv, run_json
+
+
+def test_it_counts(known: Any) -> None:
+    known.repository.create_tag("v1", at="main~1")
+    text = run("stats", "-r", known.path)
+    assert text.startswith(f"main at {known.snapshots[2][:8]}: 4 commits; 1 branch, 1 tag\n")
+    assert text.splitlines()[-1].split()[3:6] == ["20", "4", "2"]
+
+
+def test_json_counts_as_of_a_ref(known: Any) -> None:
+    known.repository.create_tag("v1", at="main~1")
+    data = run_json("stats", "v1", "-r", known.path)
+    assert data["snapshot_id"] == known.snapshots[1]
+    assert (data["commits"], data["branches"], data["tags"]) == (3, ["main"], ["v1"])
+    assert data["datasets"][0]["vertices"] == 10
+
+
+def test_csv_has_a_row_a_level(known: Any) -> None:
+    (row,) = run_csv("stats", "-r", known.path)
+    assert (row["dataset"], row["level"], row["vertices"]) == ("synapses", "0", "20")

@@ -1,0 +1,203 @@
+"""What a read returns, put together: vertices, their links and values, window by window.
+
+A plan names cells; of their vertices those are kept that were asked for. Points,
+graphs and meshes come in the order of the level, and a link is there where all
+its ends are. Lines are put in order by :mod:`._gather_lines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from . import _gather_lines
+from ._read import LevelReader
+from ._read_links import level_links_of, link_values_of
+from ._selection import Selection
+from .format.metadata import LINES, AttributeMeta
+from .geometry import Geometry
+from .spatial.boxes import Box
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked of the cells of a plan.
+
+    Parameters
+    ----------
+    attributes, links : list of AttributeMeta
+        Values to read, of vertices and of links.
+    box : Box or None
+        A half-open query.
+    limit : int or None
+        At most so many vertices.
+    """
+
+    attributes: list[AttributeMeta]
+    links: list[AttributeMeta]
+    box: Box | None = None
+    limit: int | None = None
+
+
+@dataclass
+class _Found:
+    """Vertices and links that were found, as they are read."""
+
+    positions: list[np.ndarray] = field(default_factory=list)
+    vertex_ids: list[np.ndarray] = field(default_factory=list)
+    object_ids: list[np.ndarray] = field(default_factory=list)
+    values: list[list[np.ndarray]] = field(default_factory=list)
+    links: list[np.ndarray] = field(default_factory=list)
+    link_values: list[list[np.ndarray]] = field(default_factory=list)
+
+
+def gather(
+    reader: LevelReader, plan: Sequence[Selection], query: Query, *, whole: bool
+) -> Geometry:
+    """Read what a plan names.
+
+    Parameters
+    ----------
+    reader : LevelReader
+    plan : sequence of Selection
+    query : Query
+    whole : bool
+        Whether all vertices in the cells are wanted: they are then read at once,
+        for the result is as large as a window.
+    """
+    if reader.meta.kind in LINES:
+        return _gather_lines.gather(reader, plan, query, whole=whole)
+    found = _Found()
+    left = query.limit
+    if left is not None and query.box is None:
+        plan = _first_cells(reader, plan, left)
+    for window in [plan] if whole or not plan else reader.windows(plan):
+        if found.positions and left is not None and left <= 0:
+            break
+        n = _add_window(reader, window, query, left, found, whole=whole)
+        left = None if left is None else left - n
+    geometry = Geometry(
+        positions=joined(found.positions),
+        vertex_ids=joined(found.vertex_ids),
+        object_ids=joined(found.object_ids),
+        attributes=_by_name(query.attributes, found.values),
+    )
+    width = reader.meta.link_width
+    if width == 0:
+        return geometry
+    rows, kept = _as_rows(joined(found.links), geometry.vertex_ids, whole=whole)
+    values = _by_name(query.links, found.link_values)
+    if kept is not None:
+        values = {name: column[kept] for name, column in values.items()}
+    if width == 3:
+        return replace(geometry, faces=rows, link_attributes=values)
+    return replace(geometry, edges=rows, link_attributes=values)
+
+
+def _first_cells(reader: LevelReader, plan: Sequence[Selection], limit: int) -> list[Selection]:
+    """The cells of a plan that its first vertices lie in, as far as their numbers tell."""
+    needed: list[Selection] = []
+    left = limit
+    for s in plan:
+        if left <= 0:
+            break
+        if s.object_rows is None and reader.state.table.n_removed_vertices[s.row] == 0:
+            ends = np.cumsum(s.head.cell_vertices[s.at])
+            s = replace(s, at=s.at[: int(np.searchsorted(ends, left)) + 1])
+            left -= s.vertex_count
+        needed.append(s)
+    return needed
+
+
+def _add_window(
+    reader: LevelReader,
+    window: Sequence[Selection],
+    query: Query,
+    limit: int | None,
+    found: _Found,
+    *,
+    whole: bool,
+) -> int:
+    """Read one window; return how many of its vertices were asked for."""
+    positions = reader.positions_of(window)
+    object_ids, wanted = reader.object_ids_of(window)
+    vertex_ids = reader.vertex_ids_of(window)
+    rows: np.ndarray | slice = slice(None)
+    if not whole:
+        mask = np.ones(len(positions), bool) if wanted is None else wanted
+        if query.box is not None:
+            mask &= query.box.select(positions)
+        rows = np.flatnonzero(mask)[:limit]
+        positions = positions.take(rows, axis=0, mode="clip")
+    found.positions.append(positions)
+    found.vertex_ids.append(vertex_ids[rows])
+    found.object_ids.append(object_ids[rows])
+    found.values.append([reader.attribute_of(a, window)[rows] for a in query.attributes])
+    if reader.meta.link_width:
+        _add_links(reader, window, query, found, whole=whole)
+    return len(positions)
+
+
+# ---- links ------------------------------------------------------------------
+
+
+def _add_links(
+    reader: LevelReader,
+    window: Sequence[Selection],
+    query: Query,
+    found: _Found,
+    *,
+    whole: bool,
+) -> None:
+    """Add the links that a window keeps whose smallest vertex was asked for.
+
+    Their other ends come later in the level, so whether these were asked for
+    too is known at the end.
+    """
+    links, live = level_links_of(reader, window)
+    values = [link_values_of(reader, attribute, window) for attribute in query.links]
+    if live is not None:
+        values = [column[live] for column in values]
+    if not whole and len(links):
+        here, first = found.vertex_ids[-1], links.min(axis=1)
+        at = np.searchsorted(here, first)
+        kept = at < len(here)
+        kept[kept] = here[at[kept]] == first[kept]
+        links, values = links[kept], [column[kept] for column in values]
+    found.links.append(links)
+    found.link_values.append(values)
+
+
+def _as_rows(
+    links: np.ndarray, vertex_ids: np.ndarray, *, whole: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Links by rows of what was read, and which of them have all ends there; None for all."""
+    if (
+        whole
+        and len(vertex_ids)
+        and int(vertex_ids[-1]) - int(vertex_ids[0]) + 1 == len(vertex_ids)
+    ):
+        return links - vertex_ids[0], None
+    rows = np.searchsorted(vertex_ids, links)
+    kept = np.asarray((rows < len(vertex_ids)).all(axis=1))
+    kept[kept] = (vertex_ids[rows[kept]] == links[kept]).all(axis=1)
+    return rows[kept], kept
+
+
+# ---- pieces -----------------------------------------------------------------
+
+
+def joined(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    """Pieces, at least one, one after the other."""
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _by_name(
+    attributes: Sequence[AttributeMeta], pieces: Sequence[Sequence[np.ndarray]]
+) -> dict[str, np.ndarray]:
+    return {
+        attribute.name: joined([piece[at] for piece in pieces])
+        for at, attribute in enumerate(attributes)
+    }

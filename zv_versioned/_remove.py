@@ -1,0 +1,62 @@
+"""Removing objects: named batch by batch, never rewritten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import _checks, _paths, _store
+from ._groups import without_members
+from ._read_links import live_links
+from ._removed import encode_rows, removal_of, removed_rows
+from ._stage import LevelStage
+from .format import batches, metadata
+from .format.table import REMOVED, new_content_id
+
+
+def remove_objects(stage: LevelStage, ids: Any) -> dict[str, Any]:
+    """Remove objects; see :meth:`ZVWriter.remove_objects`."""
+    wanted = _checks.ids_asked_for(ids)
+    reader = stage.reader()
+    table = reader.state.table
+    members = reader.members(table.live_vertices > 0, wanted, strict=True)
+    if not members:
+        return {"objects_removed": 0, "vertices_removed": 0, "links_removed": 0}
+    before = removed_rows(reader, list(members))
+    begins = dict(zip(members, reader.beginning(list(members)), strict=True))
+    columns = {
+        name: table.scalars[name].copy()
+        for name in ("n_removed_vertices", "n_removed_objects", "n_removed_links")
+    }
+    content = table.content(REMOVED).copy()
+    with stage.uploading():
+        if not content.any():
+            _store.set_many(stage.store, [_document(stage)])
+        upload = _store.Uploader(stage.store)
+        path = _paths.join(stage.path, REMOVED)
+        for row, at in members.items():
+            rows = np.union1d(at, before[row]) if row in before else at
+            removal = removal_of(reader, row, rows)
+            columns["n_removed_vertices"][row] = removal.total[-1]
+            if table.n_links[row]:
+                live = live_links(reader, [row], {row: removal})[row]
+                columns["n_removed_links"][row] = len(live) - int(live.sum())
+            columns["n_removed_objects"][row] += int(begins[row][at].sum())
+            content[row] = new_content_id()
+            cell = batches.CODEC.encode(encode_rows(rows))
+            upload.put(_paths.shard_key(path, int(table.slot[row]), ()), cell)
+        upload.flush()
+    lost = {name: int((columns[name] - table.scalars[name]).sum()) for name in columns}
+    stage.removed(table.with_columns(columns, {REMOVED: content}), wanted, lost)
+    without_members(stage, wanted)
+    return {
+        "objects_removed": lost["n_removed_objects"],
+        "vertices_removed": lost["n_removed_vertices"],
+        "links_removed": lost["n_removed_links"],
+    }
+
+
+def _document(stage: LevelStage) -> tuple[str, bytes]:
+    key = f"{_paths.join(stage.path, REMOVED)}/zarr.json"
+    return key, metadata.dumps(metadata.batch_array("removed"))

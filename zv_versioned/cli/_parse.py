@@ -1,0 +1,80 @@
+"""Words of the command line that stand for boxes, ids and lists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+__all__ = ["box", "key_values", "names", "numbers", "object_ids"]
+
+Box = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def numbers(text: str, hint: str) -> tuple[float, ...]:
+    """``1,2.5,-3`` as numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r}: numbers with commas between them are expected, such as 0,0,0",
+            param_hint=hint,
+        ) from error
+
+
+def box(text: str | None, hint: str = "--bbox") -> Box | None:
+    """``LO:HI``, such as ``0,0,0:10,10,5``, as two corners."""
+    if text is None:
+        return None
+    lo, colon, hi = text.partition(":")
+    if not colon:
+        raise typer.BadParameter(
+            f"{text!r}: two corners are expected, such as 0,0,0:10,10,5", param_hint=hint
+        )
+    corners = numbers(lo, hint), numbers(hi, hint)
+    if len(corners[0]) != len(corners[1]):
+        raise typer.BadParameter(
+            f"{text!r}: its corners have {len(corners[0])} and {len(corners[1])} numbers",
+            param_hint=hint,
+        )
+    return corners
+
+
+def names(text: str | None) -> list[str] | str | None:
+    """``a,b`` as a list of names; ``all`` as it is."""
+    if text is None or text == "all":
+        return text
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def object_ids(text: str | None, hint: str = "--objects") -> list[int] | None:
+    """``1,2,3``, or ``@FILE`` with ids between white space or commas."""
+    if text is None:
+        return None
+    source = text
+    if text.startswith("@"):
+        source = Path(text[1:]).read_text(encoding="utf-8")
+    words = source.replace(",", " ").split()
+    try:
+        return [int(word) for word in words]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r}: object ids are whole numbers with commas between them, or @FILE ({error})",
+            param_hint=hint,
+        ) from error
+
+
+def key_values(given: list[str] | None, hint: str) -> dict[str, Any]:
+    """``KEY=VALUE`` as facts; a value that is JSON is taken as such."""
+    facts: dict[str, Any] = {}
+    for text in given or ():
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint=hint)
+        try:
+            facts[key] = json.loads(value)
+        except ValueError:
+            facts[key] = value
+    return facts

@@ -1,0 +1,151 @@
+"""``zv-versioned read``"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ..geometry import Geometry
+from ..level import Level
+from ._answer import Answer, Form, counted, line, table
+from ._app import DATA, command
+from ._datasets import choose
+from ._parse import box, names, object_ids
+from ._refs import complete_dataset, complete_ref, short
+from ._settings import Settings
+
+_SHOWN = 20
+
+
+@command(
+    "read",
+    DATA,
+    examples=(
+        "synapses --bbox 0,0,0:10,10,5 -o csv",
+        "synapses --ref paper-v1 --objects @ids.txt -o jsonl",
+    ),
+)
+def read(
+    settings: Settings,
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATASET",
+            help="Its name; may be left out where there is one only.",
+            autocompletion=complete_dataset,
+            show_default=False,
+        ),
+    ] = None,
+    ref: Annotated[
+        str, typer.Option("--ref", help="As of this.", autocompletion=complete_ref)
+    ] = "main",
+    level: Annotated[int, typer.Option("--level", help="Resolution level.")] = 0,
+    bbox: Annotated[
+        str | None,
+        typer.Option(
+            "--bbox", metavar="LO:HI", help="Half open: lo <= coordinate < hi; 0,0,0:10,10,5."
+        ),
+    ] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option("--objects", metavar="ID,ID,…|@FILE", help="Only these objects."),
+    ] = None,
+    attributes: Annotated[
+        str, typer.Option("--attributes", metavar="NAME,…|all", help="Attributes to read.")
+    ] = "all",
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            "-n",
+            min=0,
+            help=f"At most so many vertices. Default: all; {_SHOWN} as text.",
+        ),
+    ] = None,
+) -> Answer:
+    """Print vertices, with their objects and attributes."""
+    corners, wanted = box(bbox), object_ids(objects)
+    view = settings.open().view(ref)
+    name = choose(view, dataset)
+    source = view[name][level]
+    shown = _SHOWN if limit is None and settings.form is Form.TEXT else limit
+    found = source.read(
+        bbox=corners, objects=wanted, attributes=names(attributes) or (), limit=shown
+    )
+    axes = [axis["name"] for axis in view[name].axes]
+
+    def document() -> dict[str, Any]:
+        return {
+            "dataset": name,
+            "level": level,
+            "snapshot_id": view.snapshot_id,
+            "axes": axes,
+            "vertices": list(_rows(found)),
+        }
+
+    flat = settings.form is Form.CSV
+    return Answer(
+        document,
+        lambda console: _print(console, name, source, found, axes, view.snapshot_id),
+        _flat_rows(found, axes) if flat else _rows(found),
+        _columns(found, axes) if flat else None,
+    )
+
+
+def _rows(found: Geometry) -> Iterator[dict[str, Any]]:
+    for row in range(len(found)):
+        yield {
+            "vertex_id": found.vertex_ids[row],
+            "object_id": found.object_ids[row],
+            "position": found.positions[row],
+            "attributes": {name: values[row] for name, values in found.attributes.items()},
+        }
+
+
+def _columns(found: Geometry, axes: list[str]) -> list[str]:
+    taken = {"vertex_id", "object_id", *axes}
+    return [
+        "vertex_id",
+        "object_id",
+        *axes,
+        *(f"attributes.{name}" if name in taken else name for name in found.attributes),
+    ]
+
+
+def _flat_rows(found: Geometry, axes: list[str]) -> Iterator[dict[str, Any]]:
+    columns = _columns(found, axes)
+    for row in range(len(found)):
+        values = itertools.chain(
+            (found.vertex_ids[row], found.object_ids[row]),
+            found.positions[row],
+            (column[row] for column in found.attributes.values()),
+        )
+        yield dict(zip(columns, values, strict=True))
+
+
+def _print(
+    console: Console, name: str, source: Level, found: Geometry, axes: list[str], snapshot: str
+) -> None:
+    columns = _columns(found, axes)
+    made = table(*(f">{line(column)}" for column in columns))
+    for row in _flat_rows(found, axes):
+        made.add_row(*(Text(_shown(row[column])) for column in columns))
+    if len(found):
+        console.print(made)
+        console.print()
+    vertices = counted(len(found), "vertex", "vertices")
+    said = f"{vertices} of {source.vertex_count:,} in {name!r} at {short(snapshot)}"
+    more = "; -n N for more, -o csv for all" if len(found) == _SHOWN else ""
+    console.print(Text(said + more), soft_wrap=True)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return " ".join(map(_shown, value))
+    return f"{value:g}" if isinstance(value, float | np.floating) else line(value)

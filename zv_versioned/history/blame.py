@@ -1,0 +1,182 @@
+"""Which commits objects came from, and which touched one: from tables and the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _state
+from .._read import LevelReader
+from .._removed import removed_rows
+from ..errors import NotFoundError
+from ..format.table import origin_of
+from ..geometry import html_table
+from ..result import stage_name
+from .graph import History
+from .log import CommitInfo, CommitLog, own_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..repository import Repository
+
+
+@dataclass(frozen=True, eq=False)
+class Blame:
+    """Which commit brought the vertices of objects.
+
+    Parameters
+    ----------
+    object_ids : ndarray of int64, shape (K,)
+        Ascending; an id comes once for each commit that brought vertices of it.
+    commit : ndarray of int64, shape (K,)
+        Which of `commits` it was.
+    batches : ndarray of int64, shape (K,)
+        The slot of the batch.
+    commits : list of CommitInfo
+        Newest first.
+    """
+
+    object_ids: np.ndarray
+    commit: np.ndarray
+    batches: np.ndarray
+    commits: CommitLog
+
+    def __len__(self) -> int:
+        return len(self.object_ids)
+
+    def __getitem__(self, object_id: int) -> CommitLog:
+        """The commits of one object, newest first."""
+        at = np.unique(self.commit[self.object_ids == object_id])
+        if len(at) == 0:
+            raise NotFoundError(f"no object {object_id!r} in {self!r}")
+        return CommitLog(self.commits[i] for i in at.tolist())
+
+    def to_pandas(self) -> Any:
+        """A row for each object and commit: a pandas.DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "object_id": self.object_ids,
+                "batch": self.batches,
+                "snapshot_id": [self.commits[i].snapshot_id for i in self.commit.tolist()],
+                "author": [self.commits[i].author for i in self.commit.tolist()],
+                "time": [self.commits[i].time for i in self.commit.tolist()],
+                "message": [self.commits[i].message for i in self.commit.tolist()],
+            }
+        )
+
+    def _facts(self) -> list[tuple[str, str]]:
+        counts = np.bincount(self.commit, minlength=len(self.commits))
+        return [
+            (info.snapshot_id, f"{counts[i]:,} objects: {info.message}")
+            for i, info in enumerate(self.commits)
+        ]
+
+    def __repr__(self) -> str:
+        n = len(np.unique(self.object_ids))
+        return f"<Blame: {n:,} objects from {len(self.commits):,} commits>"
+
+    def _repr_html_(self) -> str:
+        return html_table("Blame", self._facts())
+
+
+def blame(
+    repository: Repository,
+    object_ids: int | Sequence[int] | np.ndarray | None,
+    dataset: str,
+    level: int,
+    snapshot: str,
+) -> Blame:
+    """Which commits objects came from; see :meth:`Repository.blame`."""
+    from .._checks import ids_asked_for
+
+    reader = _reader(repository, snapshot, dataset, level)
+    table = reader.state.table
+    live = table.live_vertices > 0
+    if object_ids is None:
+        rows = np.flatnonzero(live).tolist()
+        lost = removed_rows(reader, rows)
+        members = {
+            row: np.setdiff1d(np.arange(len(ids)), lost.get(row, np.zeros(0, np.int64)))
+            for row, (ids, _) in zip(rows, reader.ids(rows), strict=True)
+        }
+    else:
+        members = reader.members(live, ids_asked_for(object_ids), strict=True)
+    some = sorted(members)
+    ids = [found[members[row]] for row, (found, _) in zip(some, reader.ids(some), strict=True)]
+    commits = _commits_of(repository, snapshot, {int(table.origin[row]) for row in some})
+    number = {origin: i for i, origin in enumerate(commits)}
+    counts = [len(found) for found in ids]
+    flat = np.concatenate(ids) if ids else np.zeros(0, np.int64)
+    which = np.repeat([number[int(table.origin[row])] for row in some], counts).astype(np.int64)
+    slots = np.repeat(table.slot[some], counts)
+    order = np.lexsort((which, flat))
+    log = CommitLog(commits.values())
+    return Blame(flat[order], which[order], slots[order], log)
+
+
+def _reader(repository: Repository, snapshot: str, dataset: str, level: int) -> LevelReader:
+    store = repository._backend.read_store(snapshot)
+    meta = _state.load_dataset(store, dataset)
+    state = _state.load_level(store, meta, _state.check_level(meta, level))
+    return LevelReader(store, meta, state, repository._parts)
+
+
+def _commits_of(repository: Repository, snapshot: str, origins: set[int]) -> dict[int, CommitInfo]:
+    """The commits whose transactions made some batches, newest first."""
+    found: dict[int, CommitInfo] = {}
+    for info in History(repository._backend).walk(snapshot):
+        origin = origin_of(own_facts(info.metadata).get("transaction", ""))
+        if origin in origins and origin not in found:
+            found[origin] = CommitInfo.from_snapshot(info)
+            if len(found) == len(origins):
+                return found
+    absent = origins - found.keys()
+    raise NotFoundError(
+        f"{len(absent)} commits that made batches of {snapshot} are not in its history any more: "
+        "they were cherry-picked from elsewhere, or expired"
+    )
+
+
+def history_of(
+    repository: Repository, object_id: int, dataset: str, level: int, snapshot: str
+) -> CommitLog:
+    """The commits that touched an object; see :meth:`Repository.history`."""
+    name = stage_name(dataset, level)
+    history = History(repository._backend)
+    found = []
+    presence: dict[str, frozenset[bytes]] = {}
+
+    def where(at: str) -> frozenset[bytes]:
+        if at not in presence:
+            presence[at] = _presence(repository, at, object_id, dataset, level)
+        return presence[at]
+
+    for info in history.walk(snapshot):
+        if name not in own_facts(info.metadata).get("changes", {}):
+            continue
+        parents = history.parents(info.id)
+        if all(where(info.id) != where(parent) for parent in parents):
+            found.append(CommitInfo.from_snapshot(info))
+    if not found:
+        raise NotFoundError(
+            f"no commit that led to {snapshot} touched an object {object_id!r} of {name!r}"
+        )
+    return CommitLog(found)
+
+
+def _presence(
+    repository: Repository, snapshot: str, object_id: int, dataset: str, level: int
+) -> frozenset[bytes]:
+    """The batches that an object has vertices in, at a snapshot."""
+    try:
+        reader = _reader(repository, snapshot, dataset, level)
+    except NotFoundError:
+        return frozenset()
+    table = reader.state.table
+    members = reader.members(table.live_vertices > 0, np.array([object_id]), strict=False)
+    return frozenset(bytes(table.uuid[row]) for row in members)

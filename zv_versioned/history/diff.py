@@ -1,0 +1,408 @@
+"""What differs between two snapshots: from their indexes, and where it is asked for, values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._read_links import link_values_of, whole
+from .._read_values import object_values
+from .._removed import removed_rows
+from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, AttributeMeta
+from ..format.table import REMOVED
+from ..geometry import html_table
+from ..result import stage_name
+from .index import DatasetIndex, LevelIndex, load_index, reader_of
+from .values import level_of
+
+if TYPE_CHECKING:
+    from .._read import LevelReader
+    from ..repository import Repository
+
+_NONE = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class AttributeDiff:
+    """An attribute that differs.
+
+    Parameters
+    ----------
+    path : str
+        Family and name, such as ``vertex_attributes/confidence``.
+    change : str
+        ``"added"``, ``"dropped"``, ``"retyped"`` or ``"written"``.
+    values : int
+        Values in the batches, of both snapshots, where the contents differ.
+    batches : int
+    differing : int or None
+        Values that really differ; None where they were not compared.
+    largest : float or None
+        The largest difference between two numbers.
+    """
+
+    path: str
+    change: str
+    values: int
+    batches: int
+    differing: int | None = None
+    largest: float | None = None
+
+
+@dataclass(frozen=True)
+class LevelDiff:
+    """A level that differs, or is in one of two snapshots alone.
+
+    Parameters
+    ----------
+    dataset : str
+    level : int
+    vertices, objects, links, batches, stored_bytes : (int, int)
+        Before and after.
+    bounds : tuple
+        Smallest and largest coordinates of the batches, before and after.
+    batches_added, batches_removed : int
+    objects_added, objects_removed, objects_changed : ndarray of int64
+        Ids. Changed are those that have other batches than before.
+    attributes : list of AttributeDiff
+    metadata : dict
+        Keys of the dataset's metadata that differ, each with (before, after).
+    moved : dict or None
+        Of the changed objects with as many vertices as before: how many, and the
+        largest and the root mean square distance of their vertices; where values
+        were compared.
+    """
+
+    dataset: str
+    level: int
+    vertices: tuple[int, int]
+    objects: tuple[int, int]
+    links: tuple[int, int]
+    batches: tuple[int, int]
+    stored_bytes: tuple[int, int]
+    bounds: tuple[Any, Any]
+    batches_added: int
+    batches_removed: int
+    objects_added: np.ndarray
+    objects_removed: np.ndarray
+    objects_changed: np.ndarray
+    attributes: list[AttributeDiff] = field(default_factory=list)
+    metadata: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    moved: dict[str, float] | None = None
+
+    @property
+    def name(self) -> str:
+        """The dataset, and the level where it is not 0."""
+        return stage_name(self.dataset, self.level)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON; of objects their number, and the first thousand ids."""
+        ids = {"added": self.objects_added, "removed": self.objects_removed,
+               "changed": self.objects_changed}  # fmt: skip
+        return {
+            "dataset": self.dataset,
+            "level": self.level,
+            **{
+                name: list(getattr(self, name))
+                for name in ("vertices", "objects", "links", "batches", "stored_bytes", "bounds")
+            },
+            "batches_added": self.batches_added,
+            "batches_removed": self.batches_removed,
+            **{f"objects_{what}": len(found) for what, found in ids.items()},
+            "object_ids": {what: found[:1000].tolist() for what, found in ids.items()},
+            "attributes": [vars(attribute) for attribute in self.attributes],
+            "metadata": {key: list(pair) for key, pair in self.metadata.items()},
+            "moved": self.moved,
+        }
+
+    def told(self) -> str:
+        """The difference in a line."""
+        parts = [f"{self.vertices[0]:,} → {self.vertices[1]:,} vertices"]
+        counts = (
+            ("+", self.objects_added, "objects"),
+            ("-", self.objects_removed, "objects"),
+            ("~", self.objects_changed, "objects changed"),
+        )
+        parts += [f"{sign}{len(ids):,} {what}" for sign, ids, what in counts if len(ids)]
+        for a in self.attributes:
+            told = f"{a.path} {a.change} ({a.values:,} values)"
+            if a.differing is not None:
+                told += f", {a.differing:,} differ"
+                told += "" if a.largest is None else f" by {a.largest:g} at most"
+            parts.append(told)
+        if self.moved:
+            parts.append(f"vertices moved by {self.moved['largest']:g} at most")
+        parts += [f"metadata {key!r} changed" for key in self.metadata]
+        return ", ".join(parts)
+
+
+class Diff(list[LevelDiff]):
+    """What differs between two snapshots: a list of levels, empty where nothing does.
+
+    Attributes
+    ----------
+    a, b : str
+        The snapshots.
+    """
+
+    def __init__(self, a: str, b: str, levels: list[LevelDiff]) -> None:
+        super().__init__(levels)
+        self.a = a
+        self.b = b
+
+    def __repr__(self) -> str:
+        head = f"<Diff {self.a} → {self.b}"
+        if not self:
+            return f"{head}: nothing differs>"
+        return "\n".join([head + ":", *(f"  {one.name!r}: {one.told()}" for one in self)]) + ">"
+
+    def _repr_html_(self) -> str:
+        rows = [("from", self.a), ("to", self.b)]
+        rows += [(f"dataset {one.name!r}", one.told()) for one in self]
+        return html_table("Diff", rows if self else [*rows, ("", "nothing differs")])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {"a": self.a, "b": self.b, "levels": [one.to_dict() for one in self]}
+
+    def to_pandas(self) -> Any:
+        """A row for each level: a pandas.DataFrame.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        import pandas as pd
+
+        rows = []
+        for one in self:
+            document = one.to_dict()
+            row = {"dataset": one.dataset, "level": one.level}
+            for name in ("vertices", "objects", "links", "batches", "stored_bytes"):
+                row |= dict(zip((f"{name}_a", f"{name}_b"), document[name], strict=True))
+            row |= {k: v for k, v in document.items() if k.startswith(("batches_", "objects_"))}
+            row["attributes"] = ", ".join(a.path for a in one.attributes)
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+
+def diff(repository: Repository, a: str, b: str, *, values: bool) -> Diff:
+    """Compare two snapshots; see :meth:`Repository.diff`."""
+    backend = repository._backend
+    stores = backend.read_store(a), backend.read_store(b)
+    before, after = (load_index(store) for store in stores)
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        sides = (before.get(name), after.get(name))
+        numbers = {n for side in sides if side is not None for n in side.levels}
+        for number in sorted(numbers):
+            pair = _Pair(repository, stores, sides, name, number)
+            one = pair.diff(values=values)
+            if one is not None:
+                found.append(one)
+    return Diff(a, b, found)
+
+
+class _Pair:
+    """One level on both sides."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        stores: tuple[Any, Any],
+        datasets: tuple[DatasetIndex | None, DatasetIndex | None],
+        name: str,
+        number: int,
+    ) -> None:
+        self.name, self.number = name, number
+        self._stores, self._parts = stores, repository._parts
+        there = next(d for d in datasets if d is not None)
+        self._metas = [d.meta if d is not None else there.meta for d in datasets]
+        self._alone = any(d is None or number not in d.levels for d in datasets)
+        self.levels = [level_of(d, number, there) for d in datasets]
+        self.rows = [level.rows() for level in self.levels]
+
+    def reader(self, side: int) -> LevelReader:
+        """Reads one side."""
+        return reader_of(self._stores[side], self._metas[side], self.levels[side], self._parts)
+
+    def diff(self, *, values: bool) -> LevelDiff | None:
+        """What differs; None where nothing does."""
+        a, b = self.levels
+        metadata = {} if self.number else self._metadata()
+        typed_alike = all(a.facts.family(f) == b.facts.family(f) for f in FAMILIES)
+        if not self._alone and not metadata and typed_alike and a.table.same_as(b.table):
+            return None
+        added, removed, changed = self._objects()
+        return LevelDiff(
+            self.name,
+            self.number,
+            vertices=(a.facts.vertex_count, b.facts.vertex_count),
+            objects=(a.facts.num_objects, b.facts.num_objects),
+            links=(a.facts.link_count, b.facts.link_count),
+            batches=(len(a.table), len(b.table)),
+            stored_bytes=(int(a.table.vertex_bytes.sum()), int(b.table.vertex_bytes.sum())),
+            bounds=(_box(a), _box(b)),
+            batches_added=len(self.rows[1].keys() - self.rows[0].keys()),
+            batches_removed=len(self.rows[0].keys() - self.rows[1].keys()),
+            objects_added=added,
+            objects_removed=removed,
+            objects_changed=changed,
+            attributes=list(self._attributes(values=values)),
+            metadata=metadata,
+            moved=self._moved(changed) if values and len(changed) else None,
+        )
+
+    def _metadata(self) -> dict[str, tuple[Any, Any]]:
+        before, after = (meta.metadata for meta in self._metas)
+        keys = sorted(before.keys() | after.keys())
+        return {k: (before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k)}
+
+    # -- objects -------------------------------------------------------------
+
+    def _objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids of objects that are new, gone, and in other batches than before."""
+        only = [self._ids_of_batches(side) for side in (0, 1)]
+        gone, back = self._ids_of_removals()
+        before, after = np.union1d(only[0], gone), np.union1d(only[1], back)
+        # An id in a batch that differs may have parts in batches that do not.
+        both = np.union1d(before, after)
+        there = [self._there(side, both) for side in (0, 1)]
+        added, removed = both[~there[0] & there[1]], both[there[0] & ~there[1]]
+        return added, removed, both[there[0] & there[1]]
+
+    def _ids_of_batches(self, side: int) -> np.ndarray:
+        """Ids in the batches that only one side has."""
+        uuids = self.rows[side].keys() - self.rows[1 - side].keys()
+        rows = sorted(self.rows[side][uuid] for uuid in uuids)
+        if not rows:
+            return _NONE
+        reader = self.reader(side)
+        lost = removed_rows(reader, rows)
+        found = []
+        for row, (ids, _) in zip(rows, reader.ids(rows), strict=True):
+            found.append(np.delete(ids, lost[row]) if row in lost else ids)
+        return np.unique(np.concatenate(found))
+
+    def _ids_of_removals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ids removed from, or brought back to, batches that both sides have."""
+        common = self.rows[0].keys() & self.rows[1].keys()
+        contents = [level.table.content(REMOVED) for level in self.levels]
+        differing = [
+            (self.rows[0][u], self.rows[1][u])
+            for u in common
+            if contents[0][self.rows[0][u]] != contents[1][self.rows[1][u]]
+        ]
+        if not differing:
+            return _NONE, _NONE
+        readers = self.reader(0), self.reader(1)
+        rows = [[pair[side] for pair in differing] for side in (0, 1)]
+        lost = [removed_rows(readers[side], rows[side]) for side in (0, 1)]
+        gone, back = [], []
+        for (x, y), (ids, _) in zip(differing, readers[0].ids(rows[0]), strict=True):
+            was, now = lost[0].get(x, _NONE), lost[1].get(y, _NONE)
+            gone.append(ids[np.setdiff1d(now, was)])
+            back.append(ids[np.setdiff1d(was, now)])
+        return np.unique(np.concatenate(gone)), np.unique(np.concatenate(back))
+
+    def _there(self, side: int, ids: np.ndarray) -> np.ndarray:
+        """Which objects a side has."""
+        if len(ids) == 0:
+            return np.zeros(0, bool)
+        reader = self.reader(side)
+        members = reader.members(self.levels[side].table.live_vertices > 0, ids, strict=False)
+        tables = zip(reader.ids(list(members)), members.values(), strict=True)
+        found = [table[rows] for (table, _), rows in tables]
+        return np.isin(ids, np.concatenate(found)) if found else np.zeros(len(ids), bool)
+
+    def _moved(self, changed: np.ndarray) -> dict[str, float] | None:
+        """How far vertices of objects moved that have as many as before."""
+        squares, largest, n, objects = 0.0, 0.0, 0, 0
+        for object_id in changed.tolist():
+            pair = []
+            for side in (0, 1):
+                reader = self.reader(side)
+                plan = reader.plan(object_ids=np.array([object_id]))
+                _, wanted = reader.object_ids_of(plan)
+                positions = reader.positions_of(plan)
+                pair.append(positions if wanted is None else positions[wanted])
+            if pair[0].shape == pair[1].shape:
+                distance = np.linalg.norm(pair[1].astype("f8") - pair[0].astype("f8"), axis=1)
+                squares += float((distance**2).sum())
+                largest = max(largest, float(distance.max(initial=0)))
+                n, objects = n + len(distance), objects + 1
+        if not objects:
+            return None
+        return {"objects": objects, "largest": largest, "rms": float(np.sqrt(squares / max(n, 1)))}
+
+    # -- attributes ----------------------------------------------------------
+
+    def _attributes(self, *, values: bool) -> Iterator[AttributeDiff]:
+        common = sorted(self.rows[0].keys() & self.rows[1].keys(), key=lambda u: self.rows[0][u])
+        at = [np.array([rows[u] for u in common], np.int64) for rows in self.rows]
+        for family in FAMILIES:
+            known = [level.facts.family(family) for level in self.levels]
+            for name in sorted(known[0].keys() | known[1].keys()):
+                a, b = known[0].get(name), known[1].get(name)
+                path = f"{family}/{name}"
+                contents = [
+                    level.table.content(path)[rows]
+                    for level, rows in zip(self.levels, at, strict=True)
+                ]
+                differs = contents[0] != contents[1]
+                if a == b and not differs.any():
+                    continue
+                change = _change(a, b)
+                rows = [rows[differs].tolist() for rows in at]
+                n = int(self._counts(family)[at[1]][differs].sum()) if differs.any() else 0
+                compared = self._compare(a, b, rows) if values and a == b else (None, None)
+                yield AttributeDiff(path, change, n, int(differs.sum()), *compared)
+
+    def _counts(self, family: str) -> np.ndarray:
+        table = self.levels[1].table
+        if family == OBJECT_ATTRIBUTES:
+            return table.live_new_objects
+        return table.live_links if family == LINK_ATTRIBUTES else table.live_vertices
+
+    def _compare(
+        self, a: AttributeMeta | None, b: AttributeMeta | None, rows: list[list[int]]
+    ) -> tuple[int | None, float | None]:
+        """How many values differ, and by how much at most."""
+        if a is None or b is None or not rows[0]:
+            return None, None
+        pair = [self._read(side, attribute, rows[side]) for side, attribute in enumerate((a, b))]
+        if pair[0].shape != pair[1].shape:
+            return None, None  # objects were removed in between
+        unequal = pair[0] != pair[1]
+        if pair[0].dtype.kind == "f":
+            unequal &= ~(np.isnan(pair[0]) & np.isnan(pair[1]))
+        differing = int(unequal.reshape(len(unequal), -1).any(axis=1).sum())
+        if pair[0].dtype.kind not in "iuf" or not differing:
+            return differing, None
+        apart = np.abs(pair[1][unequal].astype("f8") - pair[0][unequal].astype("f8"))
+        return differing, float(np.nanmax(apart)) if not np.isnan(apart).all() else None
+
+    def _read(self, side: int, attribute: AttributeMeta, rows: list[int]) -> np.ndarray:
+        reader = self.reader(side)
+        if attribute.family == OBJECT_ATTRIBUTES:
+            return object_values(reader, attribute, rows)
+        if attribute.family == LINK_ATTRIBUTES:
+            return link_values_of(reader, attribute, whole(reader, rows))
+        return reader.attribute_of(attribute, reader.plan(np.array(rows, np.int64)))
+
+
+def _change(a: AttributeMeta | None, b: AttributeMeta | None) -> str:
+    if a is None:
+        return "added"
+    return "dropped" if b is None else "written" if a == b else "retyped"
+
+
+def _box(level: LevelIndex) -> Any:
+    table = level.table.take(np.flatnonzero(level.table.live_vertices > 0))
+    if len(table) == 0:
+        return None
+    return table.lo.min(axis=0).tolist(), table.hi.max(axis=0).tolist()

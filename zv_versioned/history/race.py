@@ -1,0 +1,165 @@
+"""A commit that lost the race: merged onto the new tip, and tried again.
+
+What was staged is not uploaded again. Where icechunk can, its references are
+moved into the new session; else the encoded bytes are copied.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from .. import _state
+from ..errors import ConflictError
+from ..result import stage_name
+from ..storage.carry import Move, Staged
+from .conflicts import chooser
+from .index import DatasetIndex, Index, LevelIndex, load_index
+from .merge import Merged
+from .operations import Sides, merged_index, waits_of, write
+from .runs import IdMap
+from .transplant import Source, all_carries
+
+if TYPE_CHECKING:
+    from .._stage import LevelStage
+    from ..format.metadata import DatasetMeta
+    from ..repository import Repository
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A staged commit that was merged and published.
+
+    Parameters
+    ----------
+    snapshot_id : str
+    index : Index
+        Of the datasets concerned, as they are now.
+    merged : Merged
+    """
+
+    snapshot_id: str
+    index: Index
+    merged: Merged
+
+    def renumbered(self) -> dict[str, IdMap]:
+        """The objects that got other ids than was said, by level."""
+        return {
+            stage_name(*key): level.renumbered
+            for key, level in self.merged.levels.items()
+            if level.renumbered
+        }
+
+
+class Race:
+    """A transaction that lost the race for its branch.
+
+    Parameters
+    ----------
+    repository : Repository
+    branch : str
+    session : icechunk.Session
+        The transaction's, with what it staged.
+    base_snapshot_id : str
+        Where it began.
+    metas : mapping of str to DatasetMeta
+        The datasets that it looked at, as it leaves them.
+    stages : mapping of (str, int) to LevelStage
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        branch: str,
+        session: Any,
+        base_snapshot_id: str,
+        metas: Mapping[str, DatasetMeta],
+        stages: Mapping[tuple[str, int], LevelStage],
+    ) -> None:
+        self._repository = repository
+        self._branch = branch
+        self._session = session
+        self._staged = Staged(session)
+        store = repository._backend.read_store(base_snapshot_id)
+        base = load_index(store, metas)
+        theirs = {name: _staged_index(name, meta, stages, base) for name, meta in metas.items()}
+        self._sides = Sides(base, theirs, Source(session.store), store)
+        describe = f"commit to {branch!r}, which moved meanwhile"
+        self._choose = chooser("fail", describe)
+
+    def publish(self, message: str, own: Mapping[str, Any], attempts: int) -> Landed:
+        """Merge onto the tip and commit, anew as often as somebody else is faster.
+
+        Raises
+        ------
+        ConflictError
+            If both sides changed the same thing, or after `attempts` tries.
+        ViolationError
+            If the result would not be sound.
+        """
+        backend = self._repository._backend
+        for wait in waits_of(attempts):
+            with backend.mutation(f"commit to {self._branch}"):
+                try:
+                    return self._once(message, own)
+                except ConflictError as error:
+                    if error.what != "branch":
+                        raise
+            time.sleep(wait)
+        raise ConflictError(
+            f"branch {self._branch!r} moved {attempts} times while this was to be committed; try "
+            "again when fewer write to it. Nothing was changed",
+            what="branch",
+            where=self._branch,
+        )
+
+    def _once(self, message: str, own: Mapping[str, Any]) -> Landed:
+        repository = self._repository
+        backend = repository._backend
+        session = backend.begin(self._branch)
+        store = backend.read_store(session.snapshot_id)
+        ours: Index = load_index(store, self._sides.theirs)
+        merged, ours = merged_index(repository, self._sides, ours, store, self._choose)
+        try:
+            moves = all_carries(merged)
+            shared = self._staged.shareable(session, [move.array for move in moves])
+            if shared:
+                self._staged.carry(session, [m for m in map(_elsewhere, moves) if len(m.source)])
+            others = set(_state.dataset_names(_state.root_attributes(store))) - ours.keys()
+            index = write(
+                repository, session, self._sides, ours, merged,
+                copy=True, carried=shared, others=others,
+            )  # fmt: skip
+            repository._audit(session, self._branch)
+            snapshot = repository._commit(session, self._branch, message, own)
+        except BaseException:
+            session.discard_changes()
+            raise
+        return Landed(snapshot, index, merged)
+
+
+def _elsewhere(move: Move) -> Move:
+    """The part of a move that changes slots."""
+    moved = move.source != move.target
+    return Move(move.array, move.source[moved], move.target[moved])
+
+
+def _staged_index(
+    name: str,
+    meta: DatasetMeta,
+    stages: Mapping[tuple[str, int], LevelStage],
+    base: Index,
+) -> DatasetIndex:
+    """A dataset as a transaction leaves it."""
+    before = base[name].levels if name in base else {}
+    levels = {}
+    for number in meta.levels:
+        stage = stages.get((name, number))
+        if stage is None:
+            levels[number] = before[number]
+        else:
+            known = before[number].table if number in before else None
+            levels[number] = LevelIndex(stage.path, stage.facts, stage.table_after(known))
+    return DatasetIndex(replace(meta), levels)

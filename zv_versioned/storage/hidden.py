@@ -1,0 +1,72 @@
+"""Refs of our own, which no list shows: they keep what icechunk would collect.
+
+icechunk knows one parent of a snapshot, and its garbage collection goes by refs
+and that parent alone. The second parent of a merge therefore gets a branch of
+its own, under a prefix that users' branches cannot have. A second kind lives
+for a moment only: a session can be forked nowhere but at the tip of a branch.
+
+Branches, not tags: a tag that was deleted can never be made again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import icechunk as ic
+
+from ..errors import MetadataError
+from .translate import translated
+
+if TYPE_CHECKING:
+    from .backend import Backend
+
+HIDDEN = "zv_versioned."
+"""What the names of hidden branches begin with."""
+
+PARENT = f"{HIDDEN}parent."
+CARRY = f"{HIDDEN}carry."
+
+
+def keep_parent(backend: Backend, snapshot_id: str) -> bool:
+    """Keep a snapshot, and what leads to it, from being collected; False where it is already."""
+    name = PARENT + snapshot_id
+    with backend.mutation(f"keep {snapshot_id}"), translated(backend.location):
+        if name in backend._repository.list_branches():
+            return False
+        try:
+            with translated(backend.location):
+                backend._repository.create_branch(name, snapshot_id)
+        except MetadataError:
+            return False  # somebody who merges the same was faster
+        return True
+
+
+def forget_parent(backend: Backend, snapshot_id: str) -> None:
+    """Let go of a snapshot that :func:`keep_parent` keeps."""
+    with backend.mutation(f"let go of {snapshot_id}"), translated(backend.location):
+        backend._repository.delete_branch(PARENT + snapshot_id)
+
+
+def kept_parents(backend: Backend) -> list[str]:
+    """The snapshots that are kept as parents of merges, sorted."""
+    backend.check_process()
+    with translated(backend.location):
+        names = backend._repository.list_branches()
+    return sorted(name[len(PARENT) :] for name in names if name.startswith(PARENT))
+
+
+@contextmanager
+def session_at(backend: Backend, snapshot_id: str) -> Iterator[ic.Session]:
+    """A writable session that begins at any snapshot, to be forked and never to be published."""
+    name = CARRY + secrets.token_hex(8)
+    repository = backend._repository
+    with backend.mutation(f"read {snapshot_id}"), translated(backend.location):
+        repository.create_branch(name, snapshot_id)
+        try:
+            session = repository.writable_session(name)
+        finally:
+            repository.delete_branch(name)
+    yield session

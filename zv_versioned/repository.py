@@ -14,6 +14,7 @@ from . import _reopen
 from ._cache import Cache
 from ._checks import is_whole
 from ._ids import KnownIds
+from ._upkeep import Upkeep
 from ._verbs import Verbs
 from .errors import MetadataError, NotFoundError
 from .geometry import html_table
@@ -37,7 +38,7 @@ class _Resolved:
     branch: str | None
 
 
-class Repository(Verbs):
+class Repository(Verbs, Upkeep):
     """A repository: one place with branches, tags, snapshots and datasets.
 
     Made by :meth:`create`, :meth:`open` or :meth:`open_or_create`. May be used

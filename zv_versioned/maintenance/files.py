@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from ..errors import IntegrityError
 from ..format import cells, shards
@@ -50,6 +51,8 @@ class FileCheck:
         Which part of the chunks to read.
     progress : callable
         Told what is done, how much of it, and of how much.
+    only : set of str, optional
+        The chunks' files to read, where not all of the part.
 
     Attributes
     ----------
@@ -63,7 +66,9 @@ class FileCheck:
         read_data: bool,
         subset: tuple[int, int] | None,
         progress: Progress,
+        only: frozenset[str] | None = None,
     ) -> None:
+        self._only = only
         self.folder = folder
         self.inventory = Inventory.of(folder)
         self._read_data = read_data
@@ -90,6 +95,24 @@ class FileCheck:
         ]
         self.bytes_read += self.inventory.read
         return sorted(found, key=lambda finding: not finding.is_fault)
+
+    def unsound(self) -> set[str] | None:
+        """Snapshots that icechunk cannot read; None where that holds of all of them."""
+        inventory = self.inventory
+        damaged = inventory.unreadable.keys()
+        if any(path in ("repo", "config.yaml") or path.startswith("refs/") for path in damaged):
+            return None
+        if inventory.lost_root():
+            return None
+        bad = set()
+        for snapshot in self._in_use:
+            known = inventory.snapshots.get(snapshot)
+            if known is None or any(
+                f"manifests/{m}" in damaged or f"manifests/{m}" not in inventory.sizes
+                for m in known.manifests
+            ):
+                bad.add(snapshot)
+        return bad
 
     # -- chunks --------------------------------------------------------------
 
@@ -124,7 +147,7 @@ class FileCheck:
                 bad[chunk] = MISSING, "the file is not there"
             elif size != end:
                 bad[chunk] = DAMAGED, f"it has {size:,} bytes, and {end:,} were written"
-            elif self._read_data and in_subset(path, self._subset):
+            elif self._is_read(path):
                 why = self._read_chunk(path, [self.inventory.nodes.get(node)])
                 if why is not None:
                     bad[chunk] = DAMAGED, why
@@ -132,18 +155,23 @@ class FileCheck:
                 self._progress("chunks", number, len(self._chunks))
         return bad
 
+    def _is_read(self, path: str) -> bool:
+        if self._only is not None:
+            return self._read_data and path in self._only
+        return self._read_data and in_subset(path, self._subset)
+
     def _read_chunk(self, path: str, nodes: Iterable[Node | None]) -> str | None:
         """Why a chunk's file is not whole, as one of these arrays' at least; None where it is."""
         why: str | None = None
         try:
-            with mapped(self.folder / path) as raw:
-                self.bytes_read += len(raw)
-                for node in nodes:
-                    try:
-                        check_chunk(raw, node)
-                        return None
-                    except IntegrityError as error:
-                        why = str(error)
+            raw = mapped(self.folder / path)
+            self.bytes_read += len(raw)
+            for node in nodes:
+                try:
+                    check_chunk(raw, node)
+                    return None
+                except IntegrityError as error:
+                    why = str(error)
         except OSError as error:
             return f"it cannot be read: {error}"
         return why
@@ -170,7 +198,7 @@ class FileCheck:
             if path in known or STAGING.search(path):
                 continue
             unused, total = unused + 1, total + self.inventory.sizes[path]
-            if self._read_data and in_subset(path, self._subset):
+            if self._is_read(path):
                 why = self._read_chunk(path, [None, *kinds.values()])
                 if why is not None:
                     what = f"no snapshot needs it, and it is not whole ({why})"
@@ -198,7 +226,7 @@ class FileCheck:
 
     def _refs(self) -> Iterator[Finding]:
         inventory = self.inventory
-        if inventory.below("overwritten/") and "repo" not in inventory.sizes:
+        if inventory.lost_root():
             yield Finding(
                 MISSING, "repo", "the file that leads to everything is gone",
                 f"{_RESTORE}, or copy the newest file of overwritten/ that is whole to its place: "
@@ -328,6 +356,11 @@ class FileCheck:
                 what = "it was removed by somebody else; nothing needs it"
                 yield Finding(UNUSED, path, what, "gc forgets its seal")
 
+        lost = inventory.lost_states() - len(inventory.strays)
+        if lost > 0:
+            what = f"{lost:,} earlier states of the file repo are gone; nothing needs them"
+            yield Finding(UNUSED, "overwritten", what, "gc forgets their seals")
+
     def _names(self, folder: str, name: str) -> bool:
         """Whether a snapshot in use names a manifest."""
         snapshots = self.inventory.snapshots
@@ -401,20 +434,8 @@ def _places_of(document: bytes) -> int | None:
     return 0
 
 
-class mapped:  # noqa: N801  a context manager, used as a function
+def mapped(path: Path) -> memoryview:
     """A file's bytes, not read before they are looked at."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> memoryview:
-        with open(self._path, "rb") as file:
-            empty = file.seek(0, 2) == 0
-            self._map = None if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._view = memoryview(b"" if self._map is None else self._map)
-        return self._view
-
-    def __exit__(self, *_: object) -> None:
-        self._view.release()
-        if self._map is not None:
-            self._map.close()
+    if path.stat().st_size == 0:
+        return memoryview(b"")
+    return memoryview(np.memmap(path, np.uint8, "r"))

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import IntegrityError
 from ..storage import files
 from ..storage.files import Node, Refs, RepoFile
-from ..storage.seals import Sealed, parse, seal_of
+from ..storage.seals import Seal, Sealed, parse, seal_of
 
 ROOT_ID = "1CECHNKREP0F1RSTCMT0"
 """The snapshot that every repository begins with."""
@@ -58,6 +58,10 @@ class Inventory:
     unreadable : dict of str to str
         Files that are damaged, and how it is known.
     unsealed : list of str
+    states_found : set of (int, int)
+        Seals of the file ``repo``, now and earlier, that a file was found for.
+    strays : list of str
+        Files in ``overwritten`` that fit none.
     read : int
         Bytes read.
     """
@@ -70,6 +74,8 @@ class Inventory:
     nodes: dict[bytes, Node] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     unsealed: list[str] = field(default_factory=list)
+    states_found: set[Seal] = field(default_factory=set)
+    strays: list[str] = field(default_factory=list)
     read: int = 0
 
     @classmethod
@@ -106,12 +112,13 @@ class Inventory:
         raw = self._raw(path)
         if raw is None:
             return None
-        if path.startswith("overwritten/"):
-            known = self.sealed.seals.get(path)
-            if known is None and seal_of(raw) in self.sealed.states:
+        known = self.sealed.seals.get(path)
+        if known is None and path.startswith("overwritten/"):
+            state = seal_of(raw)
+            if state in self.sealed.states:
+                self.states_found.add(state)
                 return raw
-        else:
-            known = self.sealed.seals.get(path)
+            self.strays.append(path)
         if known is None:
             self.unsealed.append(path)
             return raw
@@ -146,10 +153,28 @@ class Inventory:
                 self.refs = found
             for path in self.below("overwritten/"):
                 self._named(path, files.repo)
+            self._judge_strays()
             return
         self.refs, unreadable = files.refs_of_folder(self.folder)
         for path, why in unreadable.items():
             self.unreadable.setdefault(path, f"it cannot be read: {why}")
+
+    def lost_root(self) -> bool:
+        """Whether the file ``repo`` of version 2 is gone."""
+        was = self.below("overwritten/") or "repo" in self.sealed.seals
+        return bool(was) and "repo" not in self.sizes
+
+    def lost_states(self) -> int:
+        """How many earlier states of ``repo`` no file was found for."""
+        now = self.sealed.seals.get("repo")
+        return len(self.sealed.states - self.states_found - {now})
+
+    def _judge_strays(self) -> None:
+        """A file in ``overwritten`` that fits no state, where a state has no file, was that one."""
+        if self.lost_states():
+            for path in self.strays:
+                why = "it is none of the states of the file repo that were sealed"
+                self.unreadable.setdefault(path, why)
 
     def _read_snapshot(self, path: str) -> None:
         found = self._named(path, files.snapshot)

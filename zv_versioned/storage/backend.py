@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,7 @@ from .create import create_elsewhere, create_local, existing
 from .hidden import HIDDEN
 from .location import CLOUD, Location, Place, resolve
 from .lock import RepositoryLock
-from .seals import Ledger
+from .seals import SEALS_FILE, Ledger
 from .translate import translated
 
 # icechunk 1 makes a name part of a path, and gives back escaped what it had to escape there.
@@ -89,9 +89,13 @@ class Backend:
         Where it is; printable, it never holds credentials.
     is_local : bool
         Whether it lies on a filesystem, and so needs its lock.
+    folder : Path or None
+        Of a local repository.
     durable : bool
         Whether a change of a local repository reaches the disk before it is
         acknowledged. Object stores see to that themselves.
+    ledger : Ledger or None
+        The seals of a local repository.
     """
 
     def __init__(
@@ -104,10 +108,10 @@ class Backend:
         self.is_local = place.folder is not None
         self._place = place
         self._lock_timeout = lock_timeout
-        self._folder = place.folder
+        self.folder = place.folder
         self._repository = repository
         self._lock = None if place.folder is None else RepositoryLock(place.folder, lock_timeout)
-        self._ledger = None if place.folder is None else Ledger(place.folder)
+        self.ledger = None if place.folder is None else Ledger(place.folder)
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -155,7 +159,11 @@ class Backend:
         place = resolve(location, storage_options)
         _check_runtime(place.location)
         if place.folder is not None:
-            create_local(place, place.folder, RepositoryLock(place.folder, lock_timeout))
+            lock = RepositoryLock(place.folder, lock_timeout)
+            create_local(place, place.folder, lock)
+            with lock.hold("seal the new repository"):
+                ledger = Ledger(place.folder)
+                ledger.add(ledger.everything())
             return cls._open(place, lock_timeout, durable)
         if place.scheme in CLOUD and not place.name:
             raise MetadataError(
@@ -249,7 +257,6 @@ class Backend:
             try:
                 with translated(self.location):
                     self._repository.create_branch(name, target)
-                self._seal(f"branch.{name}")
             except MetadataError as error:
                 raise self._taken("branch", name, "exists already") from error
 
@@ -263,7 +270,6 @@ class Backend:
             )
         with self.mutation(f"delete branch {name}"), self._finding("branch", name):
             self._repository.delete_branch(name)
-            self._seal(f"branch.{name}")
 
     def create_tag(self, name: str, snapshot_id: str) -> None:
         """Create tag `name` for a snapshot; MetadataError if it exists or ever existed."""
@@ -274,7 +280,6 @@ class Backend:
             try:
                 with translated(self.location):
                     self._repository.create_tag(name, target)
-                self._seal(f"tag.{name}")
             except MetadataError as error:
                 why = "exists already" if name in self.tags() else "was deleted, for good,"
                 raise self._taken("tag", name, why) from error
@@ -285,7 +290,6 @@ class Backend:
         _check_name("tag", name)
         with self.mutation(f"delete tag {name}"), self._finding("tag", name):
             self._repository.delete_tag(name)
-            self._seal(f"tag.{name}")
 
     def reset_branch(self, name: str, snapshot_id: str) -> None:
         """Make a snapshot the tip of branch `name`, wherever the tip was."""
@@ -310,6 +314,7 @@ class Backend:
                     if (tip := self.branch_tip(name)) in (expected, snapshot_id):
                         raise
                     raise self._moved(name, tip, expected) from error
+            self._seal(f"branch.{name}")
 
     def snapshot(self, snapshot_id: str) -> SnapshotInfo:
         """Return what is known of a snapshot; NotFoundError if there is none."""
@@ -348,7 +353,7 @@ class Backend:
     def begin(self, branch: str) -> ic.Session:
         """Return a writable session at the tip of `branch`; NotFoundError if there is none."""
         self.check_process()
-        if self._folder is not None and not os.access(self._folder, os.W_OK):
+        if self.folder is not None and not os.access(self.folder, os.W_OK):
             raise StorageError(
                 f"the repository at {self.location} cannot be written to: its folder is read-only "
                 "for you. Reading works; to write, change the folder's permissions"
@@ -411,29 +416,31 @@ class Backend:
             return after
 
     def _commit(self, session: ic.Session, branch: str, message: str, stored: Any) -> str:
-        if not self.durable or self._folder is None:
+        if not self.durable or self.folder is None:
             return session.commit(message, stored)
         # What the branch is to lead to is on the disk before it leads there.
         began = session.snapshot_id
         after = session.flush(message, metadata=stored)
-        lasting.sync_files(self._folder, lasting.written_by(self._folder, began, after))
+        lasting.sync_files(self.folder, lasting.written_by(self.folder, began, after))
         self._repository.reset_branch(branch, after, from_snapshot_id=began)
         return after
 
-    def _seal(self, ref: str, committed: tuple[str, str] | None = None) -> None:
+    def _seal(self, *refs: str, committed: tuple[str, str] | None = None) -> None:
         """Seal what was just changed, and make it last; see the modules `seals` and `durable`."""
-        if self._ledger is None or self._folder is None:
+        if self.ledger is None or self.folder is None:
             return
         if committed is not None:
-            self._ledger.committed(*committed)
-        self._ledger.refs_changed(ref)
-        if self.durable:
-            lasting.sync_files(self._folder, lasting.ref_files(self._folder, ref))
+            self.ledger.committed(*committed)
+        changed = self.ledger.refs_changed(*refs)
+        if self.durable and changed:
+            lasting.sync_files(self.folder, [*changed, SEALS_FILE])
 
-    def mutation(self, purpose: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def mutation(self, purpose: str) -> Iterator[None]:
         """Return a context in which this process alone may change the repository.
 
         It may be nested in one thread. Object stores need no lock, and have none.
+        Refs that were made or deleted in it are sealed at its end.
 
         Parameters
         ----------
@@ -441,13 +448,20 @@ class Backend:
             Shown to those who wait in vain, after "has held it to".
         """
         self.check_process()
-        return nullcontext() if self._lock is None else self._lock.hold(purpose)
+        if self._lock is None:
+            yield
+            return
+        with self._lock.hold(purpose):
+            try:
+                yield
+            finally:
+                self._seal()
 
     def check_process(self) -> None:
         """Refuse to go on in a forked child, or where the folder is gone."""
         check_process(self._pid, f"the repository at {self.location}")
         # icechunk would find no branches in a folder that is not there, and say no more.
-        if self._folder is not None and not os.path.isdir(self._folder):
+        if self.folder is not None and not os.path.isdir(self.folder):
             raise StorageError(
                 f"there is no repository at {self.location} any more: its folder was moved or "
                 "removed. Open it where it is now"

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from . import files
-from .seals import SEALS_FILE
 
 
 def sync_files(folder: Path, paths: Iterable[str]) -> None:
@@ -81,8 +80,3 @@ def _chunks(folder: Path, manifests: Iterable[str]) -> set[str]:
             found.update(map(files.object_id, refs.chunks()))
     return found
 
-
-def ref_files(folder: Path, ref: str) -> list[str]:
-    """The file that leads to a branch or tag, such as ``branch.main``, and the seals."""
-    names = ["repo"] if (folder / "repo").exists() else [f"refs/{ref}/ref.json"]
-    return [name for name in (*names, SEALS_FILE) if (folder / name).exists()]

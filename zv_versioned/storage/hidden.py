@@ -64,7 +64,8 @@ def session_at(backend: Backend, snapshot_id: str) -> Iterator[ic.Session]:
     name = CARRY + secrets.token_hex(8)
     repository = backend._repository
     with backend.mutation(f"read {snapshot_id}"), translated(backend.location):
-        repository.create_branch(name, snapshot_id)
+        with backend.mutation(f"read {snapshot_id}"):  # sealed before it is deleted again
+            repository.create_branch(name, snapshot_id)
         try:
             session = repository.writable_session(name)
         finally:

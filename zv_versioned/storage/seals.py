@@ -102,7 +102,8 @@ class Ledger:
         # What this process committed last, so that the next commit need not look it up.
         self._tip: tuple[str, frozenset[str]] | None = None
         self._repo: tuple[int, int, int] | None = None
-        self._refs: int | None = None
+        self._refs: set[str] | None = None
+        self._listed = -1
 
     def read(self) -> Sealed:
         """All seals."""
@@ -146,32 +147,35 @@ class Ledger:
             _log.warning("%s; fsck says more", error)
             return frozenset()
 
-    def refs_changed(self, *names: str) -> None:
-        """Seal what leads to snapshots.
+    def refs_changed(self, *names: str) -> list[str]:
+        """Seal what leads to snapshots, where it changed; returns the paths.
 
         Parameters
         ----------
         *names : str
-            Of version 1: the refs that may have changed, such as ``branch.main``.
-            Refs that were made or deleted are found without being named.
+            Of version 1: refs that were moved, such as ``branch.main``. Those that
+            were made or deleted are found without being named.
         """
         repo = self.folder / "repo"
         if repo.exists():
             at = repo.stat()
             state = at.st_mtime_ns, at.st_size, at.st_ino
-            if state != self._repo:
-                self.add(["repo"])
-                self._repo = state
-            return
+            if state == self._repo:
+                return []
+            self._repo = state
+            self.add(["repo"])
+            return ["repo"]
         paths = [f"refs/{name}/ref.json" for name in names]
         refs = self.folder / "refs"
         listed = refs.stat().st_mtime_ns if refs.is_dir() else 0
-        if listed != self._refs:
+        if listed != self._listed:
             there = {p.relative_to(self.folder).as_posix() for p in refs.glob("*/ref.json*")}
-            sealed = {p for p in self.read().seals if p.startswith("refs/")}
-            paths += sorted((there ^ sealed) - set(paths))
-            self._refs = listed
+            if self._refs is None:
+                self._refs = {p for p in self.read().seals if p.startswith("refs/")}
+            paths += sorted((there ^ self._refs) - set(paths))
+            self._refs, self._listed = there, listed
         self.add(paths)
+        return [path for path in paths if (self.folder / path).exists()]
 
     def everything(self) -> list[str]:
         """Paths of all files that want a seal."""
@@ -192,6 +196,7 @@ class Ledger:
         except OSError as error:
             _log.warning("%s: seals could not be written: %s", self._path, error)
             self._tip = self._repo = self._refs = None
+            self._listed = -1
 
     def _now(self, path: str) -> Seal:
         try:

@@ -20,11 +20,13 @@ def comparable(values: np.ndarray) -> np.ndarray:
 def rows_of(positions: np.ndarray, *columns: np.ndarray) -> list[bytes]:
     """Vertices with all that belongs to them, as bytes, in an order of their own."""
     n = len(positions)
+    if n == 0:
+        return []
     parts = [
         np.ascontiguousarray(comparable(c)).reshape(n, -1).view(np.uint8)
         for c in (positions, *columns)
     ]
-    return sorted(bytes(row) for row in np.concatenate(parts, axis=1)) if n else []
+    return sorted(bytes(row) for row in np.concatenate(parts, axis=1))
 
 
 def kind_of(values: np.ndarray) -> str:

@@ -288,7 +288,8 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
         hi=batch.vertices.box.hi,
         default_ids=int(objects.by_default),
         origin=stage.origin,
-        contents={value.meta.path: new_content_id() for value in batch.all_values},
+        # Of no links nothing is stored.
+        contents={value.meta.path: new_content_id() for value in batch.all_values if len(value)},
     )
 
 

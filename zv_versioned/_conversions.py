@@ -22,13 +22,14 @@ class Conversions:
         Returns
         -------
         xarray.Dataset
-            Dimensions ``vertex``, ``axis`` and ``object``. Along ``vertex``: the
+            Dimensions ``vertex``, ``axis``, ``object``, ``link`` or ``face``. Along ``vertex``: the
             variable ``positions`` and one for each attribute, and the coordinates
             ``object_id``, ``batch`` (its slot), ``vertex_id`` and one an axis, such
             as ``x``. Along ``object``: the coordinate ``objects``, the ids, and a variable
-            for each attribute of objects. A name that is taken gets ``vertex_`` or
-            ``object_`` in front. Attributes say which snapshot of which repository it
-            is; ``units`` are those of the axes.
+            for each attribute of objects. Along ``link``: ``links``, pairs of vertices,
+            and along ``face``, of meshes: ``faces``, triples; with their attributes. A
+            name that is taken gets ``vertex_``, ``object_``, … in front. Attributes say
+            which snapshot of which repository it is; ``units`` are those of the axes.
 
         Examples
         --------

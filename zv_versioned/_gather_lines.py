@@ -281,7 +281,11 @@ def _first_cells(reader: LevelReader, plan: Sequence[Selection], limit: int) -> 
 
 def level_line_links(reader: LevelReader) -> np.ndarray:
     """All links of lines, as vertices of the level: (M, 2) int64, in link order."""
-    selections = reader.plan()
+    return line_links_of(reader, reader.plan())
+
+
+def line_links_of(reader: LevelReader, selections: Sequence[Selection]) -> np.ndarray:
+    """The links of the lines of whole batches; see :func:`level_line_links`."""
     removals = load_removals(reader, [s.row for s in selections])
     tables, pages = reader.ids([s.row for s in selections]), reader.fragments(selections)
     found = [np.zeros((0, 2), np.int64)]

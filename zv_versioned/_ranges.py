@@ -133,7 +133,12 @@ def edges(reader: LevelReader, size: int) -> np.ndarray:
     marks = [base]
     for row, starts in zip(large, _cell_starts(reader, large), strict=True):
         marks.append(base[row] + starts)
-    ends = np.unique(np.concatenate(marks))
+    return cut(np.concatenate(marks), size)
+
+
+def cut(marks: np.ndarray, size: int) -> np.ndarray:
+    """Choose marks, in any order, so that pieces between them are at most `size` where they can."""
+    ends = np.unique(marks)
     found = [0]
     while found[-1] < ends[-1]:
         # The last mark that is near enough, or else the next one.

@@ -16,6 +16,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from test_link_attributes import KINDS, drawn
 
 import zv_versioned as zvv
 from zv_versioned._read import LevelReader
@@ -246,6 +247,30 @@ def test_text_times_and_values_of_objects_are_variables_too() -> None:
         np.testing.assert_array_equal(ds["kind"][part].values, whole.attributes["kind"][part])
         np.testing.assert_array_equal(ds["object_id"][part].values, whole.object_ids[part])
     xr.testing.assert_identical(ds.chunk(vertex=5).compute(), ds.load())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_links_and_faces_are_variables_too(kind: str) -> None:
+    repo, _ = drawn(kind)
+    with repo.transaction() as tx:
+        tx.writer("p").remove_objects_sync(repo.view()["p"][0].object_ids()[1:3])
+    level = repo.view()["p"][0]
+    ds = level.to_xarray()
+    name, dims = ("faces", ("face", "corner")) if kind == "mesh" else ("links", ("link", "end"))
+    assert ds[name].dims == dims
+    links, numbers = level.links(), level.link_attribute("number")
+    np.testing.assert_array_equal(ds[name].values, links)
+    np.testing.assert_array_equal(ds["number"].values, numbers)
+    np.testing.assert_array_equal(ds["positions"].values[ds[name].values], level.positions()[links])
+    fresh = level.to_xarray()
+    for part in (slice(30, 90), slice(None, None, -7), [5, 2, -1], [], 4):
+        np.testing.assert_array_equal(fresh[name][part].values, links[part])
+        np.testing.assert_array_equal(fresh["number"][part].values, numbers[part])
+    chunked = ds.chunk({dims[0]: 50}).compute()
+    np.testing.assert_array_equal(chunked[name].values, links)
+    ds["doubled"] = ds["number"] * 2
+    ds.zv.add_attributes(repo, "doubled")
+    np.testing.assert_array_equal(repo.view()["p"][0].link_attribute("doubled"), 2 * numbers)
 
 
 # ---- the engine --------------------------------------------------------------------------------

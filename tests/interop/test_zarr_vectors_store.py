@@ -271,6 +271,20 @@ def test_nothing_can_be_written(dataset: zvv.Dataset) -> None:
     assert listed(store) == before
 
 
+def test_nothing_can_be_written_to_one_that_says_it_is_not_read_only(dataset: zvv.Dataset) -> None:
+    store = dataset.store.with_read_only(False)
+    assert not store.read_only
+    assert store.with_read_only(True).read_only
+    assert listed(store) == listed(dataset.store)
+    value = cpu.Buffer.from_bytes(b"x")
+    for attempt in (store.set("0/zarr.json", value), store.delete("0/zarr.json")):
+        with pytest.raises(zvv.ReadOnlyError, match="which never changes"):
+            sync(attempt)
+    with pytest.raises(zvv.ReadOnlyError):
+        zarr.open_group(store, mode="r+").attrs["x"] = 1
+    assert store == dataset.store
+
+
 def test_what_is_committed_later_does_not_change_it() -> None:
     repo = zvv.Repository.create("memory://")
     filled(repo, "p")
@@ -407,6 +421,8 @@ def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
     repo = zvv.Repository.create(tmp_path / "r")
     filled(repo, "p")
     store = repo.view()["p"].store
-    sent = pickle.loads(pickle.dumps(store))
-    assert sent == store
-    assert listed(sent) == listed(store)
+    for kept in (store, store.numbered()):
+        sent = pickle.loads(pickle.dumps(kept))
+        assert sent == kept
+        assert listed(sent) == listed(kept)
+    assert store != store.numbered()

@@ -10,157 +10,46 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
-from xarray.backends import BackendArray, BackendEntrypoint
+from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 
-from .. import _ranges
+from .. import _link_ranges, _ranges
 from ..errors import MetadataError, NotFoundError
+from ..format.metadata import MESHES, POINTS
 from ..level import Level
 from ..repository import Repository
 from ..storage.lock import LOCK_FILE
 from ..view import Dataset, View
 from . import xarray_accessor as xarray_accessor  # registers Dataset.zv
-
-if TYPE_CHECKING:
-    from .._read import LevelReader
-    from ..format.metadata import AttributeMeta
+from .xarray_arrays import LevelArray
 
 CHUNK_VERTICES = 1 << 20
 """Vertices of a chunk where xarray is left to choose, about."""
 
 _PIN = "zv_pin"
 _OWN_NAMES = frozenset(
-    {"axis", "batch", "object", "object_id", "objects", "positions", "vertex", "vertex_id"}
+    {
+        "axis",
+        "batch",
+        "corner",
+        "end",
+        "face",
+        "faces",
+        "link",
+        "links",
+        "object",
+        "object_id",
+        "objects",
+        "positions",
+        "vertex",
+        "vertex_id",
+    }
 )
-
-
-class LevelArray(BackendArray):
-    """One variable of a level, read by slices or by numbers along its first axis.
-
-    Parameters
-    ----------
-    level : Level
-    what : str
-        ``positions``, ``axis``, ``attribute``, ``object_id``, ``batch`` or
-        ``vertex_id``: all by vertex; or ``objects`` (their ids) and
-        ``object_attribute``, by object.
-    name : str
-        Of the attribute, or of the axis.
-    """
-
-    def __init__(self, level: Level, what: str, name: str = "") -> None:
-        self.level = level
-        self.what = what
-        self.name = name
-        self.shape, self.dtype = _form(level, what, name)
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return (*self.level.__dask_tokenize__(), self.what, self.name)
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, indexing.BasicIndexer | indexing.OuterIndexer):
-            return self._get(key.tuple)
-        # Points picked one by one: their rows first, and then of these.
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._get
-        )
-
-    def _get(self, key: tuple[Any, ...]) -> Any:
-        first, rest = key[0], key[1:]
-        if isinstance(first, slice):
-            start, stop, step = first.indices(self.shape[0])
-            if step == 1:
-                rows = self._range(start, max(start, stop))
-            else:
-                rows = self._some(np.arange(start, stop, step))
-        else:
-            numbers = np.atleast_1d(np.asarray(first, np.int64))
-            rows = self._some(np.where(numbers < 0, numbers + self.shape[0], numbers))
-        if np.ndim(first) == 0 and not isinstance(first, slice):
-            rows = rows[0]
-            return rows[rest] if rest else rows
-        return rows[(slice(None), *rest)] if rest else rows
-
-    def _range(self, start: int, stop: int) -> np.ndarray:
-        if self.what in _MADE:
-            return _MADE[self.what](self.level, self.name, np.arange(start, stop))
-        reader = self.level._reader
-        return _ranges.read_range(reader, _reading(reader, self.what, self.name), start, stop)
-
-    def _some(self, vertices: np.ndarray) -> np.ndarray:
-        if self.what in _MADE:
-            return _MADE[self.what](self.level, self.name, vertices)
-        reader = self.level._reader
-        return _ranges.read_some(reader, _reading(reader, self.what, self.name), vertices)
-
-
-def _reading(reader: LevelReader, what: str, name: str) -> _ranges.Read:
-    if what == "positions":
-        return reader.positions_of
-    if what == "axis":
-        at = [axis["name"] for axis in reader.meta.axes].index(name)
-        return lambda cells: np.ascontiguousarray(reader.positions_of(cells)[:, at])
-    if what == "object_id":
-        return lambda cells: reader.object_ids_of(cells)[0]
-    attribute = reader.state.facts.attributes[name]
-    dtype = _shown_dtype(attribute)
-    return lambda cells: _shown(reader.attribute_of(attribute, cells), dtype)
-
-
-def _shown_dtype(attribute: AttributeMeta) -> np.dtype[Any]:
-    """The dtype of an attribute's variable: xarray has times of four units only."""
-    dtype = attribute.logical_dtype
-    if dtype.kind not in "mM" or np.datetime_data(dtype)[0] in ("s", "ms", "us", "ns"):
-        return dtype
-    # Coarser ones are whole numbers of seconds; finer ones would lose digits, so they stay numbers.
-    coarser = np.datetime_data(dtype)[0] not in ("ps", "fs", "as")
-    return np.dtype(f"{dtype.kind}8[s]") if coarser else attribute.dtype
-
-
-def _shown(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    return values if values.dtype == dtype else values.astype(dtype)
-
-
-def _batch_slots(level: Level, name: str, vertices: np.ndarray) -> np.ndarray:
-    reader = level._reader
-    row = np.searchsorted(reader.vertex_base, vertices, side="right") - 1
-    return np.asarray(reader.state.table.slot[row])
-
-
-def _object_values(level: Level, name: str, rows: np.ndarray) -> np.ndarray:
-    dtype = _shown_dtype(level._reader.state.facts.object_attributes[name])
-    return _shown(level.object_attribute(name)[rows], dtype)
-
-
-_MADE: dict[str, Callable[[Level, str, np.ndarray], np.ndarray]] = {
-    "batch": _batch_slots,
-    "vertex_id": lambda level, name, vertices: vertices,
-    "objects": lambda level, name, rows: level.object_ids()[rows],
-    "object_attribute": _object_values,
-}
-"""What is not read by cells."""
-
-
-def _form(level: Level, what: str, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """The shape and the dtype of a variable."""
-    facts, count = level._reader.state.facts, level.vertex_count
-    if what == "positions":
-        return (count, level._reader.meta.ndim), level._dataset.vertex_dtype
-    if what == "axis":
-        return (count,), level._dataset.vertex_dtype
-    if what == "objects":
-        return (level.num_objects,), np.dtype(np.int64)
-    if what in ("attribute", "object_attribute"):
-        of_object = what == "object_attribute"
-        attribute = (facts.object_attributes if of_object else facts.attributes)[name]
-        length = level.num_objects if of_object else count
-        return (length, *attribute.row_shape), _shown_dtype(attribute)
-    return (count,), np.dtype(np.int64)
 
 
 class _Pinned(xr.Variable):
@@ -227,15 +116,19 @@ def provenance(level: Level) -> dict[str, Any]:
 
 def _variables(level: Level) -> tuple[dict[str, xr.Variable], dict[str, xr.Variable]]:
     """Data variables and coordinates, none of them read."""
-    edges = _ranges.edges(level._reader, CHUNK_VERTICES)
-    chunks = {"vertex": tuple(np.diff(edges).tolist())} if len(edges) > 1 else {}
+    is_mesh = level._dataset.kind in MESHES
+    link = "face" if is_mesh else "link"
+    chunks = {
+        "vertex": np.diff(_ranges.edges(level._reader, CHUNK_VERTICES)).tolist(),
+        link: np.diff(_link_ranges.link_edges(level._reader, CHUNK_VERTICES)).tolist(),
+    }
     pin = "-".join(map(str, level.__dask_tokenize__()[2:]))
 
     def variable(dims: tuple[str, ...], what: str, name: str = "", **attrs: Any) -> _Pinned:
         data = indexing.LazilyIndexedArray(LevelArray(level, what, name))
         encoding: dict[str, Any] = {_PIN: pin}
-        if "vertex" in dims and chunks:
-            encoding["preferred_chunks"] = chunks
+        if chunks.get(dims[0]):
+            encoding["preferred_chunks"] = {dims[0]: tuple(chunks[dims[0]])}
         return _Pinned(dims, data, attrs, encoding)
 
     coordinates: dict[str, xr.Variable] = {}
@@ -251,18 +144,22 @@ def _variables(level: Level) -> tuple[dict[str, xr.Variable], dict[str, xr.Varia
     variables: dict[str, xr.Variable] = {
         "positions": variable(("vertex", "axis"), "positions", **common)
     }
+    if level._dataset.kind not in POINTS:
+        dims = ("face", "corner") if is_mesh else ("link", "end")
+        variables["faces" if is_mesh else "links"] = variable(dims, "links")
     taken = {*coordinates, *_OWN_NAMES}
     known = level._reader.state.facts
     for what, dim, attributes in (
         ("attribute", "vertex", known.attributes),
         ("object_attribute", "object", known.object_attributes),
+        ("link_attribute", link, known.link_attributes),
     ):
         for name, attribute in sorted(attributes.items()):
             shown = free_name(name, dim, taken)
-            dims = (dim, f"{shown}_channel") if attribute.row_shape else (dim,)
+            channel = (f"{shown}_channel",) if attribute.row_shape else ()
             facts = {} if shown == name else {"zv_attribute": name}
-            variables[shown] = variable(dims, what, name, **facts)
-            taken |= {shown, dims[-1]}
+            variables[shown] = variable((dim, *channel), what, name, **facts)
+            taken |= {shown, *channel}
     return variables, coordinates
 
 

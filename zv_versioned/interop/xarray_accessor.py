@@ -16,6 +16,7 @@ from ..transaction import Transaction
 
 if TYPE_CHECKING:
     from ..format.table import BatchTable
+    from ..level import Level
     from ..result import CommitResult
 
 OBJECT_ID = "object_id"
@@ -233,8 +234,8 @@ class ZVAccessor:
         to : Repository or Transaction
             As for :meth:`append`.
         names : str or sequence of str
-            Variables along ``vertex`` or along ``object``, all of it. An attribute of
-            the same name is replaced.
+            Variables along ``vertex``, ``object``, ``link`` or ``face``, all of it. An
+            attribute of the same name is replaced.
         dataset : str, optional
             Left out, the one that this Dataset was read from.
         level, branch, message, author
@@ -248,7 +249,7 @@ class ZVAccessor:
         Raises
         ------
         ArrayError
-            If a variable is missing, or the level has other vertices or objects
+            If a variable is missing, or the level has other vertices, links or objects
             than this Dataset, or has them in another order.
         """
         name = self._target(dataset)
@@ -258,63 +259,59 @@ class ZVAccessor:
             return tx.result
         self._refuse_settings(branch, message, author)
         chosen = [names] if isinstance(names, str) else list(names)
-        with to._staging(name, level) as stage:
-            table = stage.reader().state.table
-            vertices, objects = stage.facts.vertex_count, stage.reader().object_ids()
         found = {}
         for variable in chosen:
-            dim = (
-                "object"
-                if "object" in getattr(self._dataset.get(variable), "dims", ())
-                else "vertex"
-            )
+            dims = self._dataset[variable].dims if variable in self._dataset else ()
+            dim = next((d for d in ("object", "link", "face") if d in dims), "vertex")
             found[variable] = self._along(variable, dim)
-        self._refuse_others(to, name, level, table, vertices, objects, found)
+        self._refuse_others(to, name, level, {str(v.dims[0]) for v in found.values()})
         writer = to.writer(name, level)
+        write = {"object": writer.add_object_attribute_sync, "vertex": writer.add_attribute_sync}
         for variable, values in found.items():
             called = str(values.attrs.get("zv_attribute", variable))
-            if values.dims[0] == "object":
-                writer.add_object_attribute_sync(called, np.asarray(values))
-            else:
-                writer.add_attribute_sync(called, np.asarray(values))
+            write.get(str(values.dims[0]), writer.add_link_attribute_sync)(
+                called, np.asarray(values)
+            )
         return None
 
-    def _refuse_others(
-        self,
-        tx: Transaction,
-        name: str,
-        level: int,
-        table: BatchTable,
-        vertices: int,
-        objects: np.ndarray,
-        found: Mapping[str, xr.DataArray],
-    ) -> None:
-        """Refuse variables of other vertices or objects than those of a level."""
-        by_vertex = [v for v in found.values() if v.dims[0] == "vertex"]
-        if by_vertex:
-            ids = self._along("vertex_id", "vertex").values
-            same = np.array_equal(ids, np.arange(vertices)) and self._same_order(
-                tx, name, level, table
-            )
-            if not same:
-                raise ArrayError(
-                    f"the {len(ids):,} vertices of this Dataset are not the {vertices:,} that "
-                    f"{name!r} has now, in their order; read it anew, whole, with to_xarray()"
+    def _refuse_others(self, tx: Transaction, name: str, level: int, dims: set[str]) -> None:
+        """Refuse variables of other vertices, links or objects than a level has now."""
+        with tx._staging(name, level) as stage:
+            reader = stage.reader()
+            facts, table = stage.facts, reader.state.table
+            objects = reader.object_ids() if "object" in dims else np.zeros(0, np.int64)
+        for dim in sorted(dims):
+            if dim == "object":
+                ids = self._along("objects", dim).values
+                count, same = len(ids), np.array_equal(ids, objects)
+                there = facts.num_objects
+            elif dim == "vertex":
+                ids = self._along("vertex_id", dim).values
+                count, there = len(ids), facts.vertex_count
+                same = np.array_equal(ids, np.arange(there))
+            else:
+                count, there = self._dataset.sizes[dim], facts.link_count
+                ends = self._along("faces" if dim == "face" else "links", dim).values
+                same = count == there and np.array_equal(
+                    ends, self._source(tx, name, level).links()
                 )
-        if len(by_vertex) < len(found):
-            ids = self._along("objects", "object").values
-            if not np.array_equal(ids, objects):
+            if not same or (dim != "object" and not self._same_order(tx, name, level, table)):
+                what = {"vertex": "vertices", "face": "faces"}.get(dim, f"{dim}s")
                 raise ArrayError(
-                    f"the {len(ids):,} objects of this Dataset are not the {len(objects):,} that "
-                    f"{name!r} has now, in their order; read it anew, whole, with to_xarray()"
+                    f"the {count:,} {what} of this Dataset are not the {there:,} that {name!r} has "
+                    "now, in their order; read it anew, whole, with to_xarray()"
                 )
 
-    def _same_order(self, tx: Transaction, name: str, level: int, table: BatchTable) -> bool:
-        """Whether a table has the vertices of the snapshot that this Dataset is of."""
+    def _source(self, tx: Transaction, name: str, level: int) -> Level:
+        """The level that this Dataset was read from."""
         snapshot = self._dataset.attrs.get("snapshot_id")
         if snapshot is None:
             raise ArrayError("this Dataset does not say which snapshot it is of (attrs)")
-        then = tx._repository.view(snapshot_id=snapshot)[name][level]._reader.state.table
+        return tx._repository.view(snapshot_id=snapshot)[name][level]
+
+    def _same_order(self, tx: Transaction, name: str, level: int, table: BatchTable) -> bool:
+        """Whether a table has the vertices of the snapshot that this Dataset is of."""
+        then = self._source(tx, name, level)._reader.state.table
         now, then = table.take(table.live_vertices > 0), then.take(then.live_vertices > 0)
         return bool(
             len(now) == len(then)

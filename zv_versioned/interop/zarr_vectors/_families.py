@@ -164,7 +164,7 @@ class FamilyArray(ArrayNode):
         i = int(np.searchsorted(cells, at))
         if i == len(cells) or cells[i] != at:
             return None
-        unit = part.row, self._pages.part(part.row).page_of(at)
+        unit = part.row, self._pages.census[part.row].page_of(at)
         return Place(self._source, unit, (self._member, at))
 
 
@@ -267,7 +267,7 @@ class Families:
         return self._array(path, segment, self._pages, facts)
 
     def _family_facts(self) -> dict[str, Any]:
-        links = sum(n for part in self._pages.census.values() for n in part.links.values())
+        links = sum(int(part.page_links.sum()) for part in self._pages.census.values())
         return {
             "zv_array": "links_family",
             "level_delta": 0,

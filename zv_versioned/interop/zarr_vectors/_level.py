@@ -18,7 +18,7 @@ from ._cells import FragmentsArray, ValuesArray, VerticesArray
 from ._families import Families
 from ._loader import Loader
 from ._nodes import GroupNode, Node
-from ._object_values import ObjectValuesArray
+from ._object_values import OBJECT_ID, ObjectValuesArray, OwnIdsArray
 from ._objects import GroupsArray, IdsArray, ManifestsArray, ObjectRows
 
 _VALUES = (VERTEX_ATTRIBUTES, OBJECT_ATTRIBUTES)
@@ -30,10 +30,13 @@ class LevelNodes:
     Parameters
     ----------
     reader : LevelReader
+    numbered : bool
+        Whether objects go by the number of their row in place of their id.
     """
 
-    def __init__(self, reader: LevelReader) -> None:
+    def __init__(self, reader: LevelReader, *, numbered: bool) -> None:
         self._reader = reader
+        self._numbered = numbered
         self._facts = reader.state.facts
         self._known: dict[str, Node | None] = {}
         self._lock = threading.RLock()
@@ -55,17 +58,24 @@ class LevelNodes:
 
     def children(self, path: str) -> list[str]:
         """The names of the nodes in a group; this may read."""
-        facts = self._facts
-        if path == "":
-            names = ["vertices", "vertex_fragments", "object_index"]
-            names += [family for family in _VALUES if facts.family(family)]
-            names += ["groups"] if self._groups else []
-            return names if self._families is None else names + self._families.top()
-        if path in _VALUES:
-            return sorted(facts.family(path))
-        if path == "object_index":
-            return ["manifests", "object_ids"]
-        return [] if self._families is None else self._families.children(path)
+        with self._lock:
+            if path == "":
+                names = ["vertices", "vertex_fragments", "object_index"]
+                names += [family for family in _VALUES if self._names(family)]
+                names += ["groups"] if self._groups else []
+                return names if self._families is None else names + self._families.top()
+            if path in _VALUES:
+                return self._names(path)
+            if path == "object_index":
+                return ["manifests", "object_ids"]
+            return [] if self._families is None else self._families.children(path)
+
+    def _names(self, family: str) -> list[str]:
+        """The names of the attributes of vertices or objects, sorted."""
+        names = list(self._facts.family(family))
+        if family == OBJECT_ATTRIBUTES and self._numbered:
+            names.append(OBJECT_ID)
+        return sorted(names)
 
     def walk(self, wanted: Callable[[str], bool], path: str = "") -> Iterator[Node]:
         """The node at a path and all below it, but for paths not wanted; this may read."""
@@ -95,7 +105,7 @@ class LevelNodes:
 
     @cached_property
     def _objects(self) -> ObjectRows:
-        return ObjectRows.of(self._reader)
+        return ObjectRows.of(self._reader, numbered=self._numbered)
 
     def _make(self, path: str) -> Node | None:
         family, _, name = path.partition("/")
@@ -114,16 +124,18 @@ class LevelNodes:
         if path == "object_index/object_ids":
             return IdsArray(self._objects)
         if path == "groups":
-            return GroupsArray(self._groups) if self._groups else None
+            return GroupsArray(self._groups, self._objects) if self._groups else None
         return None if self._families is None else self._families.node(path)
 
     def _attribute(self, family: str, name: str) -> Node | None:
-        known = self._facts.family(family)
+        names = self._names(family)
         if not name:
-            return GroupNode(family) if known else None
-        attribute = known.get(name)
-        if attribute is None:
+            return GroupNode(family) if names else None
+        if name not in names:
             return None
+        if family == OBJECT_ATTRIBUTES and name == OBJECT_ID and self._numbered:
+            return OwnIdsArray(self._reader, self._objects)
+        attribute = self._facts.family(family)[name]
         if family == OBJECT_ATTRIBUTES:
             return ObjectValuesArray(self._reader, self._objects, attribute)
         return ValuesArray(self._batches, attribute)

@@ -76,7 +76,7 @@ class Page:
             segments.tolist(),
             sources.tolist(),
             starts.tolist(),
-            np.append(starts[1:], len(key)).tolist(),
+            np.append(starts, len(key))[1:].tolist(),
             strict=True,
         )
         return cls(
@@ -102,28 +102,38 @@ class Census:
     ----------
     chunks : mapping of Segment to ndarray of int64
         Cells, by position, ascending.
-    links : mapping of Segment to int
-        How many links.
+    page_end : ndarray of int64
+        One past the last cell of each page.
+    page_links : ndarray of int64
+        Links of each page.
     """
 
     chunks: Mapping[Segment, np.ndarray]
-    links: Mapping[Segment, int]
+    page_end: np.ndarray
+    page_links: np.ndarray
 
     @classmethod
-    def of(cls, pages: Sequence[Page]) -> Census:
+    def of(cls, page_end: np.ndarray, pages: Sequence[Page]) -> Census:
         """Count the links of all pages of a batch."""
         chunks: dict[Segment, list[int]] = {}
-        links: dict[Segment, int] = {}
         for page in pages:
             for group in page.groups:
                 chunks.setdefault(group.segment, []).append(group.at)
-                links[group.segment] = links.get(group.segment, 0) + group.stop - group.start
-        return cls({s: np.array(at, np.int64) for s, at in chunks.items()}, links)
+        return cls(
+            {segment: np.array(at, np.int64) for segment, at in chunks.items()},
+            page_end,
+            np.array([len(page.rows) for page in pages], np.int64),
+        )
+
+    def page_of(self, at: int) -> int:
+        """The page that a cell is in."""
+        return int(np.searchsorted(self.page_end, at, side="right"))
 
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
-        return 512 + sum(at.nbytes + 512 for at in self.chunks.values())
+        chunks = sum(at.nbytes + 512 for at in self.chunks.values())
+        return chunks + 2 * self.page_end.nbytes + 512
 
 
 class LinkPages(Source):
@@ -199,8 +209,8 @@ class LinkPages(Source):
             units = [(row, page) for row in rows for page in range(len(self.part(row).page_end))]
             pages = iter(self.pages(units))
             for row in rows:
-                own = [next(pages) for _ in self.part(row).page_end]
-                found[row] = Census.of(own)
+                page_end = self.part(row).page_end
+                found[row] = Census.of(page_end, [next(pages) for _ in page_end])
                 cache.put(names[row], found[row], found[row].size)
         return found
 
@@ -222,8 +232,7 @@ class LinkPages(Source):
     def weight(self, unit: Unit) -> int:
         """About how many bytes a unit takes."""
         row, page = cast("tuple[int, int]", unit)
-        links = self.part(row)
-        return 32 * int(links.weights[links.cells(page)].sum()) + 1024
+        return 32 * int(self.census[row].page_links[page]) + 1024
 
     def load(self, units: Sequence[Unit]) -> list[Loaded]:
         """Make units."""

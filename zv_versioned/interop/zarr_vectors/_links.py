@@ -86,10 +86,6 @@ class PartLinks(ABC):
         """The cells of a page, by position."""
         return np.arange(self.page_end[page - 1] if page else 0, self.page_end[page])
 
-    def page_of(self, at: int) -> int:
-        """The page that a cell is in."""
-        return int(np.searchsorted(self.page_end, at, side="right"))
-
 
 class StoredLinks(PartLinks):
     """The links of a graph or a mesh."""

@@ -11,11 +11,13 @@ import numpy as np
 from ..._read import LevelReader
 from ..._read_values import object_values
 from ...format import metadata
-from ...format.metadata import TEXT, AttributeMeta
+from ...format.metadata import OBJECT_ATTRIBUTES, TEXT, AttributeMeta
 from ._nodes import LITTLE, Loaded, Unit, vlen
 from ._objects import BucketArray, ObjectRows
 
 ROW_BUCKET = 16_384
+OBJECT_ID = "object_id"
+"""The attribute that has the ids of objects that go by number."""
 _TEXT_CODECS: list[dict[str, Any]] = [{"name": "vlen-utf8"}]
 
 
@@ -93,6 +95,15 @@ class ObjectValuesArray(BucketArray):
                 rest = attribute.fill(self._bucket - len(rows)).tobytes()
                 made.append({0: np.ascontiguousarray(rows).tobytes() + rest})
         return made
+
+
+class OwnIdsArray(ObjectValuesArray):
+    """``object_attributes/object_id``: the ids of objects that go by number."""
+
+    def __init__(self, reader: LevelReader, objects: ObjectRows) -> None:
+        attribute = AttributeMeta(OBJECT_ID, np.dtype("i8"), (), OBJECT_ATTRIBUTES)
+        super().__init__(reader, objects, attribute)
+        self._values = objects.own_ids
 
 
 def _data_type(dtype: np.dtype[Any]) -> str | dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,29 +30,50 @@ class ObjectRows:
     Parameters
     ----------
     ids : ndarray of int64, shape (R,)
-        The id of each row.
+        The id that is handed out for each row.
+    own_ids : ndarray of int64, shape (O,)
+        The ids of the objects of the level, in the order of the level.
     row_of : ndarray of int64, shape (O,)
-        The row of each object of the level, in the order of the level.
+        The row of each of them.
     """
 
     ids: np.ndarray
+    own_ids: np.ndarray
     row_of: np.ndarray
 
     @classmethod
-    def of(cls, reader: LevelReader) -> ObjectRows:
+    def of(cls, reader: LevelReader, *, numbered: bool = False) -> ObjectRows:
         """Lay out the table of a level.
 
         zarr-vectors 0.9.2 reads all lines of a level as the objects 0 to n - 1,
         n being the number of rows. So that it finds those that are there, a
         table of lines has a row for every id up to the largest, with nothing in
         it where there is no such object, as long as that is not a waste.
+
+        Parameters
+        ----------
+        reader : LevelReader
+        numbered : bool
+            Whether the objects go by the number of their row in place of their id.
         """
         ids = reader.object_ids()
+        if numbered:
+            return cls(np.arange(len(ids)), ids, np.arange(len(ids)))
         if reader.meta.kind in LINES and len(ids):
             rows = int(ids.max()) + 1
             if rows <= max(FEW_ROWS, 4 * len(ids)):
-                return cls(np.arange(rows), ids)
-        return cls(ids, np.arange(len(ids)))
+                return cls(np.arange(rows), ids, ids)
+        return cls(ids, ids, np.arange(len(ids)))
+
+    @cached_property
+    def _by_id(self) -> tuple[np.ndarray, np.ndarray]:
+        order = np.argsort(self.own_ids, kind="stable")
+        return self.own_ids[order], self.row_of[order]
+
+    def rows(self, own_ids: np.ndarray) -> np.ndarray:
+        """The rows of some objects of the level."""
+        ids, rows = self._by_id
+        return np.asarray(rows[np.searchsorted(ids, own_ids)])
 
     @property
     def ascending(self) -> bool:
@@ -140,8 +162,6 @@ class ManifestsArray(BucketArray):
         table = batches.reader.state.table
         block = 8 * (batches.reader.meta.ndim + 1) + 9
         self._row_bytes = 4 + block * int(table.n_fragments.sum()) // max(1, self._n)
-        order = np.argsort(objects.ids, kind="stable")
-        self._sorted_ids, self._sorted_rows = objects.ids[order], order
 
     def document(self) -> dict[str, Any]:
         """What its ``zarr.json`` says."""
@@ -179,7 +199,7 @@ class ManifestsArray(BucketArray):
             there = np.arange(len(ids))
             if part.row in removed:
                 there = np.setdiff1d(there, removed[part.row], assume_unique=True)
-            rows = self._sorted_rows[np.searchsorted(self._sorted_ids, ids[there])]
+            rows = self._objects.rows(ids[there])
             mine = wanted[rows]
             if not mine.any():
                 continue
@@ -203,12 +223,15 @@ class GroupsArray(BucketArray):
     Parameters
     ----------
     groups : mapping of str to ndarray of int64
-        At least one.
+        At least one; ids of the level.
+    objects : ObjectRows
     """
 
-    def __init__(self, groups: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, groups: Mapping[str, np.ndarray], objects: ObjectRows) -> None:
         super().__init__("groups", len(groups), max(1, len(groups)))
-        self._groups = dict(sorted(groups.items()))
+        self._groups = {
+            name: objects.ids[objects.rows(ids)] for name, ids in sorted(groups.items())
+        }
 
     def document(self) -> dict[str, Any]:
         """What its ``zarr.json`` says."""

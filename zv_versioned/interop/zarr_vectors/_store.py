@@ -7,7 +7,6 @@ import itertools
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import (
@@ -21,10 +20,12 @@ from zarr.core.buffer import Buffer, BufferPrototype
 
 from ... import _paths
 from ..._read import LevelReader
+from ...errors import MetadataError, ReadOnlyError
 from ...format.metadata import DatasetMeta
 from ...storage import snapshot_of
 from ._level import LevelNodes
 from ._nodes import ArrayNode, GroupNode, Index, Node, Place
+from ._object_values import OBJECT_ID
 
 if TYPE_CHECKING:
     from ...view import Dataset
@@ -49,28 +50,77 @@ class ZarrVectorsStore(Store):
     supports_listing: bool = True
 
     def __init__(
-        self, readers: Mapping[int, LevelReader], meta: DatasetMeta, *, dataset: Dataset
+        self,
+        readers: Mapping[int, LevelReader],
+        meta: DatasetMeta,
+        *,
+        dataset: Dataset,
+        numbered: bool = False,
     ) -> None:
         super().__init__(read_only=True)
         self._dataset = dataset
         self._meta = meta
+        self._numbered = numbered
+        self._readers = readers
         self._snapshot_id = snapshot_of(readers[0].store)
-        self._levels = {str(n): LevelNodes(reader) for n, reader in readers.items()}
+        self._levels = {
+            str(n): LevelNodes(reader, numbered=numbered) for n, reader in readers.items()
+        }
+
+    def numbered(self) -> ZarrVectorsStore:
+        """The same with objects that go by number, 0 to n - 1 on each level, in place of their id.
+
+        Their ids are values of the objects then, under the name ``object_id``, and
+        groups have the numbers too. For readers that take numbers for ids: so does
+        zarr-vectors 0.9.2 where it reads all lines of a level.
+
+        Returns
+        -------
+        ZarrVectorsStore
+
+        Raises
+        ------
+        MetadataError
+            If objects have an attribute of this name already.
+
+        Examples
+        --------
+        >>> import numpy as np, zarr, zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> with repo.transaction() as tx:
+        ...     ds = tx.create_dataset("t", kind="polyline", bounds=([0, 0], [9, 9]))
+        ...     lines = [np.array([[1, 1], [8, 1]], "f4")]
+        ...     n = tx.writer("t").append_polylines_sync(lines, object_ids=[5813024015])
+        >>> group = zarr.open_group(repo.view()["t"].store.numbered(), mode="r")
+        >>> group["0/object_index/object_ids"][:], group["0/object_attributes/object_id"][:]
+        (array([0]), array([5813024015]))
+        """
+        taken = [
+            n for n, r in self._readers.items() if OBJECT_ID in r.state.facts.object_attributes
+        ]
+        if taken:
+            raise MetadataError(
+                f"the objects of level {taken[0]} of dataset {self._meta.name!r} have an attribute "
+                f"{OBJECT_ID!r}, where their ids would go; write it under another name"
+            )
+        return ZarrVectorsStore(self._readers, self._meta, dataset=self._dataset, numbered=True)
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, ZarrVectorsStore)
             and self._meta.name == other._meta.name
             and self._snapshot_id == other._snapshot_id
+            and self._numbered == other._numbered
         )
 
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return attrgetter("store"), (self._dataset,)
+        return _reopened, (self._dataset, self._numbered)
 
     def __repr__(self) -> str:
-        return f"<ZarrVectorsStore of dataset {self._meta.name!r}>"
+        how = ", objects by number" if self._numbered else ""
+        return f"<ZarrVectorsStore of dataset {self._meta.name!r} at {self._snapshot_id}{how}>"
 
     # -- nodes ---------------------------------------------------------------
 
@@ -179,13 +229,35 @@ class ZarrVectorsStore(Store):
 
     # -- nothing can be written ----------------------------------------------
 
+    def with_read_only(self, read_only: bool = False) -> ZarrVectorsStore:
+        """The same store, which says of itself that it is read-only or not.
+
+        zarr-vectors asks for one that is not also where it only reads, and leaves
+        things out where there is none. It refuses to write either way.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._read_only = read_only
+        return twin
+
     async def set(self, key: str, value: Buffer) -> None:
         """Refuse."""
-        self._check_writable()
+        raise self._refusal(key)
 
     async def delete(self, key: str) -> None:
         """Refuse."""
+        raise self._refusal(key)
+
+    def _refusal(self, key: str) -> ReadOnlyError:
         self._check_writable()
+        return ReadOnlyError(
+            f"{key!r} cannot be written: this is dataset {self._meta.name!r} at snapshot "
+            f"{self._snapshot_id}, which never changes. Write with repo.transaction(branch)"
+        )
+
+
+def _reopened(dataset: Dataset, numbered: bool) -> ZarrVectorsStore:
+    return dataset.store.numbered() if numbered else dataset.store
 
 
 def _meet(prefix: str, number: str, path: str) -> bool:

@@ -103,7 +103,9 @@ class Repository(Verbs, Upkeep):
         StorageError
             If the storage fails.
         """
-        return cls(Backend.create(location, lock_timeout=lock_timeout, durable=durable, **storage_options))
+        return cls(
+            Backend.create(location, lock_timeout=lock_timeout, durable=durable, **storage_options)
+        )
 
     @classmethod
     def open(
@@ -121,7 +123,9 @@ class Repository(Verbs, Upkeep):
         NotFoundError
             If there is none.
         """
-        return cls(Backend.open(location, lock_timeout=lock_timeout, durable=durable, **storage_options))
+        return cls(
+            Backend.open(location, lock_timeout=lock_timeout, durable=durable, **storage_options)
+        )
 
     @classmethod
     def open_or_create(
@@ -137,12 +141,16 @@ class Repository(Verbs, Upkeep):
             return cls.open(location, lock_timeout=lock_timeout, durable=durable, **storage_options)
         except NotFoundError:
             try:
-                return cls.create(location, lock_timeout=lock_timeout, durable=durable, **storage_options)
+                return cls.create(
+                    location, lock_timeout=lock_timeout, durable=durable, **storage_options
+                )
             except MetadataError:
                 # Somebody created it in between; if it is something else, this says so.
                 if not cls.exists(location, **storage_options):
                     raise
-                return cls.open(location, lock_timeout=lock_timeout, durable=durable, **storage_options)
+                return cls.open(
+                    location, lock_timeout=lock_timeout, durable=durable, **storage_options
+                )
 
     @classmethod
     def exists(

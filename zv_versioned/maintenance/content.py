@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 _GROUP_BATCHES = 64
+_UNREADABLE = (ZVError, IndexError, ValueError, KeyError, OverflowError)
+"""What readers raise where bytes are sound, and what they say is not."""
 _GROUP_VERTICES = 1 << 20
 
 
@@ -112,9 +114,13 @@ class ContentCheck:
     def _is_fresh(self, state: LevelState, row: int) -> bool:
         table = state.table
         parts = [state.path.encode(), bytes(table.uuid[row])]
-        parts += [int(table.scalars[name][row]).to_bytes(8, "little", signed=True) for name in SCALARS]
         parts += [
-            f"{path}={int(ids[row])}".encode() for path, ids in sorted(table.contents.items())
+            int(table.scalars[name][row]).to_bytes(8, "little", signed=True) for name in SCALARS
+        ]
+        parts += [
+            f"{path}={int(ids[row])}".encode()
+            for path, ids in sorted(table.contents.items())
+            if ids[row]
         ]
         key = b"\0".join(parts)
         if key in self._seen:
@@ -164,7 +170,7 @@ class ContentCheck:
             return
         try:
             faults = self._data_faults(reader, chosen)
-        except ZVError as error:
+        except _UNREADABLE as error:
             if len(chosen) == 1:
                 place = f"{where}, batch {int(table.slot[chosen[0]])}"
                 yield Fault(place, str(error), DAMAGED)
@@ -176,10 +182,13 @@ class ContentCheck:
             yield Fault(f"{where}, batch {int(table.slot[row])}", text)
 
     def _data_faults(self, reader: LevelReader, rows: list[int]) -> list[tuple[int, str]]:
-        found = list(removal_faults(reader, rows))
+        found: list[tuple[int, str]] = []
         if self.read_data:
-            found += self._vertex_faults(reader, rows)
             found += link_faults(reader, rows)
+            found += self._vertex_faults(reader, rows)
+        stray = {row for row, _ in found}
+        found += removal_faults(reader, [row for row in rows if row not in stray])
+        if self.read_data:
             for attribute in reader.state.facts.object_attributes.values():
                 object_values(reader, attribute, rows)
             self.vertices += int(reader.state.table.n_vertices[rows].sum())

@@ -20,6 +20,7 @@ from ..errors import IntegrityError
 from ..format import cells, shards
 from ..format.cells import CellCodec
 from ..storage.files import Node, object_id
+from ..storage.hidden import HIDDEN
 from ..storage.lock import HOLDER_FILE, LOCK_FILE, note_is_whole
 from ..storage.seals import SEALS_FILE
 from .inventory import ROOT_ID, Inventory, chunk_ids
@@ -185,7 +186,9 @@ class FileCheck:
                 of = f" (of {array.path})" if array else ""
                 path = f"chunks/{object_id(chunk)}"
                 if snapshots:
-                    yield Finding(kind, path, why + of + self._needed(snapshots), self._way(snapshots))
+                    yield Finding(
+                        kind, path, why + of + self._needed(snapshots), self._way(snapshots)
+                    )
                 else:
                     yield Finding(UNUSED, path, f"{why}{of}; no snapshot needs it", "gc removes it")
         yield from self._unused_chunks()
@@ -298,16 +301,20 @@ class FileCheck:
         refs = [
             ref
             for ref, tip in self.inventory.tips().items()
-            if not snapshots.isdisjoint(self.inventory.ancestry(tip))
+            if not ref.startswith(f"branch {HIDDEN}")
+            and not snapshots.isdisjoint(self.inventory.ancestry(tip))
         ]
         shown = ", ".join(sorted(snapshots)[:3]) + (", …" if len(snapshots) > 3 else "")
-        return f"; needed by {len(snapshots):,} snapshots ({shown}) in {', '.join(refs[:4])}"
+        where = ", ".join(refs[:4]) or "what was merged"
+        return f"; needed by {len(snapshots):,} snapshots ({shown}) in {where}"
 
     def _way(self, snapshots: set[str]) -> str:
         """How to go on: a copy, or the newest snapshot that is whole."""
         inventory = self.inventory
         whole = []
         for name, tip in sorted(inventory.refs.branches.items()):
+            if name.startswith(HIDDEN):
+                continue
             line = list(inventory.ancestry(tip))
             if snapshots.isdisjoint(line):
                 continue
@@ -342,7 +349,9 @@ class FileCheck:
                 f"says nothing of {len(unsealed):,} files ({shown}); they can be read, but whether "
                 "they are as they were written cannot be told"
             )
-            yield Finding(UNSEALED, SEALS_FILE, what, "fsck with repair=True seals them as they are")
+            yield Finding(
+                UNSEALED, SEALS_FILE, what, "fsck with repair=True seals them as they are"
+            )
         for path in sorted(sealed.seals.keys() - inventory.sizes.keys()):
             folder, _, name = path.partition("/")
             if path in ("repo", "config.yaml") or folder == "refs":
@@ -427,7 +436,7 @@ def _places_of(document: bytes) -> int | None:
         if codecs[0]["name"] == "sharding_indexed":
             inner = codecs[0]["configuration"]
             CellCodec.from_metadata(inner["codecs"])
-            return math.prod(outer) // math.prod(inner["chunk_shape"])
+            return int(math.prod(outer) // math.prod(inner["chunk_shape"]))
         CellCodec.from_metadata(codecs)
     except (ValueError, KeyError, IndexError, TypeError, IntegrityError):
         return None  # an array that somebody else put here
@@ -438,4 +447,4 @@ def mapped(path: Path) -> memoryview:
     """A file's bytes, not read before they are looked at."""
     if path.stat().st_size == 0:
         return memoryview(b"")
-    return memoryview(np.memmap(path, np.uint8, "r"))
+    return np.memmap(path, np.uint8, "r").data

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MetadataError, NotFoundError, StorageError, ZVError
 from ..storage import hidden
+from ..storage.lock import HOLDER_FILE
 from .content import ContentCheck
 from .files import FileCheck, Progress
 from .repair import repair_counts, repair_seals
@@ -33,7 +34,9 @@ def parse_subset(data_subset: object) -> tuple[int, int] | None:
     """
     if data_subset is None:
         return None
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", data_subset) if isinstance(data_subset, str) else None
+    found = (
+        re.fullmatch(r"(\d{1,6})/(\d{1,6})", data_subset) if isinstance(data_subset, str) else None
+    )
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise MetadataError(
             f'data_subset is "n/m", the n-th of m parts, such as "1/10"; got {data_subset!r}'
@@ -145,12 +148,15 @@ def _files(
     checked = FileCheck(folder, read_data, subset, tell)
     findings = checked.run()
     writable = backend is not None and os.access(folder, os.W_OK)
-    if backend is not None and writable and (repair or findings):
+    faults = [finding for finding in findings if finding.is_fault]
+    # To take the lock is to write a new note of who holds it.
+    suspects = frozenset(finding.place for finding in faults) - {HOLDER_FILE}
+    if backend is not None and writable and (repair or suspects):
         with backend.mutation("check the files"):
-            if any(finding.is_fault for finding in findings):
-                suspects = frozenset(finding.place for finding in findings)
+            if suspects:
                 checked = FileCheck(folder, read_data, subset, tell, only=suspects)
-                findings = checked.run()
+                note = [finding for finding in faults if finding.place == HOLDER_FILE]
+                findings = note + checked.run()
             if repair and backend.ledger is not None:
                 report.repaired += repair_seals(backend.ledger, checked.inventory)
     report.extend(findings)

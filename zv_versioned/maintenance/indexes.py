@@ -108,7 +108,9 @@ def read_whole(raw: memoryview) -> WholeIndex:
     )
 
 
-def index_faults(index: WholeIndex, said: Mapping[str, int], grid: Grid, lines: bool) -> Iterator[str]:
+def index_faults(
+    index: WholeIndex, said: Mapping[str, int], grid: Grid, lines: bool
+) -> Iterator[str]:
     """What is wrong with an index, in itself and beside the table, in sentences.
 
     Parameters

@@ -7,6 +7,7 @@ are listed with the manifests that name them, and read elsewhere.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..storage import files
 from ..storage.files import Node, Refs, RepoFile
 from ..storage.seals import Seal, Sealed, parse, seal_of
 
+_REF = re.compile(rb'\{"snapshot":"([0-9A-HJKMNP-TV-Z]{20})"\}')
 ROOT_ID = "1CECHNKREP0F1RSTCMT0"
 """The snapshot that every repository begins with."""
 
@@ -113,21 +115,40 @@ class Inventory:
         if raw is None:
             return None
         known = self.sealed.seals.get(path)
-        if known is None and path.startswith("overwritten/"):
+        if path.startswith("overwritten/"):
             state = seal_of(raw)
-            if state in self.sealed.states:
+            if known in (None, state) and state in self.sealed.states:
                 self.states_found.add(state)
                 return raw
-            self.strays.append(path)
+            if known is None:
+                self.strays.append(path)
         if known is None:
             self.unsealed.append(path)
             return raw
         if known == seal_of(raw):
             return raw
+        if self._was_replaced(path, raw, known):
+            self.unsealed.append(path)
+            return raw
         size = f"it has {len(raw):,} bytes, and {known[0]:,} were written"
         same = "its checksum does not fit the seal that it got when it was written"
         self.unreadable[path] = same if len(raw) == known[0] else size
         return None
+
+    def _was_replaced(self, path: str, raw: bytes, sealed: Seal) -> bool:
+        """Whether a ref does not fit its seal because it was moved, and its mover killed.
+
+        icechunk 2 keeps the state before; of version 1 a ref names a snapshot, and no
+        damage turns the name of one into that of another that is there.
+        """
+        if path == "repo":
+            return any(
+                seal_of((self.folder / earlier).read_bytes()) == sealed
+                for earlier in self.below("overwritten/")
+                if self.sizes[earlier] == sealed[0]
+            )
+        found = _REF.fullmatch(raw) if path.endswith("/ref.json") else None
+        return found is not None and f"snapshots/{found[1].decode()}" in self.sizes
 
     def _named(self, path: str, read: object) -> object:
         """What a file says, where it can be read and bears the name that stands in it."""

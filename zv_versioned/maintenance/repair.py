@@ -33,7 +33,8 @@ def repair_seals(ledger: Ledger, inventory: Inventory) -> list[str]:
     A file whose seal does not fit keeps it: it is damaged, and stays known as such.
     The repository's lock must be held.
     """
-    sealed, done = inventory.sealed, []
+    sealed = inventory.sealed
+    done: list[str] = []
     fresh = sorted(set(inventory.unsealed) - inventory.unreadable.keys())
     seals = dict(sealed.seals)
     for path in fresh:

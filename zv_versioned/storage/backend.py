@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -268,7 +268,11 @@ class Backend:
             raise MetadataError(
                 "branch 'main' cannot be deleted; reset it to another snapshot instead"
             )
-        with self.mutation(f"delete branch {name}"), self._finding("branch", name):
+        with (
+            self.mutation(f"delete branch {name}"),
+            self._finding("branch", name),
+            self.deleting(f"branch.{name}"),
+        ):
             self._repository.delete_branch(name)
 
     def create_tag(self, name: str, snapshot_id: str) -> None:
@@ -288,7 +292,11 @@ class Backend:
         """Delete tag `name` for good: the name cannot be used again."""
         self.check_process()
         _check_name("tag", name)
-        with self.mutation(f"delete tag {name}"), self._finding("tag", name):
+        with (
+            self.mutation(f"delete tag {name}"),
+            self._finding("tag", name),
+            self.deleting(f"tag.{name}"),
+        ):
             self._repository.delete_tag(name)
 
     def reset_branch(self, name: str, snapshot_id: str) -> None:
@@ -298,7 +306,7 @@ class Backend:
             target = self.snapshot(snapshot_id).id
             with self._finding("branch", name):
                 self._repository.reset_branch(name, target)
-            self._seal(f"branch.{name}")
+            self.seal(f"branch.{name}")
 
     def fast_forward(self, name: str, snapshot_id: str, expected: str) -> None:
         """Move the tip of branch `name` on; ConflictError if it is not at `expected` any more."""
@@ -314,7 +322,7 @@ class Backend:
                     if (tip := self.branch_tip(name)) in (expected, snapshot_id):
                         raise
                     raise self._moved(name, tip, expected) from error
-            self._seal(f"branch.{name}")
+            self.seal(f"branch.{name}")
 
     def snapshot(self, snapshot_id: str) -> SnapshotInfo:
         """Return what is known of a snapshot; NotFoundError if there is none."""
@@ -412,7 +420,7 @@ class Backend:
                     if (tip := self.branch_tip(branch)) == began:
                         raise
                     raise self._moved(branch, tip, began) from error
-            self._seal(f"branch.{branch}", committed=(began, after))
+            self.seal(f"branch.{branch}", committed=(began, after))
             return after
 
     def _commit(self, session: ic.Session, branch: str, message: str, stored: Any) -> str:
@@ -425,8 +433,18 @@ class Backend:
         self._repository.reset_branch(branch, after, from_snapshot_id=began)
         return after
 
-    def _seal(self, *refs: str, committed: tuple[str, str] | None = None) -> None:
-        """Seal what was just changed, and make it last; see the modules `seals` and `durable`."""
+    def seal(self, *refs: str, committed: tuple[str, str] | None = None) -> None:
+        """Seal what was just changed, and make it last; see the modules `seals` and `durable`.
+
+        Parameters
+        ----------
+        *refs : str
+            Refs that were moved or deleted, such as ``branch.main``; the mutation that
+            this is called in finds the new ones by itself.
+        committed : (str, str), optional
+            The snapshots before and after a commit.
+        """
+        self.check_process()
         if self.ledger is None or self.folder is None:
             return
         if committed is not None:
@@ -436,11 +454,21 @@ class Backend:
             lasting.sync_files(self.folder, [*changed, SEALS_FILE])
 
     @contextmanager
-    def mutation(self, purpose: str) -> Iterator[None]:
+    def deleting(self, ref: str) -> Iterator[None]:
+        """Around the deletion of a ref, such as ``branch.main``, within a mutation."""
+        self.check_process()
+        if self.ledger is not None:
+            self.ledger.forget_ref(ref)
+        try:
+            yield
+        finally:
+            self.seal(ref)
+
+    def mutation(self, purpose: str) -> AbstractContextManager[None]:
         """Return a context in which this process alone may change the repository.
 
         It may be nested in one thread. Object stores need no lock, and have none.
-        Refs that were made or deleted in it are sealed at its end.
+        Refs that were made in it are sealed at its end.
 
         Parameters
         ----------
@@ -448,14 +476,15 @@ class Backend:
             Shown to those who wait in vain, after "has held it to".
         """
         self.check_process()
-        if self._lock is None:
-            yield
-            return
-        with self._lock.hold(purpose):
+        return nullcontext() if self._lock is None else self._sealing(self._lock.hold(purpose))
+
+    @contextmanager
+    def _sealing(self, held: AbstractContextManager[None]) -> Iterator[None]:
+        with held:
             try:
                 yield
             finally:
-                self._seal()
+                self.seal()
 
     def check_process(self) -> None:
         """Refuse to go on in a forked child, or where the folder is gone."""

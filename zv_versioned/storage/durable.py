@@ -79,4 +79,3 @@ def _chunks(folder: Path, manifests: Iterable[str]) -> set[str]:
         for refs in arrays.values():
             found.update(map(files.object_id, refs.chunks()))
     return found
-

@@ -209,7 +209,7 @@ class Refs:
     def chunks(self) -> list[bytes]:
         """Ids of the files, of those chunks that are files."""
         ids = np.ascontiguousarray(self.chunk[self.native])
-        return ids.view(f"V{_ID}").reshape(-1).tolist()  # type: ignore[no-any-return]
+        return ids.view(f"V{_ID}").reshape(-1).tolist()
 
 
 def manifest(raw: bytes, what: str) -> tuple[str, dict[bytes, Refs]]:

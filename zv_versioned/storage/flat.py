@@ -216,7 +216,5 @@ class Columns:
                 found.append(None)
                 continue
             at = self._buffer.offset(place)
-            found.append(
-                self._buffer.span(at + 4, int(_U32.unpack_from(self._buffer.raw, at)[0]))
-            )
+            found.append(self._buffer.span(at + 4, int(_U32.unpack_from(self._buffer.raw, at)[0])))
         return found

@@ -46,7 +46,11 @@ def keep_parent(backend: Backend, snapshot_id: str) -> bool:
 
 def forget_parent(backend: Backend, snapshot_id: str) -> None:
     """Let go of a snapshot that :func:`keep_parent` keeps."""
-    with backend.mutation(f"let go of {snapshot_id}"), translated(backend.location):
+    with (
+        backend.mutation(f"let go of {snapshot_id}"),
+        translated(backend.location),
+        backend.deleting(f"branch.{PARENT}{snapshot_id}"),
+    ):
         backend._repository.delete_branch(PARENT + snapshot_id)
 
 
@@ -69,5 +73,6 @@ def session_at(backend: Backend, snapshot_id: str) -> Iterator[ic.Session]:
         try:
             session = repository.writable_session(name)
         finally:
-            repository.delete_branch(name)
+            with backend.deleting(f"branch.{name}"):
+                repository.delete_branch(name)
     yield session

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from ..errors import IntegrityError
 from . import files
 
 SEALS_FILE = "zv_versioned.seals"
+_REF_FILES = ("ref.json", "ref.json.deleted")
 _GONE = -1
 _LONGEST = 8192
 _log = logging.getLogger("zv_versioned")
@@ -86,6 +88,16 @@ def parse(raw: bytes) -> Sealed:
         if path == "repo" or path.startswith("overwritten/"):
             found.states.add(seal)
     return found
+
+
+def last_seal(raw: bytes, path: str) -> Seal | None:
+    """What the newest line on a file says, without a look at the others."""
+    end = b" " + path.encode() + b"\n"
+    at = raw.rfind(end)
+    if at < 0:
+        return None
+    line = raw[raw.rfind(b"\n", 0, at) + 1 : at + len(end)]
+    return parse(line).seals.get(path)
 
 
 class Ledger:
@@ -153,29 +165,41 @@ class Ledger:
         Parameters
         ----------
         *names : str
-            Of version 1: refs that were moved, such as ``branch.main``. Those that
-            were made or deleted are found without being named.
+            Of version 1: refs that were moved or deleted, such as ``branch.main``.
+            Those that were made are found without being named.
         """
         repo = self.folder / "repo"
         if repo.exists():
             at = repo.stat()
             state = at.st_mtime_ns, at.st_size, at.st_ino
-            if state == self._repo:
-                return []
+            first, same = self._repo is None, state == self._repo
             self._repo = state
+            if same or (first and last_seal(self._raw(), "repo") == seal_of(repo.read_bytes())):
+                return []
             self.add(["repo"])
             return ["repo"]
-        paths = [f"refs/{name}/ref.json" for name in names]
+        paths = [f"refs/{name}/{file}" for name in names for file in _REF_FILES]
+        paths = [path for path in paths if path.endswith(".json") or (self.folder / path).exists()]
         refs = self.folder / "refs"
         listed = refs.stat().st_mtime_ns if refs.is_dir() else 0
         if listed != self._listed:
             there = {p.relative_to(self.folder).as_posix() for p in refs.glob("*/ref.json*")}
             if self._refs is None:
-                self._refs = {p for p in self.read().seals if p.startswith("refs/")}
+                raw = self._raw()
+                known = {match.decode() for match in re.findall(rb" (refs/[^\n]+)\n", raw)}
+                self._refs = {path for path in known if last_seal(raw, path) is not None}
             paths += sorted((there ^ self._refs) - set(paths))
             self._refs, self._listed = there, listed
         self.add(paths)
         return [path for path in paths if (self.folder / path).exists()]
+
+    def forget_ref(self, name: str) -> None:
+        """Take back the seal of a ref that is about to be deleted.
+
+        Before, not after: who is killed in between must not seem to have lost it.
+        """
+        if not (self.folder / "repo").exists():
+            self._write({f"refs/{name}/ref.json": (_GONE, 0)})
 
     def everything(self) -> list[str]:
         """Paths of all files that want a seal."""
@@ -191,8 +215,11 @@ class Ledger:
         A seal that cannot be written is not worth a commit that was made: the
         files stay unsealed, and the log says so.
         """
+        self._write({path: self._now(path) for path in paths})
+
+    def _write(self, seals: dict[str, Seal]) -> None:
         try:
-            self._append(b"".join(_line(path, self._now(path)) for path in paths))
+            self._append(b"".join(_line(path, seal) for path, seal in seals.items()))
         except OSError as error:
             _log.warning("%s: seals could not be written: %s", self._path, error)
             self._tip = self._repo = self._refs = None
@@ -207,9 +234,7 @@ class Ledger:
     def _append(self, lines: bytes) -> None:
         if not lines:
             return
-        descriptor = os.open(
-            self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666
-        )
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(descriptor, "r+b", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _LONGEST))

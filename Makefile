@@ -14,6 +14,8 @@ PY := $(VENV)/bin/python
 # The example data of the demo. The wheel is used as a folder of files, without
 # its dependencies, which are many and of no use here; pip need not warn of that.
 DEMO_DATA := navis==1.12.0
+# Real tractograms for the tests, in the same way.
+TEST_DATA := dipy==1.12.1
 PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-input --no-warn-conflicts
 
 .DEFAULT_GOAL := help
@@ -75,6 +77,7 @@ $(VENV)/.stamp-demo: $(VENV)/.stamp-venv pyproject.toml
 $(VENV)/.stamp-dev: $(VENV)/.stamp-demo
 	@echo "-- $(VENV): installing the tools for tests and checks"
 	@$(PIP_INSTALL) -e ".[dev]"
+	@$(PIP_INSTALL) --no-deps "$(TEST_DATA)"
 	@touch $@
 
 $(VENV)/.stamp-bench: $(VENV)/.stamp-demo

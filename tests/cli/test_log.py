@@ -62,3 +62,12 @@ def test_a_range_is_what_one_side_has_and_the_other_has_not(known: Any) -> None:
 def test_what_is_nothing_is_said_to_be_nothing(known: Any) -> None:
     assert "branches: main" in failed("log", "nope", "-r", known.path, code=40)
     assert "no range" in failed("log", "a..b..c", "-r", known.path, code=11)
+
+
+def test_an_object_has_a_history_of_its_own(known: Any) -> None:
+    with known.repository.transaction("main", message="more of 10") as tx:
+        tx.writer("synapses").append_vertices_sync([[1, 1, 1]], object_ids=10, extend=True)
+    rows = run_json("log", "--object", 10, "-d", "synapses", "-r", known.path)["commits"]
+    assert [row["message"] for row in rows] == ["more of 10", "first"]
+    assert len(run_json("log", "--object", 10, "-n", 1, "-r", known.path)["commits"]) == 1
+    assert "object 5" in failed("log", "--object", 5, "-r", known.path, code=40)

@@ -16,7 +16,24 @@ from ._app import app
 __all__ = ["app", "main"]
 
 # Each module makes its command; the help lists them in this order.
-_COMMANDS = ("init", "demo", "read", "stats", "log", "show", "branch", "tag", "reset")
+_COMMANDS = (
+    "init",
+    "demo",
+    "import_",
+    "append",
+    "export",
+    "read",
+    "stats",
+    "log",
+    "show",
+    "diff",
+    "branch",
+    "tag",
+    "merge",
+    "revert",
+    "cherry_pick",
+    "reset",
+)
 for _name in _COMMANDS:
     import_module(f"{__name__}.{_name}")
 

@@ -101,18 +101,28 @@ def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
         message = str(error) or "interrupted; nothing was changed"
     trace = traceback.format_exception(error) if debug else []
     if as_json:
-        details: dict[str, Any] = {}
-        if isinstance(error, ConflictError):
-            details = {
-                name: plain(getattr(error, name), strict=False)
-                for name in ("what", "where", "ours", "theirs")
-            }
-        _print_json(_kind(error), message, code, details, trace)
+        _print_json(_kind(error), message, code, _details(error), trace)
         return code
     sys.stderr.write("".join(trace))
     console = Console(stderr=True, highlight=False)
     console.print(Text.assemble(("Error: ", "bold red"), message), soft_wrap=True)
     return code
+
+
+def _details(error: BaseException) -> dict[str, Any]:
+    """What an error knows beyond its message."""
+    if isinstance(error, ViolationError):
+        return {"violations": list(error.violations)}
+    if not isinstance(error, ConflictError):
+        return {}
+    names = ("what", "where", "ours", "theirs")
+    details = {name: plain(getattr(error, name), strict=False) for name in names}
+    conflict = error.conflict
+    if conflict is not None:
+        of = ("kind", "dataset", "level", "key", "what")
+        details["conflict"] = {name: getattr(conflict, name) for name in of}
+        details["conflict"]["batches"] = [str(uuid) for uuid in conflict.uuids]
+    return details
 
 
 def report_usage(message: str) -> int:

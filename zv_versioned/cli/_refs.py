@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.text import Text
 from ..errors import ZVError
 from ..history.log import CommitInfo
 from ..repository import Repository
-from ._answer import counted, facts, line, table
+from ._answer import facts, line, table
 from ._settings import storage_options
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "log_table",
     "short",
     "show_commit",
+    "told_changes",
 ]
 
 _WORDS = {
@@ -55,17 +56,30 @@ def commit_data(commit: CommitInfo) -> dict[str, Any]:
 
 def change_lines(commit: CommitInfo) -> list[str]:
     """What a commit changed, a line a level."""
-    lines = [f"{name or 'the root dataset'}: created" for name in commit.summary["created"]]
+    lines = []
+    operation = commit.summary.get("operation")
+    if operation is not None:
+        of = commit.summary.get("of")
+        lines.append(f"{operation}{f' of {short(of)}' if of else ''}")
+    lines += [f"{name or 'the root dataset'}: created" for name in commit.summary["created"]]
     for name, changes in commit.summary["changes"].items():
-        said = [
-            f"+{counted(changes[key], *words)}" for key, words in _WORDS.items() if changes.get(key)
-        ]
-        for key in sorted(changes.keys() - _WORDS.keys()):
-            value = changes[key]
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            said.append(f"{key.replace('_', ' ')} {shown}")
-        lines.append(f"{name or 'the root dataset'}: {', '.join(said) or 'nothing'}")
+        lines.append(f"{name or 'the root dataset'}: {told_changes(changes)}")
     return [line(text) for text in lines]
+
+
+def told_changes(changes: Mapping[str, Any]) -> str:
+    """What was changed of a level, in words."""
+    said = []
+    for key, (one, many) in _WORDS.items():
+        number = changes.get(key)
+        if number:
+            said.append(f"{number:+,} {one if abs(number) == 1 else many}")
+    for key in sorted(changes.keys() - _WORDS.keys()):
+        value = changes[key]
+        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        words = key.replace("_", " ")
+        said.append(words if value is True else f"{words} {shown}")
+    return line(", ".join(said)) or "nothing"
 
 
 def log_table(console: Console, commits: Iterable[CommitInfo], *, stat: bool = False) -> None:
@@ -76,7 +90,7 @@ def log_table(console: Console, commits: Iterable[CommitInfo], *, stat: bool = F
         if stat:
             for changed in change_lines(commit):
                 message.append(f"\n  {changed}", style="dim")
-        added = f"+{commit.vertices_added:,}" if commit.vertices_added else ""
+        added = f"{commit.vertices_added:+,}" if commit.vertices_added else ""
         made.add_row(
             Text(short(commit.snapshot_id), style="yellow"),
             f"{commit.time.astimezone():%Y-%m-%d %H:%M}",

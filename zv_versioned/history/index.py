@@ -71,6 +71,11 @@ class DatasetIndex:
     levels: Mapping[int, LevelIndex]
 
 
+def same_meta(a: DatasetMeta, b: DatasetMeta) -> bool:
+    """Whether the documents of two datasets say the same."""
+    return a.to_attributes() == b.to_attributes()
+
+
 Index = Mapping[str, DatasetIndex]
 """The datasets of a snapshot, by name."""
 

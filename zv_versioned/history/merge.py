@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..format.metadata import CAPACITY, FAMILIES, AttributeMeta, DatasetMeta, LevelFacts
-from ..format.table import INDEX, REMOVED, BatchTable
+from ..format.table import INDEX, REMOVED, BatchTable, new_content_id
 from .conflicts import Conflict
 from .index import DatasetIndex, Index, LevelIndex, Uuid
 from .runs import IdMap
@@ -89,6 +89,13 @@ class MergedLevel:
     renumbered: IdMap = field(default_factory=IdMap.none)
     created: bool = False
 
+    @property
+    def written(self) -> bool:
+        """Whether there is anything to be carried, deleted or written."""
+        return bool(
+            self.moves or self.deleted or self.emptied or self.removed or self.groups is not None
+        )
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -132,11 +139,28 @@ def needs(base: LevelIndex | None, ours: LevelIndex, theirs: LevelIndex) -> Need
         before = int(gone[0][b[uuid]]) if uuid in b else 0
         if _both(before, int(gone[1][o[uuid]]), int(gone[2][t[uuid]])):
             removed.add(uuid)
-    new_o = [o[uuid] for uuid in o if uuid not in b and uuid not in t]
-    new_t = [t[uuid] for uuid in t if uuid not in b and uuid not in o]
+    new_o = [
+        row for uuid, row in o.items() if not _same_ids(ours.table, row, theirs.table, t, uuid)
+    ]
+    new_t = [row for uuid, row in t.items() if uuid not in o]
     ids = _overlapping(ours, new_o, theirs, new_t)
     begun = base.facts.groups if base else 0
     return Needs(removed, ids, _both(begun, ours.facts.groups, theirs.facts.groups))
+
+
+def _same_ids(
+    ours: BatchTable, row: int, theirs: BatchTable, rows: Mapping[Uuid, int], uuid: Uuid
+) -> bool:
+    """Whether theirs has a batch of ours, too, and with the same ids.
+
+    Then nothing that is theirs can clash with it.
+    """
+    its = rows.get(uuid)
+    return its is not None and bool(
+        ours.id_min[row] == theirs.id_min[its]
+        and ours.id_max[row] == theirs.id_max[its]
+        and ours.content(INDEX)[row] == theirs.content(INDEX)[its]
+    )
 
 
 def _overlapping(ours: LevelIndex, a: list[int], theirs: LevelIndex, b: list[int]) -> set[Uuid]:
@@ -218,7 +242,7 @@ def _merge_dataset(
 ) -> tuple[DatasetIndex, Changed] | None:
     if ours is None or theirs is None:
         return _one_sided(name, base, ours, theirs, context)
-    if base is None and ours.meta != theirs.meta and not _same_kind(ours.meta, theirs.meta):
+    if base is None and not _same_kind(ours.meta, theirs.meta):
         conflict = Conflict("dataset", name, what=f"dataset {name!r} was created on both sides")
         if context.theirs(conflict):
             return _taken(theirs)
@@ -359,12 +383,12 @@ def _merge_level(
         return None
     if _same(ours, theirs):
         return None
-    if base is not None and ours.facts.grid != theirs.facts.grid:
+    if ours.facts.grid != theirs.facts.grid:
         what = f"level {ours.facts.level} of dataset {name!r} was made anew, with other cells"
         conflict = Conflict("levels", name, ours.facts.level, what=what)
         return _taken_level(theirs) if context.theirs(conflict) else None
-    merge = _LevelMerge(name, meta, base, ours, theirs, context)
-    return merge.result()
+    result = _LevelMerge(name, meta, base, ours, theirs, context).result()
+    return result if result.written or not _same(ours, result.index) else None
 
 
 def _same(a: LevelIndex, b: LevelIndex) -> bool:
@@ -464,10 +488,14 @@ class _LevelMerge:
         if o == b:
             # One side drops it or makes it another: what the other writes meanwhile would be lost.
             if o is not None and self._written(path, 1):
+                if t is None and self.context.reverting:
+                    return False  # others have come to use it
                 return self._definition_conflict(family, name, (b, o, t))
             return True
         if t == b:
-            if t is not None and self._written(path, 2) and not self.context.reverting:
+            if t is not None and self._written(path, 2):
+                if o is None and self.context.reverting:
+                    return True  # what comes back has values of it
                 return self._definition_conflict(family, name, (b, o, t))
             return False
         return self._definition_conflict(family, name, (b, o, t))
@@ -516,7 +544,8 @@ class _LevelMerge:
         return [
             path
             for path in self.paths
-            if tables[0].content(path)[rows[0]] != tables[1].content(path)[rows[1]]
+            if path != INDEX
+            and tables[0].content(path)[rows[0]] != tables[1].content(path)[rows[1]]
         ]
 
     def _common(self, keep: np.ndarray, facts: LevelFacts) -> None:
@@ -540,7 +569,8 @@ class _LevelMerge:
             for i in np.flatnonzero(both).tolist():
                 if path == REMOVED:
                     self._removed_by_both(common[i], int(at_o[i]))
-            if path != REMOVED and both.any():
+            # Where ids were given anew on both sides, ours are as good as theirs.
+            if path not in (REMOVED, INDEX) and both.any():
                 uuids = tuple(common[i] for i in np.flatnonzero(both))
                 if self._content_conflict(path, uuids):
                     take |= both
@@ -589,7 +619,9 @@ class _LevelMerge:
         for uuid, row in t.items():
             if uuid in o:
                 continue
-            if uuid in b and not self.context.reverting:
+            if uuid in b:
+                if self.context.reverting:
+                    continue  # it is gone already, with what is to be undone
                 changed = self._changed(uuid, 0, 2)
                 slot = int(self.theirs.table.slot[row])
                 what = (
@@ -605,10 +637,10 @@ class _LevelMerge:
         slots = self._free_slots(table)
         for uuid, source, target in zip(table.uuid, table.slot, slots, strict=True):
             self.moves.append(Move(bytes(uuid), int(source), int(target), None))
-        scalars, renumbered = self._renumber(table)
+        table, renumbered = self._renumber(table)
         none = np.zeros(len(table), np.int64)
         dropped = {path: none for path in table.contents if path not in _paths_of(facts)}
-        return table.with_columns({**scalars, "slot": slots}, dropped), renumbered
+        return table.with_columns({"slot": slots}, dropped), renumbered
 
     def _free_slots(self, table: BatchTable) -> np.ndarray:
         """The old slot of a batch that comes back, where nobody has it; else the next ones."""
@@ -625,12 +657,17 @@ class _LevelMerge:
             raise OverflowError(f"{self.ours.path!r} would have {following:,} batches")
         return slots
 
-    def _renumber(self, table: BatchTable) -> tuple[dict[str, np.ndarray], IdMap]:
-        """New ids for objects that got theirs by default and clash with ours."""
+    def _renumber(self, table: BatchTable) -> tuple[BatchTable, IdMap]:
+        """New ids for objects that got theirs by default and clash with ours.
+
+        Such ids are a run that stands in the table alone; the new content of the
+        index, of the same bytes, tells a later merge that they are others now.
+        """
         clashes = self._clashes(table)
         scalars = {"id_min": table.id_min.copy(), "id_max": table.id_max.copy()}
         following = max(self.ours.facts.max_object_id, self.theirs.facts.max_object_id) + 1
         maps = []
+        index = table.content(INDEX).copy()
         for row, ids in clashes.items():
             if not table.default_ids[row]:
                 shown = ", ".join(map(str, ids[:5].tolist())) + (", …" if len(ids) > 5 else "")
@@ -645,18 +682,20 @@ class _LevelMerge:
             old = np.array([table.id_min[row], table.id_max[row]])
             maps.append(IdMap(old[:1], old[1:], np.array([following])))
             scalars["id_min"][row], scalars["id_max"][row] = following, following + n - 1
+            index[row] = new_content_id()
             following += n
         renumbered = IdMap.joined(maps)
         self._refuse_extended(table, renumbered)
-        return scalars, renumbered
+        return table.with_columns(scalars, {INDEX: index}), renumbered
 
     def _clashes(self, table: BatchTable) -> dict[int, np.ndarray]:
         """For batches that come, the ids of new objects that ours has begun, too."""
-        b, o, t = self.rows
+        _, o, t = self.rows
+        now = self.ours.table.with_columns(self.scalars, self.contents)
         mine = [
             ids[begins]
             for uuid, (ids, begins) in self.ours.ids.items()
-            if uuid in o and uuid not in b and uuid not in t
+            if uuid in o and not _same_ids(now, o[uuid], self.theirs.table, t, uuid)
         ]
         if not mine:
             return {}

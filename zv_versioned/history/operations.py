@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from .. import _state, _store
 from ..errors import ConflictError, MetadataError, ViolationError
+from ..format import metadata
 from ..storage import hidden
 from .checks import violations
 from .conflicts import CHOICES, chooser
 from .graph import History
-from .index import Index, load_index, with_details
+from .index import Index, load_index, same_meta, with_details
 from .merge import Choose, Merged, merge_index, needs
 from .results import MergeResult, counts_of
 from .transplant import Source, transplant
@@ -203,14 +205,14 @@ class _Job:
             renumbered=_renumbered(merged),
             kind="dry run" if self.dry_run else "merge",
         )
-        nothing = not merged.levels and all(
-            name in ours and ours[name].meta == d.meta for name, d in merged.index.items()
-        ) and ours.keys() == merged.index.keys()  # fmt: skip
+        nothing = _nothing(ours, merged)
         if nothing and not self.second_parent:
             session.discard_changes()
             return replace(result, kind="nothing to do")
         try:
             write(self.repository, session, self.sides, ours, merged, copy=self.copy)
+            if nothing:
+                _mark_merged(session.store, self.theirs_id)
             self.repository._audit(session, self.branch)
             if self.dry_run:
                 session.discard_changes()
@@ -229,6 +231,22 @@ class _Job:
 
         load = loader(self.repository, self.sides, ours, store)
         return lambda conflict: self.choose(replace(conflict, _load=load))
+
+
+def _mark_merged(store: Any, theirs_id: str) -> None:
+    """Let a merge that brings nothing differ from its parent: icechunk commits nothing else."""
+    root = _state.root_attributes(store)
+    root["zv_repository"] = {**root["zv_repository"], "merged": theirs_id}
+    _store.set_many(store, [("zarr.json", metadata.dumps(metadata.group(root)))])
+
+
+def _nothing(ours: Index, merged: Merged) -> bool:
+    """Whether a merge leaves ours as it is."""
+    return (
+        not merged.levels
+        and ours.keys() == merged.index.keys()
+        and all(same_meta(ours[name].meta, d.meta) for name, d in merged.index.items())
+    )
 
 
 def waits_of(attempts: int) -> Any:

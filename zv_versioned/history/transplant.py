@@ -23,7 +23,7 @@ from ..format.metadata import FAMILIES, OBJECT_ATTRIBUTES, TEXT, DatasetMeta, Le
 from ..format.table import BUCKET, INDEX, REMOVED, BatchTable, new_content_id
 from ..storage.carry import Move as Carry
 from ..storage.carry import carry
-from .index import Index, LevelIndex, Uuid, reader_of
+from .index import Index, LevelIndex, Uuid, reader_of, same_meta
 from .merge import Merged, MergedLevel, Move
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _documents(
         if mine is None:
             for parent in _paths.parents(name):
                 yield _paths.join(parent, "zarr.json"), metadata.dumps(metadata.group())
-        if name and (anew or mine is None or mine.meta != dataset.meta):
+        if name and (anew or mine is None or not same_meta(mine.meta, dataset.meta)):
             document = metadata.group(dataset.meta.to_attributes())
             yield _paths.join(name, "zarr.json"), metadata.dumps(document)
     yield "zarr.json", metadata.dumps(metadata.group(root))

@@ -1,0 +1,97 @@
+"""``zv-versioned import``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ._answer import Answer
+from ._app import DATA, command
+from ._importing import (
+    Attributes,
+    Branch,
+    Dataset,
+    Dtype,
+    Files,
+    Format,
+    Message,
+    ObjectId,
+    Objects,
+    Option,
+    Positions,
+    own_options,
+    run_import,
+    run_scan,
+)
+from ._parse import box, numbers
+from ._settings import Settings
+
+
+@command(
+    "import",
+    DATA,
+    examples=(
+        "neurons/ -d skeletons --unit nanometer",
+        "synapses.csv -d synapses --object-id neuron --attributes confidence,type",
+        "tracts.trk -d tracts --dry-run",
+    ),
+)
+def import_(
+    settings: Settings,
+    files: Files,
+    dataset: Dataset,
+    branch: Branch = "main",
+    message: Message = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", help="Of the dataset, where the format leaves a choice."),
+    ] = None,
+    bounds: Annotated[
+        str | None,
+        typer.Option(
+            "--bounds",
+            metavar="LO:HI",
+            help="Of the dataset. Default: those of the files, which are looked through first.",
+        ),
+    ] = None,
+    chunk_shape: Annotated[
+        str | None,
+        typer.Option(
+            "--chunk-shape",
+            metavar="N,N,…",
+            help="Edges of a cell. Default: an eighth of the bounds.",
+        ),
+    ] = None,
+    dtype: Dtype = None,
+    unit: Annotated[
+        str | None, typer.Option("--unit", help="Of the axes, such as nanometer.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only look through the files, and say what is there.")
+    ] = False,
+    format: Format = None,
+    positions: Positions = None,
+    object_id: ObjectId = None,
+    attributes: Attributes = None,
+    objects: Objects = None,
+    option: Option = None,
+) -> Answer:
+    """Import files into a new dataset, as one commit."""
+    own = own_options(positions, object_id, attributes, objects, option)
+    if dry_run:
+        return run_scan(files, format=format, **own)
+    return run_import(
+        settings,
+        files,
+        dataset,
+        format=format,
+        branch=branch,
+        message=message,
+        kind=kind,
+        bounds=box(bounds, "--bounds"),
+        chunk_shape=None if chunk_shape is None else numbers(chunk_shape, "--chunk-shape"),
+        dtype=dtype,
+        unit=unit,
+        **own,
+    )

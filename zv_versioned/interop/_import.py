@@ -1,0 +1,348 @@
+"""Writing a source into a repository: one transaction, all of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from ..errors import ArrayError, MetadataError
+from ..format.metadata import GRAPHS, LINES, MESHES
+from ..spatial.boxes import Box
+from ._pieces import Piece, Scan, Source, scan
+from ._progress import Progress, Report, silent
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from ..repository import Repository
+    from ..transaction import Transaction
+    from ..writer import ZVWriter
+
+__all__ = ["ImportOptions", "ImportResult", "Into", "import_source"]
+
+
+class ImportOptions(TypedDict, total=False):
+    """The keyword arguments that all imports have in common.
+
+    Parameters
+    ----------
+    branch : str
+        Where the commit goes; "main" where left out.
+    message, author : str
+        Of the commit; the message says what was imported where left out.
+    metadata : mapping
+        Facts of your own for the commit, JSON.
+    append : bool
+        Add to a dataset that is there. Else it is created, and must not be.
+    kind : str
+        The kind of geometry of a new dataset, where a format leaves a choice:
+        "polyline" in place of "streamline", "graph" in place of "skeleton".
+    bounds : (lo, hi)
+        Of a new dataset. Left out, files that do not say theirs are looked through
+        first.
+    chunk_shape : sequence of float
+        Edges of a cell of a new dataset; at most 8 cells an axis where left out.
+    dtype : dtype-like
+        Of the coordinates; says that rounding to it is meant. Left out, that of
+        the files; it must then fit the dataset exactly.
+    unit : str
+        Of the axes of a new dataset, such as "nanometer"; takes the place of what
+        the files say.
+    out_of_bounds : {"raise", "expand"}
+        What to do with vertices outside the bounds of the dataset.
+    extend : bool
+        With `append`: objects that are there may go on.
+    progress : callable
+        Called with a :class:`Progress` again and again.
+    """
+
+    branch: str
+    message: str | None
+    author: str | None
+    metadata: Mapping[str, Any] | None
+    append: bool
+    kind: str | None
+    bounds: tuple[Sequence[float], Sequence[float]] | None
+    chunk_shape: Sequence[float] | None
+    dtype: DTypeLike | None
+    unit: str | None
+    out_of_bounds: str
+    extend: bool
+    progress: Report | None
+
+
+@dataclass(frozen=True)
+class Into:
+    """What :class:`ImportOptions` say, checked for names."""
+
+    branch: str = "main"
+    message: str | None = None
+    author: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    append: bool = False
+    kind: str | None = None
+    bounds: tuple[Sequence[float], Sequence[float]] | None = None
+    chunk_shape: Sequence[float] | None = None
+    dtype: Any = None
+    unit: str | None = None
+    out_of_bounds: str = "raise"
+    extend: bool = False
+    progress: Report | None = None
+
+    @property
+    def report(self) -> Report:
+        """Where progress goes."""
+        return self.progress or silent
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What an import did.
+
+    Parameters
+    ----------
+    format, dataset, kind, branch, snapshot_id : str
+    files : int
+    created : bool
+        Whether the dataset was created.
+    batches, vertices, links, objects : int
+        What was added.
+    """
+
+    format: str
+    dataset: str
+    kind: str
+    branch: str
+    snapshot_id: str
+    files: int
+    created: bool
+    batches: int
+    vertices: int
+    links: int
+    objects: int
+
+
+@dataclass
+class Added:
+    """What was added so far."""
+
+    batches: int = 0
+    vertices: int = 0
+    links: int = 0
+    objects: int = 0
+
+    def take(self, told: Mapping[str, Any]) -> None:
+        """Count one append."""
+        self.batches += bool(told["vertices_added"])
+        self.vertices += told["vertices_added"]
+        self.links += told.get("links_added", 0)
+        self.objects += told["new_objects"]
+
+
+def import_source(repo: Repository, source: Source, dataset: str, into: Into) -> ImportResult:
+    """Write all of a source into a dataset, as one commit.
+
+    Parameters
+    ----------
+    repo : Repository
+    source : Source
+    dataset : str
+    into : Into
+
+    Raises
+    ------
+    ArrayError, MetadataError, NotFoundError
+        If the files or the options do not fit. Nothing is committed.
+    ConflictError
+        If somebody else has committed to the branch meanwhile; nothing is
+        committed.
+    """
+    box = None if into.append else new_bounds(source, into)
+    added = Added()
+    with begin(repo, source, dataset, into) as tx:
+        kind = target(tx, source, dataset, into, box)
+        writer, done, ids = tx.writer(dataset), 0, []
+        first = first_free(tx, dataset)
+        into.report(Progress("import", 0, source.total, source.unit))
+        for piece in source.pieces():
+            told = append(writer, kind, piece, into, first)
+            added.take(told)
+            if source.groups:
+                ids.append(told["object_ids"])
+            done += piece.weight
+            into.report(Progress("import", done, source.total, source.unit))
+        add_groups(writer, source, ids)
+        into.report(Progress("publish", done, source.total, source.unit))
+    return result(tx, source, dataset, kind, into, added)
+
+
+def begin(repo: Repository, source: Source, dataset: str, into: Into) -> Transaction:
+    """The transaction of an import."""
+    message = into.message
+    if message is None:
+        verb = "append" if into.append else "import"
+        what = source.files[0] if len(source.files) == 1 else f"{len(source.files):,} files"
+        message = f"{verb} {what} ({source.format}) into {dataset or 'the root dataset'}"
+    return repo.transaction(
+        into.branch, message=message, author=into.author, metadata=into.metadata
+    )
+
+
+def target(tx: Transaction, source: Source, dataset: str, into: Into, box: Box | None) -> str:
+    """Create the dataset, or find it there; returns its kind."""
+    if box is None:
+        meta = tx._meta(dataset)
+        if meta.ndim != source.ndim:
+            raise MetadataError(
+                f"dataset {dataset!r} has {meta.ndim} axes, and {source.files[0]} has {source.ndim}"
+            )
+        if _family(meta.kind) != _family(source.kind):
+            raise _other_kind(source, meta.kind)
+        if into.kind not in (None, meta.kind):
+            raise MetadataError(f"dataset {dataset!r} is of kind {meta.kind!r}, not {into.kind!r}")
+        return meta.kind
+    kind = into.kind or source.kind
+    if _family(kind) != _family(source.kind):
+        raise _other_kind(source, kind)
+    tx.create_dataset(
+        dataset,
+        kind=kind,
+        bounds=(box.lo.tolist(), box.hi.tolist()),
+        chunk_shape=into.chunk_shape,
+        vertex_dtype=source.dtype if into.dtype is None else into.dtype,
+        axes=_axes(source, into.unit),
+        metadata=source.metadata,
+    )
+    return kind
+
+
+def _other_kind(source: Source, kind: str) -> MetadataError:
+    return MetadataError(
+        f"{source.files[0]} ({source.format}) holds what a dataset of kind {source.kind!r} has, "
+        f"and one of kind {kind!r} cannot take it; import it into another dataset"
+    )
+
+
+def _family(kind: str) -> str:
+    for family in (LINES, GRAPHS, MESHES):
+        if kind in family:
+            return family[-1]
+    return kind
+
+
+def _axes(source: Source, unit: str | None) -> list[dict[str, str]] | None:
+    axes = source.axes
+    if unit is None:
+        return axes
+    if axes is None:
+        names = ["t", "x", "y", "z"] if source.ndim == 4 else ["x", "y", "z"][: source.ndim]
+        axes = [{"name": n, "type": "time" if n == "t" else "space"} for n in names]
+    return [{**axis, "unit": unit} if axis.get("type") == "space" else axis for axis in axes]
+
+
+def new_bounds(source: Source, into: Into) -> Box:
+    """The bounds of a new dataset: given, known, or looked for.
+
+    Raises
+    ------
+    ArrayError
+        If nothing is there to have bounds.
+    """
+    if into.bounds is not None:
+        lo, hi = (np.asarray(side, np.float64) for side in into.bounds)
+        return Box(lo, hi)
+    if source.bounds is not None:
+        return source.bounds
+    done = 0
+
+    def seen(piece: Piece) -> None:
+        nonlocal done
+        done += piece.weight
+        into.report(Progress("scan", done, source.total, source.unit))
+
+    found = Scan(None, 0, 0)
+    for part in source.parts:
+        found |= scan(part, seen)
+    if found.box is None:
+        raise nothing_there(source)
+    return found.box
+
+
+def nothing_there(source: Source) -> ArrayError:
+    """The error for files without a vertex, of which no bounds can be had."""
+    what = source.files[0] if len(source.files) == 1 else f"the {len(source.files):,} files"
+    return ArrayError(
+        f"{what}: no vertex is in it, so a new dataset would have no bounds. Give bounds to create "
+        "an empty one, or leave the file out"
+    )
+
+
+def first_free(tx: Transaction, dataset: str) -> int:
+    """The first object id that is larger than all that were ever used."""
+    with tx._staging(dataset, 0) as stage:
+        return stage.facts.max_object_id + 1
+
+
+def append(writer: ZVWriter, kind: str, piece: Piece, into: Into, first: int) -> dict[str, Any]:
+    """Append one piece; an error says which it is.
+
+    Parameters
+    ----------
+    first : int
+        Where the ids begin that are only counted.
+    """
+    ids = np.asarray(piece.object_ids) + first if piece.counted else piece.object_ids
+    common: dict[str, Any] = {
+        "object_ids": ids,
+        "dtype": into.dtype,
+        "attributes": piece.attributes,
+        "object_attributes": piece.object_attributes or None,
+        "out_of_bounds": into.out_of_bounds,
+        "extend": into.extend,
+    }
+    links: dict[str, Any] = {"link_attributes": piece.link_attributes or None}
+    try:
+        if kind in LINES:
+            return writer.append_polylines_sync(
+                piece.positions, offsets=piece.offsets, **common, **links
+            )
+        edges = np.zeros((0, 3 if kind in MESHES else 2), np.int64)
+        edges = edges if piece.links is None else piece.links
+        if kind in MESHES:
+            return writer.append_mesh_sync(piece.positions, edges, **common, **links)
+        if kind in GRAPHS:
+            return writer.append_graph_sync(piece.positions, edges, **common, **links)
+        return writer.append_vertices_sync(piece.positions, **common)
+    except ArrayError as error:
+        raise ArrayError(f"{piece.name}: {error}") from error
+
+
+def add_groups(writer: ZVWriter, source: Source, ids: list[np.ndarray]) -> None:
+    """Name the groups of objects that the source has."""
+    if source.groups:
+        known = np.concatenate(ids) if ids else np.zeros(0, np.int64)
+        for name, members in source.groups.items():
+            writer.add_group_sync(name, known[members])
+
+
+def result(
+    tx: Transaction, source: Source, dataset: str, kind: str, into: Into, added: Added
+) -> ImportResult:
+    """What was done, once it is committed."""
+    assert tx.result is not None
+    return ImportResult(
+        format=source.format,
+        dataset=dataset,
+        kind=kind,
+        branch=into.branch,
+        snapshot_id=tx.result.snapshot_id,
+        files=len(source.files),
+        created=not into.append,
+        batches=added.batches,
+        vertices=added.vertices,
+        links=added.links,
+        objects=added.objects,
+    )

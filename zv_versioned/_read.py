@@ -170,6 +170,15 @@ class LevelReader:
             result.append(FragmentPage.concatenate(found))
         return result
 
+    def know_objects(self, wanted: Sequence[tuple[int, BatchHead, np.ndarray]]) -> None:
+        """Read at once what :meth:`object_fragments` will need of some batches, one by one."""
+        pages = [
+            (row, head, batches.OBJECTS + int(page))
+            for row, head, object_rows in wanted
+            for page in np.unique(np.searchsorted(head.object_page_end, object_rows, side="right"))
+        ]
+        self._sections(pages)
+
     def object_fragments(
         self, row: int, head: BatchHead, object_rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:

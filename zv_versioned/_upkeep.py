@@ -22,7 +22,7 @@ class Upkeep:
         ref: str | None = None,
         *,
         read_data: bool = True,
-        data_subset: str | None = None,
+        subset: tuple[int, int] | None = None,
         repair: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> FsckReport:
@@ -41,9 +41,9 @@ class Upkeep:
         read_data : bool
             Whether to read coordinates, values and links. Without it, only what is
             said of them is checked, and that their files are there.
-        data_subset : str, optional
-            Read the n-th of m parts of the data, as ``"3/10"``: who reads another
-            part each day has read everything in the end.
+        subset : (int, int), optional
+            ``(n, m)``: read the n-th of m parts of the data. Who reads another part
+            each day has read everything in the end.
         repair : bool
             Put right what needs no guessing: seals, and counts, in a commit on each
             branch concerned. Damaged data comes back from a copy alone.
@@ -58,7 +58,7 @@ class Upkeep:
         Raises
         ------
         MetadataError
-            If `data_subset` is not of this form.
+            If `subset` is not of this form.
         NotFoundError
             If `ref` is nothing.
         StorageError
@@ -75,7 +75,7 @@ class Upkeep:
             self,  # type: ignore[arg-type]
             ref,
             read_data=read_data,
-            data_subset=data_subset,
+            subset=subset,
             repair=repair,
             progress=progress,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,24 +23,23 @@ _RECOUNT = "fsck with repair=True counts again and commits it"
 _RESTORE = "Restore what is missing or damaged from a copy of the repository"
 
 
-def parse_subset(data_subset: object) -> tuple[int, int] | None:
-    """``"n/m"`` as two numbers.
+def check_subset(subset: object) -> tuple[int, int] | None:
+    """Two numbers, n and m: the n-th of m parts; None stands for all.
 
     Raises
     ------
     MetadataError
-        If it is not of this form, with n from 1 to m.
+        If it is none of these, or n is not from 1 to m.
     """
-    if data_subset is None:
+    if subset is None:
         return None
-    found = (
-        re.fullmatch(r"(\d{1,6})/(\d{1,6})", data_subset) if isinstance(data_subset, str) else None
+    if isinstance(subset, tuple) and [type(part) for part in subset] == [int, int]:
+        n, m = subset
+        if 1 <= n <= m:
+            return n, m
+    raise MetadataError(
+        f"subset is (n, m), the n-th of m parts of the data, such as (1, 10); got {subset!r}"
     )
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise MetadataError(
-            f'data_subset is "n/m", the n-th of m parts, such as "1/10"; got {data_subset!r}'
-        )
-    return int(found[1]), int(found[2])
 
 
 def quiet(what: str, done: int, of: int) -> None:
@@ -53,15 +51,15 @@ def check(
     ref: str | None,
     *,
     read_data: bool,
-    data_subset: str | None,
+    subset: tuple[int, int] | None,
     repair: bool,
     progress: Progress | None,
 ) -> FsckReport:
     """Check a repository; see :meth:`Repository.fsck`."""
-    subset = parse_subset(data_subset)
+    subset = check_subset(subset)
     tell = progress or quiet
     backend = repository._backend
-    report = FsckReport(backend.location, data_read=_data_read(read_data, data_subset))
+    report = FsckReport(backend.location, data_read=_data_read(read_data, subset))
     unsound: set[str] | None = set()
     if ref is None and backend.folder is not None:
         unsound = _files(report, backend.folder, read_data, subset, tell, backend, repair)
@@ -88,7 +86,7 @@ def check_location(
     *,
     ref: str | None = None,
     read_data: bool = True,
-    data_subset: str | None = None,
+    subset: tuple[int, int] | None = None,
     repair: bool = False,
     progress: Progress | None = None,
 ) -> FsckReport:
@@ -99,7 +97,7 @@ def check_location(
     location : str or os.PathLike
     open_it : callable
         Opens the repository.
-    ref, read_data, data_subset, repair, progress
+    ref, read_data, subset, repair, progress
         As in :meth:`Repository.fsck`.
 
     Raises
@@ -107,6 +105,7 @@ def check_location(
     NotFoundError
         If nothing there is a repository, nor looks as if it had been one.
     """
+    check_subset(subset)
     try:
         repository = open_it()
     except ZVError as error:
@@ -114,9 +113,9 @@ def check_location(
         was = (folder / "snapshots").is_dir() or (folder / "zv_versioned.seals").exists()
         if "://" in os.fspath(location) or not was:
             raise
-        report = FsckReport(str(folder), data_read=_data_read(read_data, data_subset))
+        report = FsckReport(str(folder), data_read=_data_read(read_data, subset))
         tell = progress or quiet
-        _files(report, folder, read_data, parse_subset(data_subset), tell, None, repair=False)
+        _files(report, folder, read_data, subset, tell, None, repair=False)
         kind = MISSING if isinstance(error, NotFoundError) else DAMAGED
         what = f"it cannot be opened: {error}"
         report.findings.insert(0, Finding(kind, str(folder), what, _RESTORE))
@@ -125,14 +124,16 @@ def check_location(
         repository,
         ref,
         read_data=read_data,
-        data_subset=data_subset,
+        subset=subset,
         repair=repair,
         progress=progress,
     )
 
 
-def _data_read(read_data: bool, data_subset: str | None) -> str:
-    return (data_subset or "all") if read_data else "none"
+def _data_read(read_data: bool, subset: tuple[int, int] | None) -> str:
+    if not read_data:
+        return "none"
+    return "all" if subset is None else f"{subset[0]}/{subset[1]}"
 
 
 def _files(

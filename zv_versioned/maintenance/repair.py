@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import _paths, _store
 from .._read_links import live_links
-from .._removed import removal_of, removed_rows
+from .._removed import removals_of, removed_rows
 from ..errors import ZVError
 from ..format.table import BatchTable
 from ..storage.seals import Ledger, Sealed, seal_of
@@ -99,7 +99,7 @@ def recounted(reader: LevelReader) -> BatchTable:
     removed = removed_rows(again, rows)
     for name in ("n_removed_vertices", "n_removed_objects", "n_removed_links"):
         scalars[name][:] = 0
-    removals = {row: removal_of(again, row, objects) for row, objects in removed.items()}
+    removals = removals_of(again, removed)
     lossy = sorted(removed)
     masks = live_links(again, lossy, removals) if lossy else {}
     for row, (_, is_new) in zip(lossy, again.ids(lossy), strict=True):

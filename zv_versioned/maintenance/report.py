@@ -113,7 +113,8 @@ class FsckReport:
         """The report as JSON keeps it."""
         return {**asdict(self), "ok": self.ok}
 
-    def _summary(self) -> list[tuple[str, str]]:
+    def summary(self) -> list[tuple[str, str]]:
+        """What was looked at, and what was found in all: names and values."""
         kinds = Counter(finding.kind for finding in self.findings)
         found = ", ".join(f"{n:,} {kind}" for kind, n in kinds.items()) or "nothing wrong"
         return [
@@ -128,14 +129,14 @@ class FsckReport:
     def __repr__(self) -> str:
         state = "ok" if self.ok else f"{len(self.faults)} faults"
         lines = [f"<FsckReport {self.location}: {state}>"]
-        lines += [f"  {name}: {value}" for name, value in self._summary()]
+        lines += [f"  {name}: {value}" for name, value in self.summary()]
         lines += [f"  {finding}" for finding in self.findings[:_SHOWN]]
         if len(self.findings) > _SHOWN:
             lines.append(f"  and {len(self.findings) - _SHOWN:,} more")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = self._summary()
+        rows = self.summary()
         rows += [(f.kind, f"{f.place}: {f.what}. {f.remedy}") for f in self.findings[:_SHOWN]]
         if len(self.findings) > _SHOWN:
             rows.append(("", f"and {len(self.findings) - _SHOWN:,} more"))

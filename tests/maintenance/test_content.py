@@ -12,7 +12,7 @@ import pytest
 
 import zv_versioned as zvv
 from zv_versioned import _paths, _store
-from zv_versioned.format import batches, cells, columns, metadata, shards
+from zv_versioned.format import arrays, batches, cells, columns, shards
 from zv_versioned.maintenance.indexes import WholeIndex, read_whole
 
 PATH = "graph/0"
@@ -129,7 +129,7 @@ def test_an_attribute_that_the_level_does_not_have_is_found(
 
 def test_a_document_that_does_not_fit_is_found(made: zvv.Repository, branch: str) -> None:
     grid = made.view()["graph"][0]._reader.state.facts.grid
-    other = metadata.vertices_array(grid, made.view()["graph"].axes, np.dtype("f8"))
+    other = arrays.vertices_array(grid, made.view()["graph"].axes, np.dtype("f8"))
     write(made, branch, f"{PATH}/vertices/zarr.json", metadata.dumps(other))
     assert any("codecs" in text for text in said(made, branch))
 

@@ -11,8 +11,9 @@ from .. import _paths, _store
 from .._groups import array_document, load_groups
 from .._read import LevelReader
 from .._state import LevelState
-from ..format import metadata
+from ..format import arrays
 from ..format.metadata import (
+    FAMILIES,
     LINK_ATTRIBUTES,
     OBJECT_ATTRIBUTES,
     TEXT,
@@ -96,19 +97,19 @@ def document_faults(store: Store, meta: DatasetMeta, state: LevelState) -> Itera
 
 def _documents(meta: DatasetMeta, facts: LevelFacts) -> Iterable[tuple[str, dict[str, Any]]]:
     grid, axes = facts.grid, meta.axes
-    yield "vertices", metadata.vertices_array(grid, axes, meta.vertex_dtype)
-    yield "batches/index", metadata.index_array()
-    yield "batches/table", metadata.table_array()
+    yield "vertices", arrays.vertices_array(grid, axes, meta.vertex_dtype)
+    yield "batches/index", arrays.index_array()
+    yield "batches/table", arrays.table_array()
     if meta.link_width:
-        yield "links", metadata.links_array(grid, axes, meta.link_width)
+        yield "links", arrays.links_array(grid, axes, meta.link_width)
     if facts.groups:
         yield "groups", array_document()
     for family in (VERTEX_ATTRIBUTES, LINK_ATTRIBUTES):
         for attribute in facts.family(family).values():
-            yield attribute.path, metadata.attribute_array(grid, axes, attribute)
+            yield attribute.path, arrays.attribute_array(grid, axes, attribute)
     for attribute in facts.family(OBJECT_ATTRIBUTES).values():
-        yield attribute.path, metadata.object_attribute_array(attribute)
-    for family in metadata.FAMILIES:
+        yield attribute.path, arrays.object_attribute_array(attribute)
+    for family in FAMILIES:
         for attribute in facts.family(family).values():
             if attribute.logical == TEXT:
-                yield attribute.dictionary, metadata.dictionary_array(attribute)
+                yield attribute.dictionary, arrays.dictionary_array(attribute)

@@ -13,6 +13,7 @@ import pytest
 import zv_versioned as zvv
 from zv_versioned import _paths, _store
 from zv_versioned.format import arrays, batches, cells, columns, shards
+from zv_versioned.format.metadata import dumps
 from zv_versioned.maintenance.indexes import WholeIndex, read_whole
 
 PATH = "graph/0"
@@ -130,7 +131,7 @@ def test_an_attribute_that_the_level_does_not_have_is_found(
 def test_a_document_that_does_not_fit_is_found(made: zvv.Repository, branch: str) -> None:
     grid = made.view()["graph"][0]._reader.state.facts.grid
     other = arrays.vertices_array(grid, made.view()["graph"].axes, np.dtype("f8"))
-    write(made, branch, f"{PATH}/vertices/zarr.json", metadata.dumps(other))
+    write(made, branch, f"{PATH}/vertices/zarr.json", dumps(other))
     assert any("codecs" in text for text in said(made, branch))
 
 
@@ -246,7 +247,7 @@ def put_back(
     repo: zvv.Repository, branch: str, key: str, payloads: list[tuple[int, bytes]]
 ) -> None:
     places = repo.view(branch)[key.split("/")[0]][0]._reader.state.facts.grid.places
-    codec = metadata.vertex_codec(np.dtype("f4"))
+    codec = arrays.vertex_codec(np.dtype("f4"))
     packed = shards.pack(places, [(place, [codec.encode(raw)]) for place, raw in payloads])
     write(repo, branch, key, bytes(packed))
 

@@ -221,6 +221,8 @@ def copy(made: Path, tmp_path: Path) -> Path:
 
 
 def test_a_damaged_chunk_is_named_with_those_who_need_it_and_the_way_out(copy: Path) -> None:
+    with zvv.Repository.open(copy).transaction() as tx:
+        tx.writer("point_cloud").append_vertices_sync(_rich.points(np.random.default_rng(0), 5000))
     chunk = the_largest_chunk(copy)
     raw = bytearray(chunk.read_bytes())
     raw[len(raw) // 3] ^= 1

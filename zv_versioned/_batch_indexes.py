@@ -19,6 +19,7 @@ from .errors import IntegrityError
 from .format import batches, cells
 from .format.batches import BatchHead, FragmentPage
 from .format.metadata import DatasetMeta
+from .format.table import INDEX
 from .spatial.assign import spans
 
 Section = tuple[int, BatchHead, int]
@@ -53,8 +54,10 @@ class BatchIndexes:
         slot = int(self.state.table.slot[row])
         return _paths.shard_key(_paths.join(self.state.path, "batches", "index"), slot, (0,))
 
-    def _uuid(self, row: int) -> bytes:
-        return bytes(self.state.table.uuid[row])
+    def _uuid(self, row: int) -> tuple[bytes, int]:
+        """What an index is known under: its batch, and whether its ids were given anew."""
+        table = self.state.table
+        return bytes(table.uuid[row]), int(table.content(INDEX)[row])
 
     def heads(self, rows: Sequence[int]) -> list[BatchHead]:
         """The heads of some batches; those not known yet in one batched call."""
@@ -126,16 +129,17 @@ class BatchIndexes:
 
     def ids_sections(self, rows: Sequence[int]) -> list[Section]:
         """The sections that the ids of some batches are in; none of those that count on."""
-        table = self.state.table
-        plain = table.id_max - table.id_min == table.n_objects - 1
-        plain &= table.n_new_objects == table.n_objects
+        plain = self.state.table.plain
         wanted = [row for row in rows if not plain[row]]
         return [
             (row, head, batches.IDS) for row, head in zip(wanted, self.heads(wanted), strict=True)
         ]
 
     def ids(self, rows: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Object ids, ascending, and which of them begin there, of some batches."""
+        """Object ids, by row, and which of them begin there, of some batches.
+
+        Ascending, unless a merge has given some of a batch's ids anew.
+        """
         table = self.state.table
         wanted = self.ids_sections(rows)
         payloads = {

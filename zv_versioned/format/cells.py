@@ -218,6 +218,18 @@ def _checked(cell: np.ndarray) -> np.ndarray:
     return body
 
 
+def checked(cell: memoryview) -> memoryview:
+    """A cell without its checksum, which fits.
+
+    Raises
+    ------
+    IntegrityError
+        If it does not.
+    """
+    _checked(np.frombuffer(cell, np.uint8))
+    return cell[:-CRC]
+
+
 def decode(cell: bytes | memoryview) -> memoryview:
     """Check and decompress one cell; return its payload."""
     stored = np.frombuffer(cell, np.uint8)

@@ -44,10 +44,15 @@ def check_process(pid: int, what: str) -> None:
         )
 
 
-def _get_loop() -> asyncio.AbstractEventLoop:
-    global _loop, _loop_pid
+def check_here() -> None:
+    """Refuse to read in a child that was forked from a process that had read already."""
     if _loop_pid is not None:
         check_process(_loop_pid, "a repository")
+
+
+def _get_loop() -> asyncio.AbstractEventLoop:
+    global _loop, _loop_pid
+    check_here()
     with _start_lock:
         if _loop is None:
             loop = asyncio.new_event_loop()

@@ -13,6 +13,7 @@ from zarr.core.buffer import cpu, default_buffer_prototype
 
 from . import _io
 from .errors import IntegrityError, StorageError, ZVError
+from .storage.chunks import chunks_of
 from .storage.translate import reason, unreadable
 
 _PROTOTYPE = default_buffer_prototype()
@@ -153,6 +154,13 @@ def get_present(
     """As :func:`get_many`, of values that need not be there: None where one is not."""
     if not requests and not large:
         return []
+    try:
+        local = chunks_of(store)
+        if local is not None:
+            _io.check_here()
+            return local.get([*requests, *large])
+    except OSError as error:
+        raise unreadable(", ".join(key for key, _, _ in (*requests, *large)[:3]), error) from error
     try:
         return _io.run(_get_mixed(store, requests, large))
     except ZVError:

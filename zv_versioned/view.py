@@ -44,7 +44,7 @@ class View(Mapping[str, "Dataset"]):
 
     def __init__(self, repository: Repository, snapshot_id: str, branch: str | None) -> None:
         self._repository = repository
-        self._store = repository._backend.read_store(snapshot_id)
+        self._store = repository._backend.view_store(snapshot_id)
         self._known: dict[str, Dataset] = {}
         self.snapshot_id = snapshot_id
         self.branch = branch

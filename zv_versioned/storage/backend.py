@@ -24,6 +24,7 @@ from ..errors import (
 )
 from . import durable as lasting
 from .address import Address, address_of
+from .chunks import attach
 from .config import repository_config
 from .create import create_elsewhere, create_local, existing
 from .hidden import HIDDEN
@@ -357,6 +358,13 @@ class Backend:
         self.check_process()
         with self._finding_snapshot(snapshot_id):
             return self._repository.readonly_session(snapshot_id=snapshot_id).store
+
+    def view_store(self, snapshot_id: str) -> ic.IcechunkStore:
+        """As :meth:`read_store`, for many reads: local chunks are read directly."""
+        store = self.read_store(snapshot_id)
+        if self.folder is not None:
+            attach(store, self.folder, snapshot_id)
+        return store
 
     def begin(self, branch: str) -> ic.Session:
         """Return a writable session at the tip of `branch`; NotFoundError if there is none."""

@@ -53,6 +53,19 @@ def _reading(what: str) -> Iterator[None]:
         raise IntegrityError(f"{what} cannot be decompressed: {error}") from error
 
 
+def version(raw: bytes, what: str) -> int:
+    """The version of the format that a file of icechunk's is of.
+
+    Raises
+    ------
+    IntegrityError
+        If it is no such file.
+    """
+    if len(raw) < HEADER or raw[:12] != MARK:
+        raise IntegrityError(f"{what} does not begin as a file of icechunk's does")
+    return raw[36]
+
+
 def content(raw: bytes, kind: int, what: str) -> Table:
     """The root of a file of icechunk's.
 

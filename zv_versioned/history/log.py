@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,31 +12,23 @@ from typing import Any, Protocol
 from ..errors import IntegrityError
 
 OWN = "zv_versioned"
-"""The key under which a commit's metadata has our own facts, as one text of JSON.
+"""The key under which a commit's metadata has our own facts.
 
-As a text, and a short one: icechunk keeps the metadata of every snapshot in one
-file, which each commit writes again, and a nested mapping costs it three times
-what its text does.
+They are kept short: icechunk keeps those of every snapshot in one file, which
+each commit writes again.
 """
 
 
-def encode_own(own: Mapping[str, Any]) -> str:
-    """Our own facts of a commit as text; what is empty is left out."""
-    kept = {key: value for key, value in own.items() if value}
-    return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
+def encode_own(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Our own facts of a commit as its metadata has them; what is empty is left out."""
+    return {key: value for key, value in own.items() if value}
 
 
 def own_facts(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Our own facts of a commit, from its metadata; empty where it is none of ours."""
-    text = metadata.get(OWN)
-    if text is None:
-        return {}
-    try:
-        facts = json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise IntegrityError(f"the metadata of a commit cannot be read: {error}") from error
+    facts = metadata.get(OWN, {})
     if not isinstance(facts, dict):
-        raise IntegrityError(f"the metadata of a commit is no mapping: {text!r}")
+        raise IntegrityError(f"the metadata of a commit is no mapping: {facts!r}")
     return facts
 
 

@@ -28,6 +28,7 @@ from .create import create_elsewhere, create_local, existing
 from .hidden import HIDDEN
 from .location import CLOUD, Location, Place, resolve
 from .lock import RepositoryLock
+from .trailer import joined, parted
 from .translate import translated
 
 # icechunk 1 makes a name part of a path, and gives back escaped what it had to escape there.
@@ -300,9 +301,9 @@ class Backend:
 
     def _infos(self, info: Any, iterator: Iterator[Any]) -> Iterator[SnapshotInfo]:
         while info is not None:
-            yield SnapshotInfo(
-                info.id, info.parent_id, info.message, info.written_at, dict(info.metadata)
-            )
+            message, metadata = parted(info.message)
+            metadata = {**info.metadata, **metadata}
+            yield SnapshotInfo(info.id, info.parent_id, message, info.written_at, metadata)
             self.check_process()
             with translated(self.location):
                 info = next(iterator, None)
@@ -362,7 +363,7 @@ class Backend:
             raise MetadataError(f"a commit message must be a string, not {message!r}")
         if not session.has_uncommitted_changes:
             raise MetadataError(f"nothing to publish to {branch!r}: the session changed nothing")
-        stored = json_object(metadata, "commit metadata")
+        text = joined(message, json_object(metadata, "commit metadata"))
         began = session.snapshot_id
         with self.mutation(f"commit to {branch}"):
             # An object store makes this check itself, where it decides, and a round trip is spared.
@@ -370,7 +371,7 @@ class Backend:
                 raise self._moved(branch, tip, began)
             with translated(self.location):
                 try:
-                    return session.commit(message, stored)
+                    return session.commit(text)
                 except ic.ConflictError as error:
                     if (tip := self.branch_tip(branch)) == began:
                         raise

@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO_REPOSITORY ?= build/demo
 TESTARGS ?=
+# A test file stays in one process; `make test PARALLEL=` runs all in one.
+PARALLEL ?= -n auto --maxprocesses 8 --dist loadfile
 BENCHARGS ?=
 
 PY := $(VENV)/bin/python
@@ -33,10 +35,10 @@ demo: $(VENV)/.stamp-demo ## append, make a mistake, take it back: real neurons,
 	@$(PY) -m zv_versioned demo --path $(DEMO_REPOSITORY)
 
 test: $(VENV)/.stamp-dev ## run the tests (all but those marked long)
-	$(PY) -m pytest -m "not long" $(TESTARGS)
+	$(PY) -m pytest -m "not long" $(PARALLEL) $(TESTARGS)
 
 test-long: $(VENV)/.stamp-dev ## run all the tests, those that take minutes too
-	$(PY) -m pytest $(TESTARGS)
+	$(PY) -m pytest $(PARALLEL) $(TESTARGS)
 
 check: $(VENV)/.stamp-dev ## lint, formatting and types
 	$(PY) -m ruff check .

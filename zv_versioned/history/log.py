@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,21 +15,50 @@ from ..errors import IntegrityError
 OWN = "zv_versioned"
 """The key under which a commit's metadata has our own facts.
 
-They are kept short: icechunk keeps those of every snapshot in one file, which
-each commit writes again.
+They are kept short, also their names: each commit writes those of all others
+once more (design note 005).
 """
+
+_SHORT = {"transaction": "t", "author": "a", "changes": "c"}
+_SHORT_COUNTS = {"batches_added": "b", "vertices_added": "v", "objects_added": "o"}
+
+
+def _renamed(facts: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in facts.items()}
 
 
 def encode_own(own: Mapping[str, Any]) -> dict[str, Any]:
     """Our own facts of a commit as its metadata has them; what is empty is left out."""
-    return {key: value for key, value in own.items() if value}
+    kept = {key: value for key, value in own.items() if value}
+    if "changes" in kept:
+        kept["changes"] = {
+            name: _renamed(counts, _SHORT_COUNTS) for name, counts in kept["changes"].items()
+        }
+    return _renamed(kept, _SHORT)
 
 
 def own_facts(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Our own facts of a commit, from its metadata; empty where it is none of ours."""
-    facts = metadata.get(OWN, {})
-    if not isinstance(facts, dict):
-        raise IntegrityError(f"the metadata of a commit is no mapping: {facts!r}")
+    """Our own facts of a commit, from its metadata; empty where it is none of ours.
+
+    Early repositories have them as a text of JSON, with all names in full.
+
+    Raises
+    ------
+    IntegrityError
+        If they cannot be read.
+    """
+    facts = metadata.get(OWN)
+    if facts is None:
+        return {}
+    try:
+        facts = json.loads(facts) if isinstance(facts, str) else facts
+        facts = _renamed(facts, {short: name for name, short in _SHORT.items()})
+        names = {short: name for name, short in _SHORT_COUNTS.items()}
+        if "changes" in facts:
+            changes = facts["changes"].items()
+            facts["changes"] = {name: _renamed(counts, names) for name, counts in changes}
+    except (AttributeError, ValueError) as error:
+        raise IntegrityError(f"the metadata of a commit cannot be read: {error}") from error
     return facts
 
 

@@ -308,7 +308,7 @@ def _write_removals(
         content[row] = new_content_id()
         key = _paths.shard_key(_paths.join(index.path, REMOVED), int(index.table.slot[row]), ())
         upload.put(key, batches.CODEC.encode(encode_rows(objects)))
-    upload.flush()
+    upload.finish()
     table = index.table.with_columns(columns, {REMOVED: content})
     return replace(index, facts=counted(index.facts, table), table=table)
 

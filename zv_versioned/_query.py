@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -27,6 +27,17 @@ Ids = int | Sequence[int] | np.ndarray
 BBox = tuple["ArrayLike", "ArrayLike"]
 Near = tuple["ArrayLike", float]
 Where = Mapping[str, Any] | Sequence[tuple[str, str, Any]]
+
+
+class Filters(TypedDict, total=False):
+    """Which vertices are meant; as for :meth:`Level.read`."""
+
+    bbox: BBox | None
+    near: Near | None
+    objects: Ids | None
+    where: Where | None
+    batches: int | Sequence[int] | None
+    limit: int | None
 
 
 @dataclass(frozen=True)
@@ -128,6 +139,19 @@ def names(reader: LevelReader, level: object, attributes: Names, family: str) ->
     if not isinstance(attributes, Sequence):
         raise ArrayError(f'attributes are names, a list of them, or "all"; got {attributes!r}')
     return list(dict.fromkeys(known(reader, level, name, family).name for name in attributes))
+
+
+def object_ids(reader: LevelReader, objects: Ids) -> np.ndarray:
+    """Ids of objects that are asked for, ascending.
+
+    Raises
+    ------
+    NotFoundError
+        If one is not there.
+    """
+    ids = _checks.ids_asked_for(objects)
+    reader.members(reader.state.table.live_vertices > 0, ids, strict=True)
+    return ids
 
 
 def batch_rows(

@@ -394,10 +394,12 @@ class LevelReader:
             _those(np.concatenate(masks), live) if masks else None,
         )
 
-    def windows(self, selections: Sequence[Selection]) -> Iterator[list[Selection]]:
-        """Cut a plan into pieces of about WINDOW_VERTICES vertices, in order."""
+    def windows(
+        self, selections: Sequence[Selection], size: int | None = None
+    ) -> Iterator[list[Selection]]:
+        """Cut a plan into pieces of about `size` (or WINDOW_VERTICES) vertices, in order."""
         piece: list[Selection] = []
-        room = WINDOW_VERTICES
+        room = size = WINDOW_VERTICES if size is None else size
         for s in selections:
             ends = np.cumsum(s.head.cell_vertices[s.at])
             done = 0
@@ -410,7 +412,7 @@ class LevelReader:
                 done = stop
                 if room <= 0 or done < len(s.at):
                     yield piece
-                    piece, room = [], WINDOW_VERTICES
+                    piece, room = [], size
         if piece:
             yield piece
 

@@ -18,7 +18,7 @@ from .._levels import level_documents
 from .._read_links import live_links
 from .._removed import encode_rows, removals_of
 from .._stage import attribute_documents
-from ..format import batches, metadata
+from ..format import arrays, batches, metadata
 from ..format.metadata import FAMILIES, OBJECT_ATTRIBUTES, TEXT, DatasetMeta, LevelFacts
 from ..format.table import BUCKET, INDEX, REMOVED, BatchTable, new_content_id
 from ..storage.carry import Move as Carry
@@ -149,7 +149,7 @@ def _array_documents(
         fresh = [a for n, a in facts.family(family).items() if known.get(n) != a]
         yield from attribute_documents(path, facts.grid, meta.axes, fresh)
     for array, document in (
-        (REMOVED, metadata.batch_array("removed")),
+        (REMOVED, arrays.batch_array("removed")),
         ("groups", _groups.array_document()),
     ):
         there = mine is not None and not level.created and _has(mine, array)

@@ -23,7 +23,7 @@ PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-input -
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long check format bench install clean
+.PHONY: help demo test test-long check format bench bench-read install clean
 
 help: ## list the targets
 	@echo "usage: make TARGET [PYTHON=python3] [VENV=.venv]"
@@ -51,6 +51,9 @@ format: $(VENV)/.stamp-dev ## let ruff mend what it can
 
 bench: $(VENV)/.stamp-bench ## measure appends and reads beside other stores
 	$(PY) benchmarks/append.py $(BENCHARGS)
+
+bench-read: $(VENV)/.stamp-bench ## measure reads beside other stores, on disk and on S3
+	$(PY) benchmarks/read.py $(BENCHARGS)
 
 install: $(VENV)/.stamp-dev ## prepare $(VENV) for work on the code, and nothing else
 

@@ -26,7 +26,9 @@ from .format import batches, cells
 from .format.batches import BatchHead, FragmentPage
 from .format.cells import HEADER
 from .format.metadata import AttributeMeta, DatasetMeta
+from .format.table import INDEX
 from .spatial.assign import spans
+from .spatial.balls import Ball
 from .spatial.boxes import Box
 
 WINDOW_VERTICES = 1 << 20
@@ -64,8 +66,10 @@ class LevelReader:
         slot = int(self.state.table.slot[row])
         return _paths.shard_key(_paths.join(self.state.path, "batches", "index"), slot, (0,))
 
-    def _uuid(self, row: int) -> bytes:
-        return bytes(self.state.table.uuid[row])
+    def _uuid(self, row: int) -> tuple[bytes, int]:
+        """What an index is known under: its batch, and whether its ids were given anew."""
+        table = self.state.table
+        return bytes(table.uuid[row]), int(table.content(INDEX)[row])
 
     def heads(self, rows: Sequence[int]) -> list[BatchHead]:
         """The heads of some batches; those not known yet in one batched call."""
@@ -104,13 +108,13 @@ class LevelReader:
         return [found[row, section] for row, _, section in wanted]
 
     def ids(self, rows: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Object ids, ascending, and which of them begin there, of some batches."""
+        """Object ids, by row, and which of them begin there, of some batches.
+
+        Ascending, unless a merge has given some of a batch's ids anew.
+        """
         table = self.state.table
-        wanted = []
-        for row in rows:
-            plain = table.id_max[row] - table.id_min[row] == table.n_objects[row] - 1
-            if not (plain and table.n_new_objects[row] == table.n_objects[row]):
-                wanted.append(row)
+        plain = table.plain
+        wanted = [row for row in rows if not plain[row]]
         heads = self.heads(wanted)
         payloads = dict(
             zip(
@@ -222,6 +226,9 @@ class LevelReader:
         rows: np.ndarray | None = None,
         box: Box | None = None,
         object_ids: np.ndarray | None = None,
+        *,
+        ball: Ball | None = None,
+        fitting: np.ndarray | None = None,
     ) -> list[Selection]:
         """The cells that a read has to look at, batch by batch in slot order.
 
@@ -232,8 +239,13 @@ class LevelReader:
         box : Box, optional
             A half-open query.
         object_ids : ndarray of int64, ascending, optional
+        ball : Ball, optional
+        fitting : ndarray of bool, shape (B,), optional
+            The batches that can have what is asked for besides.
         """
-        table = self.state.table
+        table, boxes = self.state.table, [box] if box is not None else []
+        if ball is not None:
+            boxes.append(ball.box())
         keep = table.live_vertices > 0
         if rows is not None:
             asked = np.zeros(len(table), bool)
@@ -244,8 +256,10 @@ class LevelReader:
             members = self.members(keep, object_ids, strict=rows is None)
             keep[:] = False
             keep[list(members)] = True
-        if box is not None:
-            keep &= ((table.hi >= box.lo) & (table.lo < box.hi)).all(axis=1)
+        for around in boxes:
+            keep &= ((table.hi >= around.lo) & (table.lo < around.hi)).all(axis=1)
+        if fitting is not None:
+            keep &= fitting
         chosen = np.flatnonzero(keep).tolist()
         selections = []
         for row, head in zip(chosen, self.heads(chosen), strict=True):
@@ -254,8 +268,10 @@ class LevelReader:
                 at = np.arange(len(head.cells))
             else:
                 at = self.object_cells(row, head, wanted)
-            if box is not None:
-                at = at[self.state.facts.grid.touching(box, head.cells[at])]
+            for around in boxes:
+                at = at[self.state.facts.grid.touching(around, head.cells[at])]
+            if ball is not None:
+                at = at[ball.touching(self.state.facts.grid, head.cells[at])]
             if len(at):
                 selections.append(Selection(row, head, at, wanted))
         return selections
@@ -381,10 +397,12 @@ class LevelReader:
             _those(np.concatenate(masks), live) if masks else None,
         )
 
-    def windows(self, selections: Sequence[Selection]) -> Iterator[list[Selection]]:
-        """Cut a plan into pieces of about WINDOW_VERTICES vertices, in order."""
+    def windows(
+        self, selections: Sequence[Selection], size: int | None = None
+    ) -> Iterator[list[Selection]]:
+        """Cut a plan into pieces of about `size` (or WINDOW_VERTICES) vertices, in order."""
         piece: list[Selection] = []
-        room = WINDOW_VERTICES
+        room = size = WINDOW_VERTICES if size is None else size
         for s in selections:
             ends = np.cumsum(s.head.cell_vertices[s.at])
             done = 0
@@ -397,7 +415,7 @@ class LevelReader:
                 done = stop
                 if room <= 0 or done < len(s.at):
                     yield piece
-                    piece, room = [], WINDOW_VERTICES
+                    piece, room = [], size
         if piece:
             yield piece
 

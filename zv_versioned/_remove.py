@@ -11,7 +11,7 @@ from ._groups import without_members
 from ._read_links import live_links
 from ._removed import encode_rows, removals_of, removed_rows
 from ._stage import LevelStage
-from .format import batches, metadata
+from .format import arrays, batches, metadata
 from .format.table import REMOVED, new_content_id
 
 
@@ -58,4 +58,4 @@ def remove_objects(stage: LevelStage, ids: Any) -> dict[str, Any]:
 
 def _document(stage: LevelStage) -> tuple[str, bytes]:
     key = f"{_paths.join(stage.path, REMOVED)}/zarr.json"
-    return key, metadata.dumps(metadata.batch_array("removed"))
+    return key, metadata.dumps(arrays.batch_array("removed"))

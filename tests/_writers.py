@@ -7,11 +7,13 @@ writers said.
 
 from __future__ import annotations
 
+import compileall
 import time
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,9 +73,7 @@ def names(repo: zvv.Repository, bbox: Any = None) -> set[tuple[int, int]]:
     """The batches that are at the tip, each of which must be whole."""
     found = repo.view()["p"][0].read(bbox=bbox, attributes="all")
     at = found.positions.astype(np.int64)
-    batches, index, counts = np.unique(
-        at[:, :2], axis=0, return_inverse=True, return_counts=True
-    )
+    batches, index, counts = np.unique(at[:, :2], axis=0, return_inverse=True, return_counts=True)
     assert (counts == PER_BATCH).all(), "a batch is not whole"
     index = index.ravel()
     order = np.lexsort((at[:, 2], index))
@@ -98,6 +98,14 @@ def check(repo: zvv.Repository, told: Iterable[Told]) -> None:
     assert found == {name: set(one.ids) for name, one in expected.items()}
     ids = level.object_ids()
     assert len(np.unique(ids)) == len(ids) == sum(len(one.ids) for one in expected.values())
+
+
+def compile_package() -> None:
+    """Compile the package, which every writer imports anew.
+
+    Where Python is told to write no bytecode, that would be most of what they do.
+    """
+    compileall.compile_dir(Path(zvv.__file__).parent, quiet=2)
 
 
 # ---- processes -----------------------------------------------------------------------------------

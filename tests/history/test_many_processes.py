@@ -15,12 +15,13 @@ import zv_versioned as zvv
 
 WRITERS, COMMITS = 8, 25
 # The server of the tests is one Python process, and all eight ask it.
-COMMITS_TO_SERVER = 5
+COMMITS_TO_SERVER = 3
 
 
 @pytest.fixture(scope="module")
 def pipes() -> Iterator[list[Connection]]:
     """Eight processes that wait for jobs."""
+    _writers.compile_package()
     spawn = multiprocessing.get_context("spawn")
     started, ours = [], []
     for _ in range(WRITERS):

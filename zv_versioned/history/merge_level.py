@@ -44,13 +44,18 @@ class LevelMerge:
         self.removed: dict[Uuid, np.ndarray] = {}
         self.scalars = {n: c.copy() for n, c in ours.table.scalars.items()}
         self.contents = {path: ours.table.content(path).copy() for path in self.paths}
+        unknown = np.zeros((len(ours.table), 3), np.int64)
+        self.ranges = {
+            path: ours.table.ranges.get(path, unknown).copy() for path in theirs.table.ranges
+        }
 
     def result(self) -> MergedLevel:
         """Merge definitions, rows that are there, rows that go and rows that come."""
         facts = self._definitions()
         keep = self._deletions()
         self._common(keep, facts)
-        table = self.ours.table.with_columns(self.scalars, self.contents).take(np.flatnonzero(keep))
+        table = self.ours.table.with_columns(self.scalars, self.contents, self.ranges)
+        table = table.take(np.flatnonzero(keep))
         added, renumbered = self._additions(facts)
         table = BatchTable.concatenate([table, added])
         order = np.argsort(table.slot, kind="stable")
@@ -219,6 +224,8 @@ class LevelMerge:
             mine, its = self.rows[1][uuid], self.rows[2][uuid]
             content = int(self.tables[2].content(path)[its])
             self.contents[path][mine] = content
+            if path in self.ranges:
+                self.ranges[path][mine] = self.tables[2].ranges[path][its]
             for column in columns:
                 self.scalars[column][mine] = self.tables[2].scalars[column][its]
             if content or path == INDEX:

@@ -61,7 +61,7 @@ class Repository(Verbs, Upkeep):
         self._parts = Cache(_PARTS_BYTES)
         self._ids: dict[str, KnownIds] = {}
         self._checks: list[Callable[[View], Any]] = []
-        self.retries = 64
+        self.retries = 256
         self._ids_lock = threading.Lock()
 
     # -- opening -------------------------------------------------------------

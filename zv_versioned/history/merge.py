@@ -498,7 +498,22 @@ class _Level:
         )
         scalars = {"slot": slots, **self.contents.scalars, **self.numbering.columns}
         contents = {**self.contents.columns, INDEX: self.numbering.content}
-        return replace(whole.with_columns(scalars, {}), contents=contents)
+        ranges = self._ranges(whole, contents)
+        return replace(whole.with_columns(scalars, {}, ranges), contents=contents)
+
+    def _ranges(
+        self, table: BatchTable, contents: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Smallest and largest values of contents that batches of ours have from theirs."""
+        both = np.flatnonzero(self.rows.both)
+        ranges = {}
+        for path, its in self.three.theirs.table.ranges.items():
+            if path in contents:
+                column = table.ranges.get(path, np.zeros((len(table), 3), np.int64)).copy()
+                taken = both[contents[path][both] == its[self.rows.theirs[both], 0]]
+                column[taken] = its[self.rows.theirs[taken]]
+                ranges[path] = column
+        return ranges
 
     def _facts(self, table: BatchTable, slots: int) -> LevelFacts:
         facts = replace(

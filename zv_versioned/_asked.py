@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,16 +71,19 @@ class WindowValues:
     ----------
     reader : LevelReader
     window : sequence of Selection
-    known : dict of str to ndarray
+    known : mapping of str to ndarray, optional
         What has been read already, by name.
     """
 
     def __init__(
-        self, reader: LevelReader, window: Sequence[Selection], known: dict[str, np.ndarray]
+        self,
+        reader: LevelReader,
+        window: Sequence[Selection],
+        known: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self._reader = reader
         self._window = window
-        self._known = known
+        self._known = dict(known or {})
 
     def of(self, attribute: AttributeMeta) -> np.ndarray:
         """The values of one attribute, without those of removed vertices."""

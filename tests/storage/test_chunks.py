@@ -65,8 +65,8 @@ def test_every_chunk_is_the_one_that_icechunk_has(repo: zvv.Repository, ref: str
     whole = local.get([(key, 0, -1) for key in keys])
     for key, value in zip(keys, whole, strict=True):
         assert same(value) == by_icechunk(view._store, key, 0, -1)
-    kinds = {type(place) for found in local._places.values() for place in found.values()}
-    assert kinds == {bytes, tuple}
+    native = {bool(n) for found in local._arrays.values() for _, refs in found for n in refs.native}
+    assert native == {True, False}
     assert local.get([("c/c/0/vertices/c/9/9/9/9", 0, -1), ("no/such/c/0", 0, 4)]) == [None, None]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -22,8 +23,8 @@ KNOWN_FORMATS = (1, 2)
 Request = tuple[str, int, int]
 """A key and a byte range, as in :mod:`.._store`."""
 
-_Place = tuple[bytes, int, int]
-"""The id of a file, and the range of a chunk in it."""
+_Chunks = tuple[dict[tuple[int, ...], int], files.Refs]
+"""The rows of one manifest's chunks by their coordinates."""
 _ATTRIBUTE = "_zv_versioned_chunks"
 
 
@@ -61,7 +62,7 @@ class LocalChunks:
         self._lock = Lock()
         self._nodes: Mapping[str, files.Node] | None = None
         self._known = True
-        self._places: dict[str, dict[tuple[int, ...], _Place | bytes]] = {}
+        self._arrays: dict[str, list[_Chunks]] = {}
 
     @property
     def readable(self) -> bool:
@@ -78,39 +79,25 @@ class LocalChunks:
     def _read(self, path: str) -> bytes:
         return (self._folder / path).read_bytes()
 
-    def _array(self, path: str) -> dict[tuple[int, ...], _Place | bytes]:
-        """Where the chunks of an array lie, or their bytes, by their coordinates."""
+    def _array(self, path: str) -> list[_Chunks]:
+        """Where the chunks of an array lie, by its manifests."""
         with self._lock:
-            found = self._places.get(path)
+            found = self._arrays.get(path)
             if found is None:
                 assert self._nodes is not None
                 node = self._nodes.get(path)
-                found = {}
-                for name in (node.manifests or ()) if node is not None else ():
-                    self._add(found, node.id if node else b"", f"manifests/{name}")
-                self._places[path] = found
+                found = self._arrays[path] = [] if node is None else self._chunks(node)
             return found
 
-    def _add(
-        self, places: dict[tuple[int, ...], _Place | bytes], node: bytes, manifest: str
-    ) -> None:
-        refs = files.manifest(self._read(manifest), manifest)[1].get(node)
-        if refs is None:
-            return
-        rows = zip(
-            map(tuple, refs.index.tolist()),
-            refs.native.tolist(),
-            refs.chunk,
-            refs.inline,
-            refs.offset.tolist(),
-            refs.length.tolist(),
-            strict=True,
-        )
-        for index, native, chunk, inline, offset, length in rows:
-            if native:
-                places[index] = bytes(chunk), offset, length
-            elif inline is not None:
-                places[index] = inline
+    def _chunks(self, node: files.Node) -> list[_Chunks]:
+        found = []
+        for name in node.manifests or ():
+            path = f"manifests/{name}"
+            refs = files.manifest(self._read(path), path)[1].get(node.id)
+            if refs is not None:
+                rows = dict(zip(map(tuple, refs.index.tolist()), count(), strict=False))
+                found.append((rows, refs))
+        return found
 
     def get(self, requests: Sequence[Request]) -> list[memoryview | None]:
         """Values or parts of values; None where there is none.
@@ -132,13 +119,16 @@ class LocalChunks:
     def _get(self, request: Request, opened: dict[str, int]) -> memoryview | None:
         key, start, stop = request
         path, _, index = key.rpartition("/c/")
-        place = self._array(path).get(tuple(map(int, index.split("/"))))
-        if place is None:
+        at = tuple(map(int, index.split("/")))
+        row, refs = next(((r[at], refs) for r, refs in self._array(path) if at in r), (0, None))
+        if refs is None:
             return None
-        if isinstance(place, bytes):
-            return memoryview(place)[_slice(len(place), start, stop)]
-        file, offset, length = place
-        wanted, name = _slice(length, start, stop), files.object_id(file)
+        inline = refs.inline[row]
+        if not refs.native[row]:
+            value = b"" if inline is None else inline
+            return memoryview(value)[_slice(len(value), start, stop)]
+        name, offset = files.object_id(bytes(refs.chunk[row])), int(refs.offset[row])
+        wanted = _slice(int(refs.length[row]), start, stop)
         descriptor = opened.get(name)
         if descriptor is None:
             try:

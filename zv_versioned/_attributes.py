@@ -86,19 +86,27 @@ def put_object_rows(
     upload: _store.Uploader, stage: LevelStage, slot: int, attribute: AttributeMeta, stored: Stored
 ) -> None:
     """Upload the values of the objects that begin in one batch, by ascending id."""
-    path = _paths.join(stage.path, attribute.path)
+    for array, cell in object_cells(attribute, stored).items():
+        upload.put(_paths.shard_key(_paths.join(stage.path, array), slot, ()), cell)
+
+
+def object_cells(attribute: AttributeMeta, stored: Stored) -> dict[str, bytes]:
+    """The cells, by array, that the values of the objects of one batch are stored in."""
     payload = np.ascontiguousarray(stored.rows).reshape(-1).view(np.uint8).data
-    upload.put(_paths.shard_key(path, slot, ()), batches.CODEC.encode(payload))
-    _put_texts(upload, stage, slot, attribute, stored)
+    return {attribute.path: batches.CODEC.encode(payload), **_text_cells(attribute, stored)}
+
+
+def _text_cells(attribute: AttributeMeta, stored: Stored) -> dict[str, bytes]:
+    if stored.texts is None:
+        return {}
+    return {attribute.dictionary: batches.CODEC.encode(_values.pack_texts(stored.texts))}
 
 
 def _put_texts(
     upload: _store.Uploader, stage: LevelStage, slot: int, attribute: AttributeMeta, stored: Stored
 ) -> None:
-    if stored.texts is not None:
-        path = _paths.join(stage.path, attribute.dictionary)
-        cell = batches.CODEC.encode(_values.pack_texts(stored.texts))
-        upload.put(_paths.shard_key(path, slot, ()), cell)
+    for array, cell in _text_cells(attribute, stored).items():
+        upload.put(_paths.shard_key(_paths.join(stage.path, array), slot, ()), cell)
 
 
 # ---- whole attributes -------------------------------------------------------

@@ -79,26 +79,34 @@ def put_rows(
     codec = arrays.vertex_codec(attribute.dtype)
     for block, shard in encode_rows(stored.rows, order, cell_rows, blocks, places, codec):
         upload.put(_paths.shard_key(path, slot, block), shard)
-    _put_texts(upload, stage, slot, attribute, stored)
+    for key, cell in _text_cells(stage.path, slot, attribute, stored):
+        upload.put(key, cell)
 
 
 def put_object_rows(
     upload: _store.Uploader, stage: LevelStage, slot: int, attribute: AttributeMeta, stored: Stored
 ) -> None:
     """Upload the values of the objects that begin in one batch, by ascending id."""
-    path = _paths.join(stage.path, attribute.path)
+    for key, cell in object_cells(stage.path, slot, attribute, stored):
+        upload.put(key, cell)
+
+
+def object_cells(
+    level: str, slot: int, attribute: AttributeMeta, stored: Stored
+) -> list[tuple[str, bytes]]:
+    """The chunks of one batch in an object attribute: of its values, and of its dictionary."""
     payload = np.ascontiguousarray(stored.rows).reshape(-1).view(np.uint8).data
-    upload.put(_paths.shard_key(path, slot, ()), batches.CODEC.encode(payload))
-    _put_texts(upload, stage, slot, attribute, stored)
+    key = _paths.shard_key(_paths.join(level, attribute.path), slot, ())
+    return [(key, batches.CODEC.encode(payload)), *_text_cells(level, slot, attribute, stored)]
 
 
-def _put_texts(
-    upload: _store.Uploader, stage: LevelStage, slot: int, attribute: AttributeMeta, stored: Stored
-) -> None:
-    if stored.texts is not None:
-        path = _paths.join(stage.path, attribute.dictionary)
-        cell = batches.CODEC.encode(_values.pack_texts(stored.texts))
-        upload.put(_paths.shard_key(path, slot, ()), cell)
+def _text_cells(
+    level: str, slot: int, attribute: AttributeMeta, stored: Stored
+) -> list[tuple[str, bytes]]:
+    if stored.texts is None:
+        return []
+    key = _paths.shard_key(_paths.join(level, attribute.dictionary), slot, ())
+    return [(key, batches.CODEC.encode(_values.pack_texts(stored.texts)))]
 
 
 # ---- whole attributes -------------------------------------------------------

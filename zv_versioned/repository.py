@@ -19,7 +19,7 @@ from ._verbs import Verbs
 from .errors import MetadataError, NotFoundError
 from .geometry import html_table
 from .history.graph import History
-from .history.log import CommitInfo, CommitLog, read_log
+from .history.log import CommitInfo, CommitLog, parents_of, read_log
 from .storage import Backend
 from .transaction import Transaction
 from .view import View
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import icechunk
 
 _ID_PREFIX = re.compile(r"[0-9A-Z]{4,20}")
-_BACK = re.compile(r"(?P<ref>.+?)~(?P<steps>\d{0,9})$")
+_BACK = re.compile(r"(?P<ref>.+)(?P<how>[~^])(?P<steps>\d{0,9})$", re.DOTALL)
 _PARTS_BYTES = 256 << 20
 
 
@@ -245,7 +245,8 @@ class Repository(Verbs, Upkeep):
         ref : str
             A branch, a tag, a snapshot id, at least four characters of one that
             only one snapshot begins with, or any of these followed by ``~N``: the
-            N-th ancestor.
+            N-th ancestor along first parents, or by ``^N``: the N-th parent (``^2`` of
+            a merge is what was merged). They may follow each other: ``main~3^2~1``.
 
         Raises
         ------
@@ -263,8 +264,9 @@ class Repository(Verbs, Upkeep):
             return _Resolved(self._backend.tag_target(ref), None)
         back = _BACK.fullmatch(ref)
         if back:
-            base = self._resolve(back["ref"]).snapshot_id
-            return _Resolved(self._ancestor(ref, base, int(back["steps"] or 1)), None)
+            base, steps = self._resolve(back["ref"]).snapshot_id, int(back["steps"] or 1)
+            go = self._ancestor if back["how"] == "~" else self._parent
+            return _Resolved(go(ref, base, steps), None)
         if _ID_PREFIX.fullmatch(ref.upper()):
             found = self._by_prefix(ref.upper())
             if len(found) == 1:
@@ -286,6 +288,16 @@ class Repository(Verbs, Upkeep):
             if depth == steps:
                 return info.id
         raise NotFoundError(f"{ref!r}: {snapshot_id} has only {depth} ancestors")
+
+    def _parent(self, ref: str, snapshot_id: str, number: int) -> str:
+        if number == 0:
+            return snapshot_id
+        parents = parents_of(self._backend.snapshot(snapshot_id))
+        if number > len(parents):
+            raise NotFoundError(
+                f"{ref!r}: {snapshot_id} has {len(parents)} parents; only merges have two"
+            )
+        return parents[number - 1]
 
     def _by_prefix(self, prefix: str) -> list[str]:
         if len(prefix) == 20:

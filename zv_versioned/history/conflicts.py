@@ -32,7 +32,8 @@ class Conflict:
     batches : tuple of bytes
         Uuids of the batches concerned.
     objects : ndarray of int64
-        Ids of the objects concerned, ascending.
+        Ids of the objects concerned: those that both sides gave, or those of which both
+        wrote the value of an object attribute.
     values : tuple
         Of base, ours and theirs, where they are small; see :meth:`load`.
     choice : str or None
@@ -48,6 +49,7 @@ class Conflict:
     objects: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
     values: tuple[Any, ...] | None = field(default=None, repr=False)
     choice: str | None = None
+    _rows: tuple[np.ndarray, ...] = field(default=(), repr=False, compare=False)
     _load: Callable[[Conflict], tuple[Any, ...]] | None = field(
         default=None, repr=False, compare=False
     )
@@ -68,7 +70,8 @@ class Conflict:
         Returns
         -------
         tuple of 3
-            Of an attribute over batches: arrays, or None where a side has none.
+            Of an attribute over batches: arrays, or None where a side has none. Of an
+            object attribute they have a value for each of `objects`.
         """
         if self.values is not None:
             return self.values

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from ..format.metadata import AttributeMeta
 from ..format.table import INDEX, BatchTable
 
 Side: TypeAlias = Literal["base", "ours", "theirs"]
@@ -42,6 +43,12 @@ class Details(Protocol):
 
     def groups(self, side: Side, dataset: str, level: int) -> Groups:
         """The groups of a level."""
+        ...
+
+    def object_values(
+        self, side: Side, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray:
+        """The values of all objects that begin in a batch, as they are read."""
         ...
 
     def equal(self, dataset: str, level: int, path: str, ours: int, theirs: int) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _groups, _paths, _state, _store
+from .._attributes import object_cells
 from .._levels import level_documents
 from .._removed import encode_rows
 from .._stage import attribute_documents
@@ -21,8 +22,10 @@ from ..format.table import BUCKET, INDEX, REMOVED, BatchTable, new_content_id
 from ..storage.carry import Move, carry
 from .details import StoredDetails, chunk_keys
 from .index import Index, LevelIndex, same_meta
-from .merge import LevelPlan, Merged
-from .merge_rows import arrays_of
+from .merge import Merged
+from .merge_contents import arrays_of
+from .merge_level import LevelPlan
+from .merge_values import stored_values
 from .renumber import Rewrite
 from .rows import Side, find, pick
 
@@ -301,6 +304,8 @@ def _finish(store: Any, plan: LevelPlan) -> LevelIndex:
     if plan.groups is not None and index.facts.groups:
         cell = batches.CODEC.encode(_groups.encode_groups(plan.groups))
         items.append((_groups.key_of(index.path), cell))
+    for attribute, slot, values in plan.values:
+        items += object_cells(index.path, slot, attribute, stored_values(attribute, values))
     _store.set_many(store, items)
     table = _rewrite(store, index, plan.rewrites) if plan.rewrites else index.table
     facts = replace(index.facts, version=new_content_id()) if plan.changed else index.facts

@@ -110,7 +110,7 @@ def object_values(
     table = reader.state.table
     if rows is None:
         rows = np.flatnonzero(table.live_new_objects > 0).tolist()
-    values = values_of_all(reader, attribute, rows)
+    values = begun_values(reader, attribute, rows)
     lossy = [row for row in rows if table.n_removed_objects[row]]
     if not lossy:
         return values
@@ -123,17 +123,8 @@ def object_values(
     return np.asarray(values[np.concatenate(masks)])
 
 
-def values_of_all(reader: LevelReader, attribute: AttributeMeta, rows: Sequence[int]) -> np.ndarray:
-    """Values of an object attribute for the objects that begin in some batches, removed or not.
-
-    Parameters
-    ----------
-    reader : LevelReader
-    attribute : AttributeMeta
-        Of the family ``object_attributes``.
-    rows : sequence of int
-        Of the table.
-    """
+def begun_values(reader: LevelReader, attribute: AttributeMeta, rows: Sequence[int]) -> np.ndarray:
+    """Values of all objects that begin in some batches, also of those that were removed."""
     table = reader.state.table
     present = table.content(attribute.path)
     has = [row for row in rows if present[row]]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import icechunk
 
 _ID_PREFIX = re.compile(r"[0-9A-Z]{4,20}")
-_BACK = re.compile(r"(?P<ref>.+)(?P<how>[~^])(?P<steps>\d{0,9})$", re.DOTALL)
+_BACK = re.compile(r"(?P<ref>.+)(?P<way>[~^])(?P<number>\d{0,9})")
 _PARTS_BYTES = 256 << 20
 
 
@@ -61,7 +61,7 @@ class Repository(Verbs, Upkeep):
         self._parts = Cache(_PARTS_BYTES)
         self._ids: dict[str, KnownIds] = {}
         self._checks: list[Callable[[View], Any]] = []
-        self.retries = 64
+        self.retries = 256
         self._ids_lock = threading.Lock()
 
     # -- opening -------------------------------------------------------------
@@ -224,7 +224,7 @@ class Repository(Verbs, Upkeep):
         ----------
         branch : str
         to : str
-            A branch, tag, snapshot id, unique prefix, or ``REF~N``.
+            A branch, tag, snapshot id, unique prefix, ``REF~N`` or ``REF^N``.
 
         Raises
         ------
@@ -244,9 +244,9 @@ class Repository(Verbs, Upkeep):
         ----------
         ref : str
             A branch, a tag, a snapshot id, at least four characters of one that
-            only one snapshot begins with, or any of these followed by ``~N``: the
-            N-th ancestor along first parents, or by ``^N``: the N-th parent (``^2`` of
-            a merge is what was merged). They may follow each other: ``main~3^2~1``.
+            only one snapshot begins with, or any of these followed by ``~N``, the
+            N-th ancestor over first parents, or by ``^N``, the N-th parent of a
+            merge; as often as you like.
 
         Raises
         ------
@@ -264,9 +264,9 @@ class Repository(Verbs, Upkeep):
             return _Resolved(self._backend.tag_target(ref), None)
         back = _BACK.fullmatch(ref)
         if back:
-            base, steps = self._resolve(back["ref"]).snapshot_id, int(back["steps"] or 1)
-            go = self._ancestor if back["how"] == "~" else self._parent
-            return _Resolved(go(ref, base, steps), None)
+            base, number = self._resolve(back["ref"]).snapshot_id, int(back["number"] or 1)
+            there = self._ancestor if back["way"] == "~" else self._parent
+            return _Resolved(there(ref, base, number), None)
         if _ID_PREFIX.fullmatch(ref.upper()):
             found = self._by_prefix(ref.upper())
             if len(found) == 1:
@@ -290,13 +290,11 @@ class Repository(Verbs, Upkeep):
         raise NotFoundError(f"{ref!r}: {snapshot_id} has only {depth} ancestors")
 
     def _parent(self, ref: str, snapshot_id: str, number: int) -> str:
+        parents = parents_of(self._backend.snapshot(snapshot_id))
         if number == 0:
             return snapshot_id
-        parents = parents_of(self._backend.snapshot(snapshot_id))
         if number > len(parents):
-            raise NotFoundError(
-                f"{ref!r}: {snapshot_id} has {len(parents)} parents; only merges have two"
-            )
+            raise NotFoundError(f"{ref!r}: {snapshot_id} has {len(parents)} parents")
         return parents[number - 1]
 
     def _by_prefix(self, prefix: str) -> list[str]:
@@ -377,7 +375,7 @@ class Repository(Verbs, Upkeep):
         Parameters
         ----------
         ref : str, optional
-            A branch, tag, snapshot id, unique prefix or ``REF~N``; "main" where
+            A branch, tag, snapshot id, unique prefix, ``REF~N`` or ``REF^N``; "main" where
             nothing else is given.
         branch, tag, snapshot_id : str, optional
             The same, saying which it is.

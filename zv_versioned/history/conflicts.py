@@ -32,8 +32,7 @@ class Conflict:
     batches : tuple of bytes
         Uuids of the batches concerned.
     objects : ndarray of int64
-        Ids of the objects concerned: those that both sides gave, or those of which both
-        wrote the value of an object attribute.
+        Ids of the objects concerned, ascending.
     values : tuple
         Of base, ours and theirs, where they are small; see :meth:`load`.
     choice : str or None
@@ -49,7 +48,6 @@ class Conflict:
     objects: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
     values: tuple[Any, ...] | None = field(default=None, repr=False)
     choice: str | None = None
-    _rows: tuple[np.ndarray, ...] = field(default=(), repr=False, compare=False)
     _load: Callable[[Conflict], tuple[Any, ...]] | None = field(
         default=None, repr=False, compare=False
     )
@@ -70,8 +68,7 @@ class Conflict:
         Returns
         -------
         tuple of 3
-            Of an attribute over batches: arrays, or None where a side has none. Of an
-            object attribute they have a value for each of `objects`.
+            Of an attribute over batches: arrays, or None where a side has none.
         """
         if self.values is not None:
             return self.values

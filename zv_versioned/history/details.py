@@ -13,14 +13,14 @@ from .._cells_io import Blocks
 from .._groups import load_groups
 from .._read import LevelReader
 from .._read_links import live_links
-from .._read_values import values_of_all
+from .._read_values import begun_values
 from .._removed import removals_of, removed_rows
 from ..format.batches import BatchHead
 from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, VERTEX_ATTRIBUTES, AttributeMeta
 from ..format.table import INDEX, REMOVED
 from .index import Index, LevelIndex, reader_of
 from .merge import Merged
-from .merge_contents import arrays_of
+from .merge_rows import arrays_of
 from .rows import Groups, Ids, Side
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class Origin(Protocol):
         """Rows of the removed objects of a batch."""
         ...
 
-    def groups(self, dataset: str, level: int) -> Groups:
-        """The groups of a level."""
-        ...
-
     def object_values(
         self, dataset: str, level: int, attribute: AttributeMeta, row: int
-    ) -> np.ndarray:
-        """The values of all objects that begin in a batch, as they are read."""
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch; None where nobody knows them."""
+        ...
+
+    def groups(self, dataset: str, level: int) -> Groups:
+        """The groups of a level."""
         ...
 
 
@@ -77,16 +77,16 @@ class Snapshot:
         """Rows of the removed objects of a batch."""
         return removed_rows(self.reader(dataset, level), [row]).get(row, _NONE)
 
+    def object_values(
+        self, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch."""
+        return begun_values(self.reader(dataset, level), attribute, [row])
+
     def groups(self, dataset: str, level: int) -> Groups:
         """The groups of a level."""
         known = self.index[dataset].levels[level]
         return load_groups(self.store, known.path, known.facts, self.parts)
-
-    def object_values(
-        self, dataset: str, level: int, attribute: AttributeMeta, row: int
-    ) -> np.ndarray:
-        """The values of all objects that begin in a batch, as they are read."""
-        return values_of_all(self.reader(dataset, level), attribute, [row])
 
 
 class Nothing:
@@ -96,15 +96,15 @@ class Nothing:
         """No objects."""
         return _NONE
 
+    def object_values(
+        self, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """No values."""
+        return None
+
     def groups(self, dataset: str, level: int) -> Groups:
         """No groups."""
         return {}
-
-    def object_values(
-        self, dataset: str, level: int, attribute: AttributeMeta, row: int
-    ) -> np.ndarray:
-        """Missing values."""
-        raise KeyError(f"a base that has nothing has no values of {attribute.path!r}")
 
 
 @dataclass
@@ -128,34 +128,32 @@ class Virtual:
         slot, content = int(table.slot[row]), int(table.content(REMOVED)[row])
         if slot in plan.removed:
             return plan.removed[slot]
-        found = self._origin(dataset, level, REMOVED, bytes(table.uuid[row]), content)
-        return _NONE if found is None else self.details.removed(found[0], dataset, level, found[1])
-
-    def object_values(
-        self, dataset: str, level: int, attribute: AttributeMeta, row: int
-    ) -> np.ndarray:
-        """The values of all objects that begin in a batch, as they are read."""
-        plan = self.merged.datasets[dataset].levels[level]
-        table = plan.index.table
-        slot, content = int(table.slot[row]), int(table.content(attribute.path)[row])
-        for written, at, values in plan.values:
-            if (written, at) == (attribute, slot):
-                return values
-        found = self._origin(dataset, level, attribute.path, bytes(table.uuid[row]), content)
-        if found is None:
-            raise KeyError(f"no side has the content {content} of {attribute.path!r}")
-        return self.details.object_values(found[0], dataset, level, attribute, found[1])
-
-    def _origin(
-        self, dataset: str, level: int, path: str, uuid: bytes, content: int
-    ) -> tuple[Side, int] | None:
-        """The side that has a content of a batch, and the row there."""
+        uuid = bytes(table.uuid[row])
         sides: tuple[Side, Side] = ("ours", "theirs")
         for side in sides:
             known = self.details.level(side, dataset, level)
             at = -1 if known is None else known.rows().get(uuid, -1)
-            if known is not None and at >= 0 and known.table.content(path)[at] == content:
-                return side, at
+            if known is not None and at >= 0 and known.table.content(REMOVED)[at] == content:
+                return self.details.removed(side, dataset, level, at)
+        return _NONE
+
+    def object_values(
+        self, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch."""
+        plan = self.merged.datasets[dataset].levels[level]
+        table = plan.index.table
+        slot, content = int(table.slot[row]), int(table.content(attribute.path)[row])
+        for where, found in plan.objects:
+            if where == slot and found.attribute.path == attribute.path:
+                return found.values
+        uuid = bytes(table.uuid[row])
+        sides: tuple[Side, Side] = ("ours", "theirs")
+        for side in sides:
+            known = self.details.level(side, dataset, level)
+            at = -1 if known is None else known.rows().get(uuid, -1)
+            if known is not None and at >= 0 and known.table.content(attribute.path)[at] == content:
+                return self.details.object_values(side, dataset, level, attribute, at)
         return None
 
     def groups(self, dataset: str, level: int) -> Groups:
@@ -196,6 +194,14 @@ class StoredDetails:
             return self.base.removed(dataset, level, row)
         return self._side(side).removed(dataset, level, row)
 
+    def object_values(
+        self, side: Side, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch."""
+        if side == "base":
+            return self.base.object_values(dataset, level, attribute, row)
+        return self._side(side).object_values(dataset, level, attribute, row)
+
     def lost(
         self, side: Side, dataset: str, level: int, row: int, removed: np.ndarray
     ) -> tuple[int, int, int]:
@@ -213,13 +219,6 @@ class StoredDetails:
         if side == "base":
             return self.base.groups(dataset, level)
         return self._side(side).groups(dataset, level)
-
-    def object_values(
-        self, side: Side, dataset: str, level: int, attribute: AttributeMeta, row: int
-    ) -> np.ndarray:
-        """The values of all objects that begin in a batch, as they are read."""
-        where = self.base if side == "base" else self._side(side)
-        return where.object_values(dataset, level, attribute, row)
 
     def equal(self, dataset: str, level: int, path: str, ours: int, theirs: int) -> bool:
         """Whether a content of one batch is the same on both sides, byte by byte."""

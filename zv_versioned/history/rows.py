@@ -41,14 +41,14 @@ class Details(Protocol):
         """Vertices, links, and objects that begin there, that a batch loses with some objects."""
         ...
 
-    def groups(self, side: Side, dataset: str, level: int) -> Groups:
-        """The groups of a level."""
-        ...
-
     def object_values(
         self, side: Side, dataset: str, level: int, attribute: AttributeMeta, row: int
-    ) -> np.ndarray:
-        """The values of all objects that begin in a batch, as they are read."""
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch; None where nobody knows them."""
+        ...
+
+    def groups(self, side: Side, dataset: str, level: int) -> Groups:
+        """The groups of a level."""
         ...
 
     def equal(self, dataset: str, level: int, path: str, ours: int, theirs: int) -> bool:

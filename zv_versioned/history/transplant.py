@@ -22,10 +22,8 @@ from ..format.table import BUCKET, INDEX, REMOVED, BatchTable, new_content_id
 from ..storage.carry import Move, carry
 from .details import StoredDetails, chunk_keys
 from .index import Index, LevelIndex, same_meta
-from .merge import Merged
-from .merge_contents import arrays_of
-from .merge_level import LevelPlan
-from .merge_values import stored_values
+from .merge import LevelPlan, Merged
+from .merge_rows import arrays_of
 from .renumber import Rewrite
 from .rows import Side, find, pick
 
@@ -301,11 +299,15 @@ def _finish(store: Any, plan: LevelPlan) -> LevelIndex:
         for slot, rows in plan.removed.items()
         if len(rows)
     ]
+    for slot, found in plan.objects:
+        cells = object_cells(found.attribute, found.as_values().stored())
+        items += [
+            (_paths.shard_key(_paths.join(index.path, array), slot, ()), cell)
+            for array, cell in cells.items()
+        ]
     if plan.groups is not None and index.facts.groups:
         cell = batches.CODEC.encode(_groups.encode_groups(plan.groups))
         items.append((_groups.key_of(index.path), cell))
-    for attribute, slot, values in plan.values:
-        items += object_cells(index.path, slot, attribute, stored_values(attribute, values))
     _store.set_many(store, items)
     table = _rewrite(store, index, plan.rewrites) if plan.rewrites else index.table
     facts = replace(index.facts, version=new_content_id()) if plan.changed else index.facts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._read_links import link_values_of, whole
-from .._read_values import values_of_all
+from .._read_values import object_values
 from ..format.metadata import LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, LevelFacts
 from ..format.table import BatchTable
 from .details import Snapshot
@@ -58,17 +58,7 @@ def _values(repository: Repository, index: Index, store: Any, conflict: Conflict
         return None
     reader = reader_of(store, dataset.meta, level, repository._parts)
     if family == OBJECT_ATTRIBUTES:
-        return values_of_all(reader, attribute, wanted)[_rows_of(conflict, rows, level)]
+        return object_values(reader, attribute, wanted)
     if family == LINK_ATTRIBUTES:
         return link_values_of(reader, attribute, whole(reader, wanted))
     return reader.attribute_of(attribute, reader.plan(np.array(wanted)))
-
-
-def _rows_of(conflict: Conflict, rows: dict[bytes, int], level: LevelIndex) -> np.ndarray:
-    """The objects of a conflict, among those that begin in its batches, one after the other."""
-    found, start = [np.zeros(0, np.int64)], 0
-    for uuid, disputed in zip(conflict.batches, conflict._rows, strict=True):
-        if uuid in rows:
-            found.append(start + disputed)
-            start += int(level.table.n_new_objects[rows[uuid]])
-    return np.concatenate(found)

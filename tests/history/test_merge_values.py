@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tests._profiles  # noqa: F401
 import zv_versioned as zvv
-from zv_versioned.history.merge_values import merge_values
+from zv_versioned.history.merge_objects import ByObject
 
 NUMBERS = np.array([np.nan, -0.0, 0.0, 1.0, 2.0])
 TEXTS = np.array([None, "", "a", "b"], object)
@@ -94,7 +94,7 @@ def test_the_same_object_changed_on_both_sides_is_a_conflict_about_it_alone(
     change(repo, "main", {1: (1.0, "m"), 4: (2.0, "x"), 0: (9.0, "x")})
     change(repo, "try", {1: (3.0, "m"), 4: (4.0, "x"), 2: (8.0, "x")})
     tip = repo.resolve("main")
-    with pytest.raises(zvv.ConflictError, match="size.*for objects 1, 4") as caught:
+    with pytest.raises(zvv.ConflictError, match=r"size.*of objects 1, 4") as caught:
         repo.merge("try")
     assert repo.resolve("main") == tip
     (conflict,) = caught.value.conflicts
@@ -133,7 +133,7 @@ def test_a_commit_that_lost_the_race_keeps_what_it_wrote_of_other_objects(
     write(tx, [7, 2, 0, 0, 0, 3], list("mtxxxt"))
     write(late, [8, 2, 0, 0, 0, 3], list("mtxxxt"))
     tx.commit()
-    with pytest.raises(zvv.ConflictError, match="for objects 0"):
+    with pytest.raises(zvv.ConflictError, match="of objects 0"):
         late.commit()
     assert values(repo)[0][0] == 7
 
@@ -158,7 +158,7 @@ def test_a_revert_takes_back_the_values_of_the_objects_that_a_commit_changed(
     assert values(repo) == ([0, 0, 1, 0, 0, 0], ["x", "x", "good", "x", "x", "x"])
     good = repo.resolve("main~1")
     change(repo, "main", {2: (2.0, "better"), 3: (3.0, "x")})
-    with pytest.raises(zvv.ConflictError, match="for objects 2"):
+    with pytest.raises(zvv.ConflictError, match="of objects 2"):
         repo.revert(good)
     assert repo.revert(good, on_conflict="theirs").conflicts[0].objects.tolist() == [2]
     assert values(repo) == ([0, 0, 0, 3, 0, 0], ["x"] * 6)
@@ -174,16 +174,16 @@ def test_each_row_follows_the_three_way_rule(data: st.DataObject, some: np.ndarr
     codes = [np.array(data.draw(rows), int) for _ in range(3)]
     lost = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool)
     base, ours, theirs = (some[c] for c in codes)
-    merged = merge_values(base, ours, theirs, lost_by_ours=lost)
-    turned = merge_values(base, theirs, ours, lost_by_theirs=lost)
+    merged = ByObject.of(base, ours, theirs, lost_by_ours=lost)
+    turned = ByObject.of(base, theirs, ours, lost_by_theirs=lost)
     assert merged.clash.tolist() == turned.clash.tolist()
     for at, (b, o, t) in enumerate(zip(*(c.tolist() for c in codes), strict=True)):
         gone = lost[at]
         clash = not gone and b != o and b != t and o != t
         assert (at in merged.clash) == clash
         expected = t if gone or b == o else o
-        assert repr(merged.values[at]) == repr(some[expected])
+        assert repr(merged.merged[at]) == repr(some[expected])
         if not clash:
-            assert repr(turned.values[at]) == repr(some[expected])
+            assert repr(turned.merged[at]) == repr(some[expected])
         else:
-            assert repr(merged.chosen("theirs")[at]) == repr(some[t])
+            assert repr(merged.decided("theirs")[at]) == repr(some[t])

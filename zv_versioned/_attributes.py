@@ -330,7 +330,8 @@ def _record(
     content = np.zeros(len(table), np.int64)
     content[rows] = [new_content_id() for _ in range(len(rows))]
     lo_hi = np.full((len(table), 2), EVERYTHING)
-    lo_hi[rows] = [EVERYTHING if known is None else known for known in ranges]
+    for row, known_range in zip(rows.tolist(), ranges, strict=True):
+        lo_hi[row] = EVERYTHING if known_range is None else known_range
     of_contents = {attribute.path: ranges_of(content, lo_hi)}
     stage.replaced(table.with_columns({}, {attribute.path: content}, of_contents))
     known = {**stage.facts.family(attribute.family), attribute.name: attribute}

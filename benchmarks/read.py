@@ -10,7 +10,9 @@ compacted. The peer is left out there: its appends take seconds.
 
 Every read is through a new handle, made just before the clock starts, so that nothing is known of
 the data but what opening it tells; "again" is the same read once more. A box is 1/64 of the volume,
-anywhere in it. All sides must return as many points. The sides take turns; figures are medians.
+anywhere in it. All sides must return as many points. The sides take turns; figures are medians. The
+processor time of the same reads, of all threads, says what a read costs where other work takes
+turns with it.
 
 The *floor* is the time to read the bytes that our whole read needs from plain files, one a shard,
 and to decompress them, cell by cell, into one buffer: no index, no check, no order. "through
@@ -49,6 +51,7 @@ from _harness import (
     _peak,
     _status,
     boxes,
+    measured,
     median,
     number,
     timed,
@@ -59,6 +62,7 @@ from _s3 import Server
 
 import zv_versioned as zvv
 
+PROCESSOR = ", processor time"
 PARTS = ("whole", "box", "objects", "one", "open", "appended", "batches", "memory", "s3")
 
 
@@ -110,8 +114,9 @@ class Bench:
         counts = {}
         for name in names or self.sides:
             reader = self.sides[name].reader(self.path(name, store))
-            took, found = timed(work, reader)
+            took, spent, found = measured(work, reader)
             self.samples[what][name].append(took)
+            self.samples[f"{what}{PROCESSOR}"][name].append(spent)
             positions, values = found if isinstance(found, tuple) else (found, None)
             counts[name] = len(positions)
             if positions.shape[1:] != (3,) or (values is not None and len(values) != counts[name]):
@@ -124,6 +129,9 @@ class Bench:
     def add(self, what: str, **options: Any) -> None:
         values = {name: median(found) for name, found in self.samples[what].items()}
         self.rows.append(Row(what, values, **options))
+        if spent := self.samples.get(f"{what}{PROCESSOR}"):
+            values = {name: median(found) for name, found in spent.items()}
+            self.rows.append(Row(f"{what}{PROCESSOR}", values))
 
     def against(self, what: str, *others: str) -> None:
         """Rows that measure ours by other sides."""

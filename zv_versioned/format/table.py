@@ -218,6 +218,15 @@ class BatchTable:
         )
 
     @property
+    def plain(self) -> np.ndarray:
+        """Mask of the batches whose ids are the run from the smallest to the largest, all new."""
+        return np.asarray(
+            (self.id_max - self.id_min == self.n_objects - 1)
+            & (self.n_new_objects == self.n_objects)
+            & (self.content(INDEX) == 0)
+        )
+
+    @property
     def live_vertices(self) -> np.ndarray:
         """Vertices of each batch without those of removed objects: (B,) int64."""
         return np.asarray(self.n_vertices - self.n_removed_vertices)

@@ -298,7 +298,7 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
         origin=stage.origin,
         digest_a=digest.signed(batch.sums[0]),
         digest_b=digest.signed(batch.sums[1]),
-        digest_of=digest.made_of(contents),
+        digest_of=digest.made_of(contents, int(objects.ids[0]), int(objects.ids[-1])),
         contents=contents,
     )
 

@@ -103,7 +103,8 @@ def test_wrong_counts_of_a_level_are_found_and_corrected(fact: str) -> None:
     report = repo.fsck("main")
     assert [f.kind for f in report.findings] == ["inconsistent"], report
     repo.fsck(repair=True)
-    assert repo.view()["graph"][0]._reader.state.facts == before
+    after = repo.view()["graph"][0]._reader.state.facts
+    assert replace(after, version=before.version) == before
     assert repo.fsck("main").ok
 
 
@@ -187,7 +188,7 @@ SABOTAGE: dict[str, tuple[str, Callable[[WholeIndex], dict[str, Any]]]] = {
     "twice, or to none": (
         "graph/0", lambda i: {"order": np.concatenate((i.order[:1], i.order[:-1]))},
     ),
-    "do not ascend": ("graph/0", lambda i: {"object_ids": np.arange(len(i.counts))[::-1] * 3}),
+    "there twice": ("graph/0", lambda i: {"object_ids": np.arange(len(i.counts)) // 2}),
     "order of their ranks": ("polyline/0", lambda i: {"fragment_rank": i.page.rank[::-1]}),
     "does not end": ("polyline/0", lambda i: {"fragment_ends": np.zeros(len(i.page.ends), bool)}),
     "in lines, and in lines alone": (

@@ -211,6 +211,26 @@ def test_ids_that_a_merge_gave_anew_count_as_they_are_now() -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("kind", ["point_cloud", "polyline", "graph"])
+def test_ids_that_were_given_and_clashed_count_as_they_are_now(kind: str) -> None:
+    content = things(kind, np.random.default_rng(9), 6)
+    clashing = [Thing(**{**thing.__dict__, "id": 3 + thing.id}) for thing in content[2:5]]
+    clashing.append(Thing(**{**content[5].__dict__, "id": content[0].id}))
+    repo = store(kind, [])
+    repo.create_branch("try")
+    for branch, some in (("main", content[:2]), ("try", clashing)):
+        with repo.transaction(branch) as tx:
+            append(tx.writer("d"), kind, some)
+    ((old, new),) = repo.merge("try", into="main", renumber=True).renumbered.values()
+    given = dict(zip(old.tolist(), new.tolist(), strict=True))
+    moved = [Thing(**{**t.__dict__, "id": given.get(t.id, t.id)}) for t in clashing]
+    assert kept_is_right(repo) == store(kind, [content[:2], moved]).digest()
+    level = repo.view()["d"][0]
+    assert level.digest(moved[-1].id) == store(kind, [moved[-1:]]).view()["d"][0].digest()
+    report = repo.fsck()
+    assert report.ok, report
+
+
 def test_values_that_were_written_later_are_as_if_they_had_come_with_the_vertices() -> None:
     content = things("mesh", np.random.default_rng(5), 4)
     whole = store("mesh", [content])

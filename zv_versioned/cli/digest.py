@@ -30,9 +30,7 @@ def digest(
     ] = None,
     objects: Annotated[
         str | None,
-        typer.Option(
-            "--objects", metavar="IDS", help="Of these objects alone."
-        ),
+        typer.Option("--objects", metavar="IDS", help="Of these objects alone."),
     ] = None,
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Read everything, rather than what was kept.")

@@ -336,12 +336,14 @@ def texts_column(texts: Sequence[str]) -> np.ndarray:
 # ---- what a digest was made of -----------------------------------------------
 
 
-def made_of(contents: Mapping[str, int]) -> int:
-    """A number, never 0, for the contents of a batch that its sums were taken over.
+def made_of(contents: Mapping[str, int], id_min: int, id_max: int) -> int:
+    """A number, never 0, for what the sums of a batch were taken over: contents and ids.
 
-    Values of objects are summed apart and do not count.
+    Values of objects are summed apart and do not count. A run of ids that a merge
+    gave anew stands in the table alone.
     """
-    counted = sorted(
+    counted = [str(id_min), str(id_max)]
+    counted += sorted(
         f"{path}={content}"
         for path, content in contents.items()
         if content and (path in (REMOVED, INDEX) or path.startswith(("vertex_", "link_")))

@@ -129,7 +129,9 @@ def kept_sums(reader: LevelReader, row: int) -> Sums | None:
     """What was kept of a batch when it was appended; None where it has changed since."""
     table = reader.state.table
     contents = {path: int(ids[row]) for path, ids in table.contents.items()}
-    if int(table.digest_of[row]) != digest.made_of(contents):
+    if int(table.digest_of[row]) != digest.made_of(
+        contents, int(table.id_min[row]), int(table.id_max[row])
+    ):
         return None
     mask = (1 << 64) - 1
     return int(table.digest_a[row]) & mask, int(table.digest_b[row]) & mask

@@ -134,12 +134,7 @@ def object_values(
     table = reader.state.table
     if rows is None:
         rows = np.flatnonzero(table.live_new_objects > 0).tolist()
-    present = table.content(attribute.path)
-    found = stored_object_values(reader, attribute, [row for row in rows if present[row]])
-    stored = np.concatenate(found) if found else attribute.fill(0)
-    values = spread(
-        reader, attribute, [(row, int(table.n_new_objects[row])) for row in rows], stored
-    )
+    values = begun_values(reader, attribute, rows)
     lossy = [row for row in rows if table.n_removed_objects[row]]
     if not lossy:
         return values
@@ -150,6 +145,15 @@ def object_values(
         for row in rows
     ]
     return np.asarray(values[np.concatenate(masks)])
+
+
+def begun_values(reader: LevelReader, attribute: AttributeMeta, rows: Sequence[int]) -> np.ndarray:
+    """Values of all objects that begin in some batches, also of those that were removed."""
+    table = reader.state.table
+    present = table.content(attribute.path)
+    found = stored_object_values(reader, attribute, [row for row in rows if present[row]])
+    stored = np.concatenate(found) if found else attribute.fill(0)
+    return spread(reader, attribute, [(row, int(table.n_new_objects[row])) for row in rows], stored)
 
 
 def check_missing(missing: object) -> bool:

@@ -81,12 +81,16 @@ class Target:
     @classmethod
     def empty(cls, array: str, row_bytes: int, wanted: Sequence[Wanted]) -> Target:
         """A target with room for all that is wanted."""
-        total = sum(int(want.cell_rows.sum(dtype=np.int64)) for want in wanted)
-        return cls(array, row_bytes, wanted, np.empty(HEADER + total * row_bytes, np.uint8))
+        size = HEADER + _count(wanted) * row_bytes
+        return cls(array, row_bytes, wanted, np.empty(size, np.uint8))
 
     def rows(self, dtype: np.dtype, row_shape: tuple[int, ...]) -> np.ndarray:
         """What was read: (n, *row_shape)."""
-        return self.out[HEADER:].view(dtype).reshape(-1, *row_shape)
+        return self.out[HEADER:].view(dtype).reshape(_count(self.wanted), *row_shape)
+
+
+def _count(wanted: Sequence[Wanted]) -> int:
+    return sum(int(want.cell_rows.sum(dtype=np.int64)) for want in wanted)
 
 
 @dataclass(frozen=True)

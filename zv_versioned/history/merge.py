@@ -171,6 +171,8 @@ class _Dataset:
     def merge(
         self, base: DatasetIndex | None, ours: DatasetIndex | None, theirs: DatasetIndex | None
     ) -> DatasetPlan | None:
+        if ours is not None and base is not None and base.same_as(theirs):
+            return unchanged(ours)
         if ours is not None and theirs is not None and _alike(ours.meta, theirs.meta):
             if base is not None and not _alike(base.meta, ours.meta):
                 base = None

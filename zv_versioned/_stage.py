@@ -249,6 +249,8 @@ class LevelStage:
         first = self.base.slots // BUCKET * BUCKET
         if self._whole is not None:
             table = self.table()
+            # A compaction may have left fewer slots than there were.
+            first = min(first, self.facts.slots // BUCKET * BUCKET)
             return table.take(table.slot >= first)
         table = BatchTable.from_rows(self._added, self.meta.ndim)
         if self.base.slots % BUCKET == 0:
@@ -268,7 +270,8 @@ class LevelStage:
         else:
             table, written = self.table(), self.base_reader.state.table
         bucket_of = table.slot // BUCKET
-        for bucket in np.unique(bucket_of).tolist():
+        numbers = bucket_of if written is None else np.append(bucket_of, written.slot // BUCKET)
+        for bucket in np.unique(numbers).tolist():
             rows = table.take(bucket_of == bucket)
             before = None if written is None else written.take(written.slot // BUCKET == bucket)
             if before is None or not rows.same_as(before):

@@ -71,6 +71,8 @@ class Transaction(StagesDatasets):
         self.base_snapshot_id: str = self._session.snapshot_id
         self.result: CommitResult | None = None
         self._landed: Landed | None = None
+        # What is done beyond what a writer does, for the commit's metadata.
+        self._operation = ""
         # One transaction does one thing at a time, whichever threads ask.
         self._lock = threading.RLock()
 
@@ -226,6 +228,7 @@ class Transaction(StagesDatasets):
             own = {
                 "transaction": self._id,
                 "author": self._metadata["author"],
+                "operation": self._operation,
                 "created": self._created,
                 "changes": changes,
                 "metadata": self._metadata["user"],

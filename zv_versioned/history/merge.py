@@ -26,9 +26,10 @@ import numpy as np
 
 from ..errors import ArrayError
 from ..format.metadata import CAPACITY, FAMILIES, AttributeMeta, DatasetMeta, LevelFacts
-from ..format.table import INDEX, REMOVED, BatchTable
+from ..format.table import INDEX, LINEAGE, REMOVED, BatchTable
 from ..spatial.boxes import Box
 from .conflicts import Conflict
+from .crossings import refuse_crossings
 from .index import DatasetIndex, Index, LevelIndex, defined_alike
 from .lookup import Lookup
 from .merge_groups import MergedGroups, merge_groups
@@ -334,6 +335,7 @@ class _Dataset:
         if base is None:
             base = LevelIndex(ours.path, replace(_undefined(ours.facts), groups=0), empty)
         three = Three(base, ours, theirs)
+        refuse_crossings(three, self.report, self.details)
         rows = which_rows(three, self.report)
         contents = merge_contents(three, rows, self.report, self.details)
         look = Lookup(three, rows, self.report, self.details)
@@ -542,8 +544,9 @@ class _Level:
         found = {"vertices": lost.slot, INDEX: lost.slot}
         if self.links and lost.n_links.any():
             found["links"] = lost.slot[lost.n_links > 0]
-        if lost.content(REMOVED).any():
-            found[REMOVED] = lost.slot[lost.content(REMOVED) != 0]
+        for path in (REMOVED, LINEAGE):
+            if lost.content(path).any():
+                found[path] = lost.slot[lost.content(path) != 0]
         for family in FAMILIES:
             for attribute in self.three.ours.facts.family(family).values():
                 has = lost.content(attribute.path) != 0

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..format.metadata import FAMILIES, TEXT, AttributeMeta
-from ..format.table import INDEX, REMOVED, BatchTable
+from ..format.table import INDEX, LINEAGE, REMOVED, BatchTable
 from .conflicts import Conflict
 from .index import LevelIndex, Uuid
 from .rows import Details, find, pick
@@ -243,7 +243,16 @@ def merge_contents(three: Three, rows: Rows, report: Report, details: Details) -
                 merged[name] = found
         result.attributes[family] = merged
     _merge_removed(three, rows, report, details, result)
+    _keep_lineage(three, rows, result)
     return result
+
+
+def _keep_lineage(three: Three, rows: Rows, result: Contents) -> None:
+    """What a batch was made of never changes."""
+    _, ours, theirs = three.content(rows, LINEAGE)
+    added = rows.ours < 0
+    result.columns[LINEAGE] = np.where(added, theirs, ours)
+    result.carried[LINEAGE] = np.flatnonzero(added & (theirs != 0))
 
 
 @dataclass(frozen=True)

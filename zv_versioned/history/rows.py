@@ -40,6 +40,10 @@ class Details(Protocol):
         """Vertices, links, and objects that begin there, that a batch loses with some objects."""
         ...
 
+    def lineage(self, side: Side, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
+        """The uuids of the batches that a compaction made one batch of."""
+        ...
+
     def groups(self, side: Side, dataset: str, level: int) -> Groups:
         """The groups of a level."""
         ...

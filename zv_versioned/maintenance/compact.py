@@ -23,7 +23,6 @@ from ..errors import ConflictError, MetadataError
 from ..format import arrays, batches, metadata
 from ..format.table import LINEAGE, REMOVED, BatchRow, BatchTable, new_content_id
 from ..geometry import html_table
-from ..history.index import counted
 from ..result import stage_name
 from . import policy
 from .gather import merged
@@ -244,7 +243,13 @@ def _compact_level(
     )
     after = after.take(np.argsort(after.slot, kind="stable"))
     stage.replaced(after)
-    stage.facts = counted(replace(stage.facts, slots=int(after.slot[-1]) + 1), after)
+    stage.facts = replace(
+        stage.facts,
+        slots=int(after.slot[-1]) + 1,
+        vertex_count=int(after.live_vertices.sum()),
+        num_objects=int(after.live_new_objects.sum()),
+        link_count=int(after.live_links.sum()),
+    )
     told = _told(table, groups)
     stage.count(batches_merged=told.batches_merged, batches_made=len(groups))
     if told.vertices_dropped:

@@ -255,8 +255,9 @@ def upload_batch(stage: LevelStage, batch: Batch, slot: int) -> BatchRow:
     """Upload a batch under a slot; returns its row, which is not recorded yet."""
     metas = [value.meta for value in batch.all_values]
     fresh = [meta for meta in metas if meta.name not in stage.facts.family(meta.family)]
-    _store.set_many(stage.store, stage.documents_of(fresh))
-    upload = _store.Uploader(stage.store)
+    if fresh:
+        _store.set_many(stage.store, stage.documents_of(fresh))
+    upload = stage.upload
     plan, array = batch.plan, batch.vertices.array
     blocks = Blocks.of(plan.cells, stage.facts.grid)
     vertex_bytes = _put(
@@ -272,7 +273,7 @@ def upload_batch(stage: LevelStage, batch: Batch, slot: int) -> BatchRow:
     index, head_bytes = _encode_index(batch)
     path = _paths.join(stage.path, "batches", "index")
     upload.put(_paths.shard_key(path, slot, (0,)), index)
-    upload.flush()
+    upload.start()
     objects = batch.objects
     return BatchRow(
         uuid=new_uuid(),

@@ -487,7 +487,7 @@ def test_compact_commits_what_is_pending_and_says_what_there_is() -> None:
         "num_objects": 6,
         "vertex_count": 7,
         "batches_before": 2,
-        "batches_after": 2,
+        "batches_after": 1,
         "snapshot_id": repo.resolve("main"),
         "objects_committed": 2,
     }

@@ -111,7 +111,11 @@ def chooser(on_conflict: Any) -> Callable[[Conflict], str | None]:
     return choose
 
 
-def refused(conflicts: Sequence[Conflict], describe: str) -> ConflictError:
+def refused(
+    conflicts: Sequence[Conflict],
+    describe: str,
+    commit_of: Callable[[str], str | None] | None = None,
+) -> ConflictError:
     """The error for conflicts that nobody has decided.
 
     Parameters
@@ -119,15 +123,18 @@ def refused(conflicts: Sequence[Conflict], describe: str) -> ConflictError:
     conflicts : sequence of Conflict
     describe : str
         What is done, such as ``merge 'try' into 'main'``; begins the message.
+    commit_of : callable, optional
+        Finds the snapshot that a transaction made; asked for compactions.
     """
     first = conflicts[0]
     remedy = 'resolve it with on_conflict="ours", "theirs" or a function of the conflict'
     if first.kind == "objects":
         remedy = "renumber=True gives those of the other side new ids"
     if first.kind == "compaction":
+        made = commit_of(first.key) if commit_of is not None else None
         remedy = (
-            f"revert that compaction (transaction {first.key}, see the log) where it was made, do "
-            "this, and compact again"
+            f"revert that compaction, {made or f'of transaction {first.key}'}, where it was made, "
+            "do this, and compact again"
         )
     if describe.startswith("commit"):
         remedy = "look at what the branch has by now, and do it again if it is still wanted"

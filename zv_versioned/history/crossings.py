@@ -34,7 +34,9 @@ def refuse_crossings(three: Three, report: Report, details: Details) -> None:
     made = [_made(table.content(LINEAGE)) for table in three.tables]
     if not any(len(rows) for rows in made):
         return
-    uuids = [{bytes(u) for u in table.uuid[rows]} for table, rows in zip(three.tables, made)]
+    uuids = [
+        {bytes(u) for u in table.uuid[rows]} for table, rows in zip(three.tables, made, strict=True)
+    ]
     common = uuids[0] & uuids[1] & uuids[2]
     if all(names <= common for names in uuids):
         return
@@ -97,7 +99,9 @@ def _check(three: Three, report: Report, holders: list[_Holders], together: set[
         return
     made = [u for side in (1, 2) for u in sorted(set(holders[side].made) & together)]
     made = made or sorted(set(holders[0].made) & together)
-    report.conflict("compaction", _origin(three, made), _reason(holders, together), batches=(*made,))
+    report.conflict(
+        "compaction", _origin(three, made), _reason(holders, together), batches=(*made,)
+    )
 
 
 def _changed(three: Three, side: int, uuids: set[Uuid]) -> bool:

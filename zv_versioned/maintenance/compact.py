@@ -273,9 +273,7 @@ def _prepare(stage: LevelStage, reader: LevelReader, groups: list[np.ndarray]) -
     _store.set_many(stage.store, items)
 
 
-def _merge(
-    stage: LevelStage, reader: LevelReader, rows: np.ndarray, free: list[int]
-) -> BatchRow:
+def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, free: list[int]) -> BatchRow:
     """Make one batch of several, in the first slot that is free then; `free` is a heap."""
     sources = rows.tolist()
     whole = merged(reader, sources)

@@ -120,9 +120,7 @@ def _objects(reader: LevelReader, rows: Sequence[int]) -> _Objects:
     kept = is_live | is_new
     row_of = np.where(kept, np.cumsum(kept) - 1, -1)
     cuts = np.cumsum([len(ids) for ids, _ in tables])[:-1]
-    return _Objects(
-        ids[kept], is_new[kept], ~is_live[kept], np.split(row_of[inverse], cuts), live
-    )
+    return _Objects(ids[kept], is_new[kept], ~is_live[kept], np.split(row_of[inverse], cuts), live)
 
 
 def _by_default(reader: LevelReader, rows: Sequence[int], objects: _Objects) -> bool:
@@ -162,9 +160,7 @@ def _walk(
 # ---- links ------------------------------------------------------------------
 
 
-def _links(
-    reader: LevelReader, rows: Sequence[int], selections: Sequence[Selection]
-) -> np.ndarray:
+def _links(reader: LevelReader, rows: Sequence[int], selections: Sequence[Selection]) -> np.ndarray:
     """The stored links that are there, as vertices that are there, counted from the first batch."""
     removals = load_removals(reader, rows)
     first = np.cumsum(reader.state.table.live_vertices[list(rows)])
@@ -231,9 +227,7 @@ def _object_values(reader: LevelReader, rows: Sequence[int], objects: _Objects) 
         return []
     masks = reader.beginning(rows)
     place = np.cumsum(objects.is_new) - 1
-    at = np.concatenate(
-        [place[row[mask]] for row, mask in zip(objects.row, masks, strict=True)]
-    )
+    at = np.concatenate([place[row[mask]] for row, mask in zip(objects.row, masks, strict=True)])
     n, found = int(objects.is_new.sum()), []
     for attribute in wanted:
         read = object_values(reader, attribute, rows)

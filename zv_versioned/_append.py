@@ -294,6 +294,7 @@ def upload_batch(stage: LevelStage, batch: Batch, slot: int) -> BatchRow:
         origin=stage.origin,
         # Of no links nothing is stored.
         contents={value.meta.path: new_content_id() for value in batch.all_values if len(value)},
+        ranges={v.meta.path: r for v in batch.values if (r := v.range()) is not None},
     )
 
 

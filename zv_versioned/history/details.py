@@ -14,14 +14,15 @@ from .._groups import load_groups
 from .._lineage import load_lineage
 from .._read import LevelReader
 from .._read_links import live_links
+from .._read_values import begun_values
 from .._removed import removals_of, removed_rows
 from ..errors import IntegrityError
 from ..format.batches import BatchHead
-from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, VERTEX_ATTRIBUTES
+from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, VERTEX_ATTRIBUTES, AttributeMeta
 from ..format.table import INDEX, REMOVED
 from .index import Index, LevelIndex, reader_of
 from .merge import Merged
-from .merge_rows import arrays_of
+from .merge_contents import arrays_of
 from .rows import Groups, Ids, Side
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ class Origin(Protocol):
 
     def removed(self, dataset: str, level: int, row: int) -> np.ndarray:
         """Rows of the removed objects of a batch."""
+        ...
+
+    def object_values(
+        self, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch; None where nobody knows them."""
         ...
 
     def lineage(self, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
@@ -76,6 +83,12 @@ class Snapshot:
         """Rows of the removed objects of a batch."""
         return removed_rows(self.reader(dataset, level), [row]).get(row, _NONE)
 
+    def object_values(
+        self, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch."""
+        return begun_values(self.reader(dataset, level), attribute, [row])
+
     def lineage(self, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
         """What a compaction made a batch of."""
         return load_lineage(self.reader(dataset, level), [row])[row]
@@ -92,6 +105,12 @@ class Nothing:
     def removed(self, dataset: str, level: int, row: int) -> np.ndarray:
         """No objects."""
         return _NONE
+
+    def object_values(
+        self, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """No values."""
+        return None
 
     def lineage(self, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
         """Of nothing."""
@@ -131,6 +150,25 @@ class Virtual:
             if known is not None and at >= 0 and known.table.content(REMOVED)[at] == content:
                 return self.details.removed(side, dataset, level, at)
         return _NONE
+
+    def object_values(
+        self, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch."""
+        plan = self.merged.datasets[dataset].levels[level]
+        table = plan.index.table
+        slot, content = int(table.slot[row]), int(table.content(attribute.path)[row])
+        for where, found in plan.objects:
+            if where == slot and found.attribute.path == attribute.path:
+                return found.values
+        uuid = bytes(table.uuid[row])
+        sides: tuple[Side, Side] = ("ours", "theirs")
+        for side in sides:
+            known = self.details.level(side, dataset, level)
+            at = -1 if known is None else known.rows().get(uuid, -1)
+            if known is not None and at >= 0 and known.table.content(attribute.path)[at] == content:
+                return self.details.object_values(side, dataset, level, attribute, at)
+        return None
 
     def lineage(self, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
         """What a compaction made a batch of."""
@@ -180,6 +218,14 @@ class StoredDetails:
         if side == "base":
             return self.base.removed(dataset, level, row)
         return self._side(side).removed(dataset, level, row)
+
+    def object_values(
+        self, side: Side, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch."""
+        if side == "base":
+            return self.base.object_values(dataset, level, attribute, row)
+        return self._side(side).object_values(dataset, level, attribute, row)
 
     def lost(
         self, side: Side, dataset: str, level: int, row: int, removed: np.ndarray

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _groups, _paths, _state, _store
+from .._attributes import object_cells
 from .._levels import level_documents
 from .._removed import encode_rows
 from .._stage import attribute_documents
@@ -21,8 +22,9 @@ from ..format.table import BUCKET, INDEX, LINEAGE, REMOVED, BatchTable, new_cont
 from ..storage.carry import Move, carry
 from .details import StoredDetails, chunk_keys
 from .index import Index, LevelIndex, same_meta
-from .merge import LevelPlan, Merged
-from .merge_rows import arrays_of
+from .merge import Merged
+from .merge_contents import arrays_of
+from .merge_level import LevelPlan
 from .renumber import Rewrite
 from .rows import Side, find, pick
 
@@ -300,6 +302,12 @@ def _finish(store: Any, plan: LevelPlan) -> LevelIndex:
         for slot, rows in plan.removed.items()
         if len(rows)
     ]
+    for slot, found in plan.objects:
+        cells = object_cells(found.attribute, found.as_values().stored())
+        items += [
+            (_paths.shard_key(_paths.join(index.path, array), slot, ()), cell)
+            for array, cell in cells.items()
+        ]
     if plan.groups is not None and index.facts.groups:
         cell = batches.CODEC.encode(_groups.encode_groups(plan.groups))
         items.append((_groups.key_of(index.path), cell))

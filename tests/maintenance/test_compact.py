@@ -43,8 +43,9 @@ def small(location: Any = "memory://", batches: int = 4, n: int = 20) -> zvv.Rep
 
 def test_every_kind_keeps_its_objects_with_all_that_belongs_to_them() -> None:
     repo = make("memory://", n=60)
-    before, old = contents(repo), repo.view("main")
+    before, old, digest = contents(repo), repo.view("main"), repo.digest()
     result = repo.compact()
+    assert repo.digest() == digest
     all_same(before, contents(repo))
     assert set(result.levels) == set(KINDS)
     for kind in KINDS:
@@ -119,11 +120,12 @@ def test_a_random_history_keeps_its_content(
     for _ in range(2):
         for _ in range(4):
             history.act()
-        before = contents(history.repo)
+        before, digest = contents(history.repo), history.repo.digest()
         planned = history.repo.compact(target_vertices=target, max_batches=limit, dry_run=True)
         all_same(before, contents(history.repo))
         done = history.repo.compact(target_vertices=target, max_batches=limit)
         assert dict(done.levels) == dict(planned.levels)
+        assert history.repo.digest() == digest
         all_same(before, contents(history.repo))
         for told in done.levels.values():
             assert len(history.repo.view()["d"][0].batches) == told.batches_after

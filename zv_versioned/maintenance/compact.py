@@ -292,4 +292,5 @@ def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, free: list[
         stage.store,
         [(_paths.shard_key(_paths.join(stage.path, p), slot, ()), cell) for p, cell in cells],
     )
-    return replace(row, n_removed_objects=len(whole.retired), contents=contents)
+    # Its digest is taken from what is stored when somebody asks for it.
+    return replace(row, n_removed_objects=len(whole.retired), digest_of=0, contents=contents)

@@ -28,6 +28,7 @@ from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
 from ..format.table import BatchTable
 from ..spatial.boxes import Box
 from .conflicts import Conflict
+from .crossings import refuse_crossings
 from .index import DatasetIndex, Index, LevelIndex, defined_alike
 from .lookup import Lookup
 from .merge_contents import merge_contents
@@ -282,6 +283,7 @@ class _Dataset:
         if base is None:
             base = LevelIndex(ours.path, replace(_undefined(ours.facts), groups=0), empty)
         three = Three(base, ours, theirs)
+        refuse_crossings(three, self.report, self.details)
         rows = which_rows(three, self.report)
         contents = merge_contents(three, rows, self.report, self.details)
         look = Lookup(three, rows, self.report, self.details)

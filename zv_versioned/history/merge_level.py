@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ArrayError
 from ..format.metadata import CAPACITY, FAMILIES, AttributeMeta, LevelFacts
-from ..format.table import INDEX, REMOVED, BatchTable
+from ..format.table import INDEX, LINEAGE, REMOVED, BatchTable
 from .index import LevelIndex
 from .merge_contents import Contents, arrays_of
 from .merge_groups import MergedGroups
@@ -93,6 +93,9 @@ class LevelMerge:
         index = LevelIndex(self.three.ours.path, self._facts(table, facts_slots), table)
         ours = self.three.ours
         changed = index.facts != ours.facts or not table.same_as(ours.table)
+        if changed:
+            # Equal versions are taken for equal tables, so it must not keep that of ours.
+            index = replace(index, facts=replace(index.facts, version=0))
         return LevelPlan(
             index,
             carried=carried,
@@ -205,8 +208,9 @@ class LevelMerge:
         found = {"vertices": lost.slot, INDEX: lost.slot}
         if self.links and lost.n_links.any():
             found["links"] = lost.slot[lost.n_links > 0]
-        if lost.content(REMOVED).any():
-            found[REMOVED] = lost.slot[lost.content(REMOVED) != 0]
+        for path in (REMOVED, LINEAGE):
+            if lost.content(path).any():
+                found[path] = lost.slot[lost.content(path) != 0]
         for family in FAMILIES:
             for attribute in self.three.ours.facts.family(family).values():
                 has = lost.content(attribute.path) != 0

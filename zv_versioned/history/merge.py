@@ -172,6 +172,8 @@ class _Dataset:
     def merge(
         self, base: DatasetIndex | None, ours: DatasetIndex | None, theirs: DatasetIndex | None
     ) -> DatasetPlan | None:
+        if ours is not None and base is not None and base.same_as(theirs):
+            return unchanged(ours)
         if ours is not None and theirs is not None and _alike(ours.meta, theirs.meta):
             if base is not None and not _alike(base.meta, ours.meta):
                 base = None
@@ -356,7 +358,8 @@ def _mark_stale(
         )
         stale = not fresh and plan.index.facts.slots > 0
         if stale != coarsened["stale"]:
-            facts = replace(plan.index.facts, coarsened={**coarsened, "stale": stale})
+            coarsened = {**coarsened, "stale": stale}
+            facts = replace(plan.index.facts, coarsened=coarsened, version=0)
             marked[number] = replace(plan, index=replace(plan.index, facts=facts), changed=True)
     return marked
 

@@ -314,7 +314,7 @@ def _finish(store: Any, plan: LevelPlan) -> LevelIndex:
     _store.set_many(store, items)
     table = _rewrite(store, index, plan.rewrites) if plan.rewrites else index.table
     facts = replace(index.facts, version=new_content_id()) if plan.changed else index.facts
-    return replace(index, facts=facts, table=table)
+    return LevelIndex(index.path, facts, table)
 
 
 def _rewrite(store: Any, index: LevelIndex, rewrites: Sequence[tuple[Rewrite, int]]) -> BatchTable:

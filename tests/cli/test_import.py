@@ -114,6 +114,16 @@ def test_what_cannot_be_imported_changes_nothing(
     assert known.repository.resolve("main") == known.snapshots[2]
 
 
+def test_several_processes_make_one_commit(known: Any) -> None:
+    data = run_json(
+        *("import", NAVIS / "synapses", "-d", "many", "--objects", "file", "--workers", 2),
+        *("-r", known.path, "-q"),
+    )
+    assert (data["imported"]["vertices"], data["imported"]["batches"]) == (14_836, 5)
+    assert len(known.repository.log("main")) == 5
+    assert "'--workers'" in failed("import", "x.csv", "-d", "x", "--workers", 0, code=2)
+
+
 # ---- Ctrl-C --------------------------------------------------------------------
 
 _SLOWLY = """
@@ -211,6 +221,7 @@ def test_a_bar_is_shown_in_a_terminal_and_only_there(known: Any, tmp_path: Path)
             stdout=subprocess.DEVNULL,
             stderr=theirs,
             env={**os.environ, "TERM": "xterm"},
+            start_new_session=True,  # a job in the background is stopped when it writes
         )
         os.close(theirs)
         text = b""

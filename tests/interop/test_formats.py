@@ -34,6 +34,7 @@ NAMES = [
     "export_streamlines",
     "export_swc",
     "import_csv",
+    "import_distributed",
     "import_file",
     "import_geojson",
     "import_las",

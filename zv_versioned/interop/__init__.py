@@ -11,6 +11,7 @@ from ._formats import FORMATS, FileInfo, Format, export_file, import_file, scan_
 from ._import import ImportOptions, ImportResult
 from ._progress import Progress
 from .csv import export_csv, import_csv
+from .distributed import import_distributed
 from .geojson import export_geojson, import_geojson
 from .las import export_las, import_las
 from .meshes import export_meshes, import_meshes
@@ -36,6 +37,7 @@ __all__ = [
     "export_streamlines",
     "export_swc",
     "import_csv",
+    "import_distributed",
     "import_file",
     "import_geojson",
     "import_las",

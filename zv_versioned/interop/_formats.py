@@ -60,6 +60,11 @@ class Format:
         return _own(self.imports, 3)
 
     @property
+    def open_options(self) -> list[str]:
+        """Names of the options that only looking at its files takes."""
+        return _own(self.opens, 1)
+
+    @property
     def export_options(self) -> list[str]:
         """Names of its own options when it is written, beside :class:`ExportOptions`."""
         return _own(self.exports, 2)
@@ -205,6 +210,7 @@ def import_file(
     dataset: str,
     *,
     format: str | None = None,
+    workers: int | None = None,
     **options: Any,
 ) -> ImportResult:
     """Import files of any known format, by their names.
@@ -218,6 +224,8 @@ def import_file(
         Created, unless ``append=True``.
     format : str, optional
         One of :data:`FORMATS`; by the suffix where left out.
+    workers : int, optional
+        Import with so many processes: :func:`import_distributed`.
     **options
         Those of all imports (:class:`ImportOptions`), and those of the format's own
         function, such as :func:`import_csv`.
@@ -244,6 +252,10 @@ def import_file(
     >>> repo.view()["skeletons"][0].object_ids().tolist()
     [7]
     """
+    if workers is not None:
+        from .distributed import import_distributed
+
+        return import_distributed(repo, source, dataset, workers=workers, format=format, **options)
     found = format_of(source, format)
     check_options(found, "importing", found.import_options, ImportOptions, options)
     return found.imports(repo, source, dataset, **options)

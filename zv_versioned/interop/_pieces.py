@@ -132,7 +132,9 @@ class Source:
     unit : str
         What the weights count.
     groups : mapping of str to ndarray of int64
-        Groups of objects, by the number of the object in the source.
+        Groups of objects: their ids.
+    counted_groups : bool
+        Whether these only count the objects of the source, from 0.
     """
 
     format: str
@@ -147,6 +149,7 @@ class Source:
     total: int | None = None
     unit: str = "bytes"
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    counted_groups: bool = True
 
     def pieces(self) -> Iterator[Piece]:
         """All of it, piece by piece."""

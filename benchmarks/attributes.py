@@ -128,20 +128,21 @@ class Bench:
 
     def batches(self) -> None:
         """One value for every vertex of a store that was appended to many times."""
-        plan = self.plan
-        path = self.folder / "ours" / "batches"
-        path.parent.mkdir(exist_ok=True)
-        points = Source(0).points(plan.small)
-        self.sides["ours"].write(path, points.split(plan.batches))
-        what = f"add_attribute, float32, {_short(plan.small)} vertices, {plan.batches:,} batches"
-        values = np.random.default_rng(2).random(plan.small, np.float32)
-        handle = self.sides["ours"].open(path)
-        for _ in range(plan.slow_rounds):
-            took, _ = timed(self.sides["ours"].add_values, handle, "add_attribute", "x", values)
-            self.samples[what]["ours"].append(took)
-        if not np.array_equal(self.sides["ours"].values(path, "x"), values):
-            raise AssertionError("other values were read back than written")
-        self.add(what, ours_at_most=2.0)
+        plan, ours = self.plan, self.sides["ours"]
+        for where, title, at_most in (("objects", "", 2.0), ("points", ", scattered", None)):
+            path = self.folder / "ours" / f"batches{title}"
+            path.parent.mkdir(exist_ok=True)
+            ours.write(path, Source(0).points(plan.small, where).split(plan.batches))
+            size = f"{_short(plan.small)} vertices, {plan.batches:,} batches{title}"
+            what = f"add_attribute, float32, {size}"
+            values = np.random.default_rng(2).random(plan.small, np.float32)
+            handle = ours.open(path)
+            for _ in range(plan.slow_rounds):
+                took, _ = timed(ours.add_values, handle, "add_attribute", "x", values)
+                self.samples[what]["ours"].append(took)
+            if not np.array_equal(ours.values(path, "x"), values):
+                raise AssertionError("other values were read back than written")
+            self.add(what, ours_at_most=at_most)
 
     def objects(self) -> None:
         """One value for every object."""

@@ -104,20 +104,32 @@ def test_a_branch_is_reset_and_goes_on_from_there(repo: zvv.Repository) -> None:
     assert sorted(repo.list_branches()) == ["keep", "main"]
 
 
-def test_a_commit_that_lost_the_race_changes_nothing(
+def test_a_commit_that_lost_the_race_is_merged_with_what_was_faster(
     repo: zvv.Repository, s3_location: Location
 ) -> None:
     other = zvv.Repository.open(s3_location[0], **s3_location[1])
     slow = repo.transaction("main")
     slow.writer("p").append_vertices_sync(points(2), object_ids=[2] * 500)
     won = append(other, 3)
-    with pytest.raises(ConflictError) as caught:
-        slow.commit()
-    assert caught.value.ours == won.snapshot_id or caught.value.theirs == won.snapshot_id
+    merged = slow.commit()
+    assert repo.resolve("main") == merged.snapshot_id
+    assert repo.log(limit=2)[1].snapshot_id == won.snapshot_id
+    assert repo.view()["p"][0].vertex_count == 1500
+    assert len(repo.view()["p"][0].objects[2]) == 500
+
+
+def test_a_commit_that_lost_the_race_to_the_same_object_changes_nothing(
+    repo: zvv.Repository, s3_location: Location
+) -> None:
+    other = zvv.Repository.open(s3_location[0], **s3_location[1])
+    pair = repo.transaction("main"), other.transaction("main")
+    for tx in pair:
+        tx.writer("p").append_vertices_sync(points(2), object_ids=[2] * 500)
+    won = pair[0].commit()
+    with pytest.raises(ConflictError, match="objects 2 of dataset 'p'"):
+        pair[1].commit()
     assert repo.resolve("main") == won.snapshot_id
     assert repo.view()["p"][0].vertex_count == 1000
-    append(repo, 2)
-    assert repo.view()["p"][0].vertex_count == 1500
 
 
 def test_a_refused_append_and_an_abandoned_transaction_leave_no_trace(

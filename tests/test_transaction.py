@@ -458,3 +458,30 @@ def test_compact_commits_what_is_pending_and_says_what_there_is() -> None:
     assert repo.view()["p"][0].vertex_count == 7
     with pytest.raises(zvv.ReadOnlyError, match="was committed"):
         writer.compact_sync()
+
+
+def test_what_began_and_was_removed_in_one_transaction_is_no_result_of_it() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", **CLOUD)
+        writer = tx.writer("p")
+        writer.append_vertices_sync(POINTS, object_ids=[5, 5, 6])
+        writer.append_vertices_sync(POINTS, object_ids=[7, 8, 5])
+        writer.remove_objects_sync([5, 8])
+        result = writer.commit_sync()
+    assert (result.objects_committed, result.vertices_committed) == (2, 2)
+    assert result.object_ids.tolist() == [6, 7]
+    assert repo.view()["p"][0].object_ids().tolist() == [6, 7]
+
+
+def test_compact_tells_of_what_others_committed_too() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", **CLOUD)
+    writer = repo.view()["p"][0].writer()
+    writer.append_vertices_sync(POINTS)
+    with repo.transaction() as tx:
+        tx.writer("p").append_vertices_sync(POINTS)
+    result = writer.compact_sync()
+    assert (result["vertex_count"], result["num_objects"], result["batches_after"]) == (6, 6, 2)
+    assert repo.view()["p"][0].vertex_count == 6

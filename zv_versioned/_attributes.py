@@ -7,7 +7,9 @@ that the table alone says what changed.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -109,8 +111,7 @@ def write_vertex_attribute(
     n = stage.facts.vertex_count
     where = f"{verb}({name!r})"
     parsed = _values.parse(where, values, n, f"level vertex count {n}", name, dtype=dtype)
-    table = stage.table()
-    return _write(stage, where, parsed, _OfVertices(), table.live_vertices, table.n_vertices)
+    return _write(stage, where, parsed, _vertex_places, stage.table().live_vertices)
 
 
 def write_object_attribute(
@@ -120,8 +121,7 @@ def write_object_attribute(
     n = stage.facts.num_objects
     where, counted = f"{verb}({name!r})", f"level object count {n}"
     parsed = _values.parse(where, values, n, counted, name, family=OBJECT_ATTRIBUTES, dtype=dtype)
-    table = stage.table()
-    return _write(stage, where, parsed, _OfObjects(), table.live_new_objects, table.n_new_objects)
+    return _write(stage, where, parsed, _object_places, stage.table().live_new_objects)
 
 
 def write_link_attribute(
@@ -136,8 +136,7 @@ def write_link_attribute(
         )
     counted = f"level link count {n}"
     parsed = _values.parse(where, values, n, counted, name, family=LINK_ATTRIBUTES, dtype=dtype)
-    table = stage.table()
-    return _write(stage, where, parsed, _OfLinks(), table.live_links, table.n_links)
+    return _write(stage, where, parsed, _link_places, stage.table().live_links)
 
 
 def write_face_attribute(
@@ -151,139 +150,91 @@ def write_face_attribute(
             "faces; use add_link_attribute for values of its links"
         )
     given = _checks.as_array(values, where)
-    of: _Of = _OfLinks()
-    counted, table = f"level face count {n}", stage.table()
-    counts = table.live_links
+    counted, places, counts = f"level face count {n}", _link_places, stage.table().live_links
     if given.ndim and len(given) != n:
-        reader = stage.reader()
-        rows = np.flatnonzero(counts > 0)
-        inside = _faces_inside(reader, rows.tolist())
-        of = _OfFacesInside(inside)
-        counts = np.zeros(len(table), np.int64)
-        counts[rows] = [int(inside[row].sum()) for row in rows.tolist()]
+        places, counts = _inside_places, _faces_inside(stage.reader())
         n = int(counts.sum())
         counted = f"{counted}, nor {n}, the faces inside one cell"
     parsed = _values.parse(where, values, n, counted, name, family=LINK_ATTRIBUTES, dtype=dtype)
-    return _write(stage, where, parsed, of, counts, table.n_links)
+    return _write(stage, where, parsed, places, counts)
 
 
-def _faces_inside(reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
-    """The faces of some batches that are there and lie in one cell: masks."""
+@dataclass(frozen=True)
+class _Place:
+    """Where the values of one batch go.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (n,), or None
+        Which of its rows get a value; None for all.
+    cells : ndarray of int64, shape (C,), or None
+        The cells that have rows; None where the batch is one cell.
+    cell_rows : ndarray of int, shape (C,)
+        How many rows each has.
+    """
+
+    mask: np.ndarray | None
+    cells: np.ndarray | None
+    cell_rows: np.ndarray
+
+
+_Places = Callable[[LevelReader, list[int]], list[_Place]]
+
+
+def _vertex_places(reader: LevelReader, rows: list[int]) -> list[_Place]:
+    removals = load_removals(reader, rows)
+    places = []
+    for row, head in zip(rows, reader.heads(rows), strict=True):
+        mask = None
+        if row in removals:
+            mask = np.ones(int(head.vertex_start[-1]), bool)
+            removals[row].clear(head, np.arange(len(head.cells)), mask)
+        places.append(_Place(mask, head.cells, head.cell_vertices))
+    return places
+
+
+def _link_places(reader: LevelReader, rows: list[int]) -> list[_Place]:
     live = live_links(reader, rows)
-    masks = dict(zip(rows, inside_cells(reader, rows), strict=True))
-    return {row: mask & live[row] if row in live else mask for row, mask in masks.items()}
-
-
-class _Of(Protocol):
-    """What values are of: which of a batch's rows they are for, and how they are kept."""
-
-    def masks(self, reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
-        """For those of some batches of which not all rows get a value, which do."""
-        ...
-
-    def largest(self, reader: LevelReader, row: int) -> int:
-        """Rows that go into one cell at most."""
-        ...
-
-    def put(
-        self,
-        upload: _store.Uploader,
-        stage: LevelStage,
-        reader: LevelReader,
-        row: int,
-        attribute: AttributeMeta,
-        stored: Stored,
-    ) -> None:
-        """Upload the values of one batch, all its rows."""
-        ...
-
-
-class _OfVertices:
-    def masks(self, reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
-        masks = {}
-        for row, removal in load_removals(reader, rows).items():
-            (head,) = reader.heads([row])
-            masks[row] = np.ones(int(head.vertex_start[-1]), bool)
-            removal.clear(head, np.arange(len(head.cells)), masks[row])
-        return masks
-
-    def largest(self, reader: LevelReader, row: int) -> int:
-        return int(reader.heads([row])[0].cell_vertices.max())
-
-    def put(
-        self,
-        upload: _store.Uploader,
-        stage: LevelStage,
-        reader: LevelReader,
-        row: int,
-        attribute: AttributeMeta,
-        stored: Stored,
-    ) -> None:
-        (head,) = reader.heads([row])
-        slot, blocks = int(reader.state.table.slot[row]), Blocks.of(head.cells, stage.facts.grid)
-        put_rows(upload, stage, slot, attribute, stored, None, head.cell_vertices, blocks)
-
-
-class _OfLinks:
-    def masks(self, reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
-        return live_links(reader, rows)
-
-    def largest(self, reader: LevelReader, row: int) -> int:
-        return int(reader.heads([row])[0].cell_links.max())
-
-    def put(
-        self,
-        upload: _store.Uploader,
-        stage: LevelStage,
-        reader: LevelReader,
-        row: int,
-        attribute: AttributeMeta,
-        stored: Stored,
-    ) -> None:
-        (head,) = reader.heads([row])
+    places = []
+    for row, head in zip(rows, reader.heads(rows), strict=True):
         has = head.cell_links > 0
-        blocks = Blocks.of(head.cells[has], stage.facts.grid)
-        slot = int(reader.state.table.slot[row])
-        put_rows(upload, stage, slot, attribute, stored, None, head.cell_links[has], blocks)
+        places.append(_Place(live.get(row), head.cells[has], head.cell_links[has]))
+    return places
 
 
-class _OfFacesInside(_OfLinks):
-    def __init__(self, inside: dict[int, np.ndarray]) -> None:
-        self._inside = inside
+def _inside_places(reader: LevelReader, rows: list[int]) -> list[_Place]:
+    return [
+        replace(place, mask=mask if place.mask is None else mask & place.mask)
+        for place, mask in zip(_link_places(reader, rows), inside_cells(reader, rows), strict=True)
+    ]
 
-    def masks(self, reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
-        return {row: self._inside[row] for row in rows}
+
+def _object_places(reader: LevelReader, rows: list[int]) -> list[_Place]:
+    table = reader.state.table
+    lossy = [row for row in rows if table.n_removed_objects[row]]
+    begins = zip(lossy, reader.beginning(lossy), reader.ids(lossy), strict=True)
+    masks = {row: live[is_new] for row, live, (_, is_new) in begins}
+    return [_Place(masks.get(row), None, table.n_new_objects[[row]]) for row in rows]
 
 
-class _OfObjects:
-    def masks(self, reader: LevelReader, rows: list[int]) -> dict[int, np.ndarray]:
-        lossy = [row for row in rows if reader.state.table.n_removed_objects[row]]
-        live = reader.beginning(lossy)
-        begins = (is_new for _, is_new in reader.ids(lossy))
-        return {r: mask[new] for r, mask, new in zip(lossy, live, begins, strict=True)}
+def _faces_inside(reader: LevelReader) -> np.ndarray:
+    """How many faces of each batch are there and lie in one cell: (B,) int64."""
+    table = reader.state.table
+    counts = np.zeros(len(table), np.int64)
+    rows = np.flatnonzero(table.live_links > 0)
+    for some in _pieces(rows):
+        counts[some] = [p.mask.sum() for p in _inside_places(reader, some) if p.mask is not None]
+    return counts
 
-    def largest(self, reader: LevelReader, row: int) -> int:
-        return int(reader.state.table.n_new_objects[row])
 
-    def put(
-        self,
-        upload: _store.Uploader,
-        stage: LevelStage,
-        reader: LevelReader,
-        row: int,
-        attribute: AttributeMeta,
-        stored: Stored,
-    ) -> None:
-        put_object_rows(upload, stage, int(reader.state.table.slot[row]), attribute, stored)
+def _pieces(rows: np.ndarray) -> list[list[int]]:
+    """Rows of the table in pieces of bounded length."""
+    starts = range(0, len(rows), _BATCHES_AT_ONCE)
+    return [rows[start : start + _BATCHES_AT_ONCE].tolist() for start in starts]
 
 
 def _write(
-    stage: LevelStage,
-    where: str,
-    values: Values,
-    of: _Of,
-    counts: np.ndarray,
-    all_rows: np.ndarray,
+    stage: LevelStage, where: str, values: Values, places: _Places, counts: np.ndarray
 ) -> dict[str, Any]:
     """Upload values batch by batch, and record that they are there.
 
@@ -291,32 +242,53 @@ def _write(
     ----------
     where : str
         What an error begins with.
-    counts, all_rows : ndarray of int64, shape (B,)
-        How many values each batch gets, and how many rows it has.
+    places : callable
+        Where the values of some batches go.
+    counts : ndarray of int64, shape (B,)
+        How many values each batch gets.
     """
     attribute, reader = values.meta, stage.reader()
-    rows = np.flatnonzero(counts > 0)
-    for row in rows[all_rows[rows] * attribute.row_bytes > MAX_PAYLOAD].tolist():
-        _check_payload(where, of.largest(reader, row) * attribute.row_bytes)
+    rows, table = np.flatnonzero(counts > 0), reader.state.table
+    largest = np.maximum(table.n_vertices, np.maximum(table.n_links, table.n_new_objects))
+    for row in rows[largest[rows] * attribute.row_bytes > MAX_PAYLOAD].tolist():
+        (place,) = places(reader, [row])
+        _check_payload(where, int(place.cell_rows.max()) * attribute.row_bytes)
     with stage.uploading():
         _prepare(stage, attribute)
         upload = _store.Uploader(stage.store)
         done = 0
-        for start in range(0, len(rows), _BATCHES_AT_ONCE):
-            some = rows[start : start + _BATCHES_AT_ONCE].tolist()
-            reader.heads(some)  # in one call, to be known when they are asked for one by one
-            masks = of.masks(reader, some)
-            for row in some:
+        for some in _pieces(rows):
+            for row, place in zip(some, places(reader, some), strict=True):
                 stop = done + int(counts[row])
-                stored = values.stored(done, stop)
-                if row in masks:
-                    gaps = attribute.fill(len(masks[row]))
-                    gaps[masks[row]] = stored.rows
-                    stored = Stored(gaps, stored.texts)
-                of.put(upload, stage, reader, row, attribute, stored)
+                stored = _with_gaps(values.stored(done, stop), attribute, place.mask)
+                _put(upload, stage, int(table.slot[row]), attribute, stored, place)
                 done = stop
         upload.flush()
     return _record(stage, values, rows)
+
+
+def _with_gaps(stored: Stored, attribute: AttributeMeta, mask: np.ndarray | None) -> Stored:
+    """Values of all rows of a batch, from those of the ones that get one."""
+    if mask is None:
+        return stored
+    rows = attribute.fill(len(mask))
+    rows[mask] = stored.rows
+    return Stored(rows, stored.texts)
+
+
+def _put(
+    upload: _store.Uploader,
+    stage: LevelStage,
+    slot: int,
+    attribute: AttributeMeta,
+    stored: Stored,
+    place: _Place,
+) -> None:
+    if place.cells is None:
+        put_object_rows(upload, stage, slot, attribute, stored)
+    else:
+        blocks = Blocks.of(place.cells, stage.facts.grid)
+        put_rows(upload, stage, slot, attribute, stored, None, place.cell_rows, blocks)
 
 
 def _check_payload(where: str, size: int) -> None:

@@ -213,6 +213,23 @@ class LevelStage:
 
     # -- publishing ----------------------------------------------------------
 
+    def begun(self) -> list[Ids]:
+        """Ids of the objects that begin in this transaction and are there at its end."""
+        if not self.removed_ids:
+            return self.new_ids
+        removed = np.concatenate(self.removed_ids)
+        arrays = [ids.array() for ids in self.new_ids]
+        left = [ids[np.isin(ids, removed, invert=True)] for ids in arrays]
+        return [Ids.of(ids) for ids in left if len(ids)]
+
+    def committed_counts(self) -> tuple[int, int]:
+        """Vertices and objects that are new with this transaction and there at its end."""
+        if not self.removed_ids:
+            return self.changes.get("vertices_added", 0), self.changes.get("objects_added", 0)
+        table = self.table()
+        added = table.slot >= self.base.slots
+        return int(table.live_vertices[added].sum()), int(table.live_new_objects[added].sum())
+
     @property
     def changed(self) -> bool:
         """Whether there is anything to commit."""

@@ -17,9 +17,12 @@ import numpy as np
 from . import _checks, _paths
 from .errors import ArrayError, IntegrityError
 from .format import columns
+from .format.cells import MAX_PAYLOAD
 from .format.metadata import TEXT, VERTEX_ATTRIBUTES, AttributeMeta
 
 _BLOCK_VALUES = 1 << 16
+_MAX_TEXT = MAX_PAYLOAD // 2
+"""Bytes of different texts: what a dictionary, which is one cell, certainly has room for."""
 _CODES = np.dtype("i4")
 _TIMES = np.dtype("i8")
 
@@ -218,7 +221,8 @@ def _blocks(array: np.ndarray) -> Iterator[list[Any]]:
 
 
 def _check_texts(where: str, array: np.ndarray) -> None:
-    """Refuse what is no text and no missing one, and what UTF-8 cannot hold."""
+    """Refuse what is no text and no missing one, and what UTF-8 or a dictionary cannot hold."""
+    size = 0
     for block in _blocks(array):
         kinds = {kind for kind in set(map(type, block)) if not issubclass(kind, str)}
         other = {kind for kind in kinds if not _may_be_missing(kind)}
@@ -229,9 +233,18 @@ def _check_texts(where: str, array: np.ndarray) -> None:
                 raise _no_text(where, value)
         texts = [v for v in dict.fromkeys(block) if isinstance(v, str)] if kinds else block
         try:
-            "".join(texts).encode()
+            size += len("".join(texts).encode())
         except UnicodeEncodeError as error:
             raise ArrayError(f"{where} has text that is no Unicode: {error}") from error
+    if size > _MAX_TEXT and sum(map(_distinct_bytes, _blocks(array))) > _MAX_TEXT:
+        raise ArrayError(
+            f"{where} has more than {_MAX_TEXT:,} bytes of different texts; store what is never "
+            "the same twice elsewhere, and its key here"
+        )
+
+
+def _distinct_bytes(block: list[Any]) -> int:
+    return sum(len(text.encode()) for text in dict.fromkeys(block) if isinstance(text, str))
 
 
 def _no_text(where: str, value: Any) -> ArrayError:

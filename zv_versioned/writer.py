@@ -74,7 +74,7 @@ class ZVWriter(WritesGeometry, WritesAttributes, WritesObjects):
         return await _io.in_thread(self.commit_sync, message)
 
     def compact_sync(self) -> dict[str, Any]:
-        """Commit what is pending, and say what the level consists of.
+        """Commit what is pending, and say what the level then consists of.
 
         Batches are not merged yet: ``batches_after`` equals ``batches_before``.
 
@@ -87,19 +87,16 @@ class ZVWriter(WritesGeometry, WritesAttributes, WritesObjects):
 
         Raises
         ------
-        ConflictError
-            If somebody else has committed to the branch since the transaction
-            began; nothing is changed.
-        ReadOnlyError
-            If the transaction is over.
+        ConflictError, ViolationError, ReadOnlyError
+            As for :meth:`commit_sync`.
         """
-        result, facts, batches = self._transaction._compact(self.dataset, self.level)
+        result, state = self._transaction._compact(self.dataset, self.level)
         return {
             "compacted": True,
-            "num_objects": facts.num_objects,
-            "vertex_count": facts.vertex_count,
-            "batches_before": batches,
-            "batches_after": batches,
+            "num_objects": state.facts.num_objects,
+            "vertex_count": state.facts.vertex_count,
+            "batches_before": len(state.table),
+            "batches_after": len(state.table),
             "snapshot_id": result.snapshot_id,
             "objects_committed": result.objects_committed,
         }

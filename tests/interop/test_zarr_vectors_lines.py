@@ -168,7 +168,7 @@ def check(story: Story) -> None:
 steps = st.lists(st.sampled_from(["append", "extend", "bare", "remove"]), max_size=4)
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**32),
     kind=st.sampled_from(["polyline", "streamline"]),

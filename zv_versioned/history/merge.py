@@ -493,7 +493,9 @@ class _LevelMerge:
                 return self._definition_conflict(family, name, (b, o, t))
             return True
         if t == b:
-            if t is not None and self._written(path, 2) and not self.context.reverting:
+            if t is not None and self._written(path, 2):
+                if o is None and self.context.reverting:
+                    return True  # what comes back has values of it
                 return self._definition_conflict(family, name, (b, o, t))
             return False
         return self._definition_conflict(family, name, (b, o, t))

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from .. import _state, _store
 from ..errors import ConflictError, MetadataError, ViolationError
+from ..format import metadata
 from ..storage import hidden
 from .checks import violations
 from .conflicts import CHOICES, chooser
@@ -209,6 +211,8 @@ class _Job:
             return replace(result, kind="nothing to do")
         try:
             write(self.repository, session, self.sides, ours, merged, copy=self.copy)
+            if nothing:
+                _mark_merged(session.store, self.theirs_id)
             self.repository._audit(session, self.branch)
             if self.dry_run:
                 session.discard_changes()
@@ -227,6 +231,13 @@ class _Job:
 
         load = loader(self.repository, self.sides, ours, store)
         return lambda conflict: self.choose(replace(conflict, _load=load))
+
+
+def _mark_merged(store: Any, theirs_id: str) -> None:
+    """Let a merge that brings nothing differ from its parent: icechunk commits nothing else."""
+    root = _state.root_attributes(store)
+    root["zv_repository"] = {**root["zv_repository"], "merged": theirs_id}
+    _store.set_many(store, [("zarr.json", metadata.dumps(metadata.group(root)))])
 
 
 def _nothing(ours: Index, merged: Merged) -> bool:

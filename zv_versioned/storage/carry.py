@@ -152,6 +152,22 @@ def _forkable(backend: Backend, source: ic.IcechunkStore, branch: str | None) ->
     return session_at(backend, source.session.snapshot_id)
 
 
+def _reindex_array(session: Any, array: str, forward: Any) -> None:
+    """Re-index an array, all of whose manifests were read before.
+
+    icechunk keeps the interpreter to itself while it re-indexes, also while it
+    waits for the storage: every other thread would wait as long, and one that the
+    storage needs for ever.
+    """
+
+    async def read_all() -> None:
+        async for _ in session.chunk_coordinates(f"/{array}", 10_000):
+            pass
+
+    _io.run(read_all())
+    session.reindex_array(f"/{array}", forward)
+
+
 def _reindex(session: Any, move: Move) -> None:
     slots = move.slots
 
@@ -159,7 +175,7 @@ def _reindex(session: Any, move: Move) -> None:
         slot = slots.get(at[0])
         return None if slot is None else [slot, *at[1:]]
 
-    session.reindex_array(f"/{move.array}", forward)
+    _reindex_array(session, move.array, forward)
 
 
 # ---- what is staged, and not committed yet -----------------------------------
@@ -240,7 +256,7 @@ class Staged:
             arrived.add((slot, *at[1:]))
             return [slot, *at[1:]]
 
-        self.session.reindex_array(f"/{move.array}", forward)
+        _reindex_array(self.session, move.array, forward)
         left -= arrived
         now.update(move.slots)
         return set(left)
@@ -266,5 +282,5 @@ def _put_back(clean: Any, array: str, slots: set[int]) -> set[Coordinates]:
         there.add(tuple(at))
         return at
 
-    clean.reindex_array(f"/{array}", same)
+    _reindex_array(clean, array, same)
     return there

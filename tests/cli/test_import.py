@@ -221,7 +221,6 @@ def test_a_bar_is_shown_in_a_terminal_and_only_there(known: Any, tmp_path: Path)
             stdout=subprocess.DEVNULL,
             stderr=theirs,
             env={**os.environ, "TERM": "xterm"},
-            start_new_session=True,  # a job in the background is stopped when it writes
         )
         os.close(theirs)
         text = b""

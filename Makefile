@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO_REPOSITORY ?= build/demo
 TESTARGS ?=
+# A test file stays in one process; `make test PARALLEL=` runs all in one.
+PARALLEL ?= -n auto --maxprocesses 8 --dist loadfile
 BENCHARGS ?=
 
 PY := $(VENV)/bin/python
@@ -21,7 +23,7 @@ PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-input -
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long check format bench install clean
+.PHONY: help demo test test-long check format bench bench-read install clean
 
 help: ## list the targets
 	@echo "usage: make TARGET [PYTHON=python3] [VENV=.venv]"
@@ -33,10 +35,10 @@ demo: $(VENV)/.stamp-demo ## append, make a mistake, take it back: real neurons,
 	@$(PY) -m zv_versioned demo --path $(DEMO_REPOSITORY)
 
 test: $(VENV)/.stamp-dev ## run the tests (all but those marked long)
-	$(PY) -m pytest -m "not long" $(TESTARGS)
+	$(PY) -m pytest -m "not long" $(PARALLEL) $(TESTARGS)
 
 test-long: $(VENV)/.stamp-dev ## run all the tests, those that take minutes too
-	$(PY) -m pytest $(TESTARGS)
+	$(PY) -m pytest $(PARALLEL) $(TESTARGS)
 
 check: $(VENV)/.stamp-dev ## lint, formatting and types
 	$(PY) -m ruff check .
@@ -49,6 +51,9 @@ format: $(VENV)/.stamp-dev ## let ruff mend what it can
 
 bench: $(VENV)/.stamp-bench ## measure appends and reads beside other stores
 	$(PY) benchmarks/append.py $(BENCHARGS)
+
+bench-read: $(VENV)/.stamp-bench ## measure reads beside other stores, on disk and on S3
+	$(PY) benchmarks/read.py $(BENCHARGS)
 
 install: $(VENV)/.stamp-dev ## prepare $(VENV) for work on the code, and nothing else
 

@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,6 +57,8 @@ class Points:
 
     positions: np.ndarray
     object_ids: np.ndarray
+    values: np.ndarray | None = None
+    """Of an attribute, ``value``; where there is one."""
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -70,8 +72,25 @@ class Points:
         """The same points as `parts` equal batches, which are views of this one."""
         edges = np.linspace(0, len(self), parts + 1).astype(int)
         return [
-            Points(self.positions[a:b], self.object_ids[a:b]) for a, b in pairwise(edges.tolist())
+            Points(
+                self.positions[a:b],
+                self.object_ids[a:b],
+                None if self.values is None else self.values[a:b],
+            )
+            for a, b in pairwise(edges.tolist())
         ]
+
+    def valued(self) -> Points:
+        """The same points with a value each."""
+        values = np.random.default_rng(len(self)).random(len(self), dtype=np.float32)
+        return Points(self.positions, self.object_ids, values)
+
+
+def peeked(batches: Iterable[Points]) -> tuple[bool, Iterator[Points]]:
+    """Whether batches have values, and the same batches."""
+    rest = iter(batches)
+    first = next(rest)
+    return first.values is not None, chain([first], rest)
 
 
 class Source:
@@ -137,9 +156,13 @@ def boxes(count: int, edge: float, seed: int = 7) -> list[tuple[np.ndarray, np.n
 
 
 class Reader(Protocol):
-    """One version of a store, opened anew: each read returns positions, an array (N, 3)."""
+    """One version of a store, opened anew: each read returns positions, an array (N, 3).
+
+    `valued` returns the values of the attribute too.
+    """
 
     def whole(self) -> np.ndarray: ...
+    def valued(self) -> tuple[np.ndarray, np.ndarray]: ...
     def box(self, low: np.ndarray, high: np.ndarray) -> np.ndarray: ...
     def objects(self, ids: np.ndarray) -> np.ndarray: ...
 

@@ -16,16 +16,20 @@ from typing import Any
 import lance
 import numpy as np
 import pyarrow as pa
-from _harness import Points
+from _harness import Points, peeked
 
 SCHEMA = pa.schema([("position", pa.list_(pa.float32(), 3)), ("object_id", pa.int64())])
 
 
+VALUED = SCHEMA.append(pa.field("value", pa.float32()))
+
+
 def _batch(points: Points) -> pa.RecordBatch:
     flat = pa.array(points.positions.reshape(-1))
-    return pa.record_batch(
-        [pa.FixedSizeListArray.from_arrays(flat, 3), pa.array(points.object_ids)], schema=SCHEMA
-    )
+    columns = [pa.FixedSizeListArray.from_arrays(flat, 3), pa.array(points.object_ids)]
+    if points.values is None:
+        return pa.record_batch(columns, schema=SCHEMA)
+    return pa.record_batch([*columns, pa.array(points.values)], schema=VALUED)
 
 
 def _positions(table: pa.Table) -> np.ndarray:
@@ -40,6 +44,10 @@ class Reader:
 
     def whole(self) -> np.ndarray:
         return _positions(self._dataset.to_table(columns=["position"]))
+
+    def valued(self) -> tuple[np.ndarray, np.ndarray]:
+        table = self._dataset.to_table(columns=["position", "value"])
+        return _positions(table), table.column("value").to_numpy()
 
     def box(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         positions = self.whole()
@@ -70,7 +78,9 @@ class Side:
         return f"Lance {lance.__version__}"
 
     def write(self, path: Path, batches: Iterable[Points]) -> None:
-        reader = pa.RecordBatchReader.from_batches(SCHEMA, (_batch(points) for points in batches))
+        valued, batches = peeked(batches)
+        schema = VALUED if valued else SCHEMA
+        reader = pa.RecordBatchReader.from_batches(schema, (_batch(points) for points in batches))
         dataset = lance.write_dataset(reader, str(path))
         dataset.create_scalar_index("object_id", "BTREE")
 
@@ -81,6 +91,10 @@ class Side:
         handle.dataset = lance.write_dataset(
             pa.Table.from_batches([_batch(points)]), handle.dataset, mode="append"
         )
+
+    def settle(self, path: Path) -> None:
+        """Let the index know what was appended."""
+        lance.dataset(str(path)).optimize.optimize_indices()
 
     def count(self, path: Path) -> int:
         return lance.dataset(str(path)).count_rows()

@@ -23,11 +23,19 @@ class Reader:
     def whole(self) -> np.ndarray:
         return self._level.positions()
 
+    def valued(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._level.positions(), self._level.attribute("value")
+
     def box(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         return self._level.read(bbox=(low, high), attributes=[]).positions
 
     def objects(self, ids: np.ndarray) -> np.ndarray:
         return self._level.read(objects=ids, attributes=[]).positions
+
+
+def _add(writer: Any, points: Points) -> None:
+    values = None if points.values is None else {"value": points.values}
+    writer.append_vertices_sync(points.positions, object_ids=points.object_ids, attributes=values)
 
 
 class Side:
@@ -54,14 +62,14 @@ class Side:
             )
             writer = tx.writer("points")
             for batch in batches:
-                writer.append_vertices_sync(batch.positions, object_ids=batch.object_ids)
+                _add(writer, batch)
 
     def open(self, path: Path) -> Any:
         return zvv.Repository.open(str(path))
 
     def append(self, handle: Any, points: Points) -> None:
         with handle.transaction("main", message="append") as tx:
-            tx.writer("points").append_vertices_sync(points.positions, object_ids=points.object_ids)
+            _add(tx.writer("points"), points)
 
     def add_values(self, handle: Any, verb: str, name: str, values: np.ndarray) -> None:
         """Write an attribute for all that is there (`add_attribute`, …) and commit."""

@@ -89,6 +89,10 @@ class Reader:
     def whole(self) -> np.ndarray:
         return self._dataset.read().positions
 
+    def valued(self) -> tuple[np.ndarray, np.ndarray]:
+        found = self._dataset.read(attributes=["value"])
+        return found.positions, np.asarray(found.attributes["value"])
+
     def box(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         return self._dataset.read(bbox=(low, high)).positions
 
@@ -127,6 +131,7 @@ class Side:
             group,
             points.positions,
             object_ids=points.object_ids,
+            vertex_attributes=None if points.values is None else {"value": points.values},
             chunk_shape=(CELL,) * 3,
             bounds=BOUNDS,
         )

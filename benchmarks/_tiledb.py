@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import tiledb
-from _harness import EXTENT, Points
+from _harness import EXTENT, Points, peeked
 
 
 def _filters() -> tiledb.FilterList:
@@ -24,7 +24,8 @@ def _filters() -> tiledb.FilterList:
 def _add(uri: str, points: Points) -> None:
     with tiledb.open(uri, "w") as array:
         x, y, z = points.positions.T
-        array[x, y, z] = {"object_id": points.object_ids}
+        given = {"object_id": points.object_ids}
+        array[x, y, z] = given if points.values is None else {**given, "value": points.values}
 
 
 def _positions(result: Any) -> np.ndarray:
@@ -58,6 +59,11 @@ class Reader:
     def whole(self) -> np.ndarray:
         return _positions(self._query()[:])
 
+    def valued(self) -> tuple[np.ndarray, np.ndarray]:
+        query = self._array.query(dims=["x", "y", "z"], attrs=["value"], order="U")
+        found = query[:]
+        return _positions(found), found["value"]
+
     def box(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         x, y, z = (slice(_from(a), _below(b)) for a, b in zip(low, high, strict=True))
         return _positions(self._query().multi_index[x, y, z])
@@ -79,9 +85,13 @@ class Side:
             tiledb.Dim(name=name, domain=(0.0, EXTENT), tile=None, dtype=np.float32)
             for name in "xyz"
         ]
+        valued, batches = peeked(batches)
+        attributes = [tiledb.Attr(name="object_id", dtype=np.int64, filters=_filters())]
+        if valued:
+            attributes.append(tiledb.Attr(name="value", dtype=np.float32, filters=_filters()))
         schema = tiledb.ArraySchema(
             domain=tiledb.Domain(*axes),
-            attrs=[tiledb.Attr(name="object_id", dtype=np.int64, filters=_filters())],
+            attrs=attributes,
             cell_order="hilbert",
             sparse=True,
             allows_duplicates=True,

@@ -17,7 +17,8 @@ from zarr.storage import MemoryStore
 import zv_versioned as zvv
 from zv_versioned._cache import Cache
 from zv_versioned._cells_io import Blocks, Wanted, encode_rows, read_rows
-from zv_versioned.format import batches, columns, metadata
+from zv_versioned.format import arrays, batches, columns, metadata
+from zv_versioned.format.axes import parse_axes
 from zv_versioned.format.cells import HEADER
 from zv_versioned.format.metadata import AttributeMeta
 from zv_versioned.format.table import BUCKET, BatchTable
@@ -258,7 +259,7 @@ def test_the_order_of_lines_follows_from_what_the_format_says() -> None:
 # --- written by zarr ----------------------------------------------------------------------------
 
 GRID = Grid.for_bounds(Box(np.zeros(2), np.full(2, 20.0)), (1.0, 1.0))
-AXES = metadata.parse_axes(None, 2)
+AXES = parse_axes(None, 2)
 
 
 def array_of(document: dict[str, Any]) -> tuple[MemoryStore, zarr.Array]:
@@ -278,7 +279,7 @@ def array_of(document: dict[str, Any]) -> tuple[MemoryStore, zarr.Array]:
 def test_cells_that_zarr_writes_are_read(dtype: str, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     attribute = AttributeMeta("a", np.dtype(dtype), shape)
-    store, array = array_of(metadata.attribute_array(GRID, AXES, attribute))
+    store, array = array_of(arrays.attribute_array(GRID, AXES, attribute))
     index = np.unique(rng.integers(1024, 1050, (60, 2)), axis=0)
     counts = rng.integers(1, 30, len(index))
     rows = (rng.random((counts.sum(), *shape)) * 100).astype(dtype)
@@ -295,11 +296,11 @@ def test_cells_that_zarr_writes_are_read(dtype: str, shape: tuple[int, ...]) -> 
 
 def test_an_empty_place_reads_as_nothing_through_zarr() -> None:
     attribute = AttributeMeta("a", np.dtype("f4"), ())
-    store, array = array_of(metadata.attribute_array(GRID, AXES, attribute))
+    store, array = array_of(arrays.attribute_array(GRID, AXES, attribute))
     cells = np.array([1030, 1031, 1040]) * GRID.strides[0] + 1030
     blocks = Blocks.of(cells, GRID)
     rows, order = np.arange(6, dtype="f4"), np.arange(6)
-    codec = metadata.vertex_codec(np.dtype("f4"))
+    codec = arrays.vertex_codec(np.dtype("f4"))
     for block, shard in encode_rows(rows, order, np.array([1, 2, 3]), blocks, GRID.places, codec):
         key = "/".join(map(str, ("a", "c", 7, *block)))
         sync(store.set(key, default_buffer_prototype().buffer.from_bytes(shard)))

@@ -85,7 +85,7 @@ def test_only_the_cells_of_the_range_are_read(reader: LevelReader) -> None:
 
     _ranges.read_range(reader, watched, 450, 460)
     assert [s.row for s in read] == [4]
-    starts = reader.vertex_base[4] + _ranges._cell_starts(reader, [4])[0]
+    starts = reader.vertex_base[4] + _ranges.cell_starts(reader, [4])[0]
     assert starts[read[0].at[0]] <= 450 < starts[read[0].at[0] + 1]
     assert starts[read[0].at[-1]] < 460
     read.clear()
@@ -101,7 +101,7 @@ def test_pieces_cover_the_level_and_large_batches_are_cut_at_cells(
     assert edges[0] == 0
     assert edges[-1] == TOTAL
     assert (np.diff(edges) > 0).all()
-    starts = _ranges._cell_starts(reader, range(len(SIZES)))
+    starts = _ranges.cell_starts(reader, range(len(SIZES)))
     largest_cell = max(int(np.diff(start).max()) for start in starts)
     assert np.diff(edges).max() <= max(size, largest_cell)
     marks = {

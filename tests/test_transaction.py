@@ -128,6 +128,27 @@ def test_where_nothing_was_staged_there_is_no_new_snapshot(repo: zvv.Repository)
     assert repo.resolve("main") == tip
 
 
+def test_what_is_written_as_it_was_makes_no_new_snapshot(repo: zvv.Repository) -> None:
+    """Values of no vertices, put in the place of values of no vertices."""
+    with repo.transaction() as tx:
+        tx.writer("p").add_attribute_sync("a", np.zeros(0, "f4"))
+    tip = repo.resolve("main")
+    with repo.transaction() as tx:
+        tx.writer("p").add_attribute_sync("a", np.zeros(0, "f4"))
+    assert tx.result is not None
+    assert (tx.result.snapshot_id, tx.result.vertices_committed) == (tip, 0)
+    assert repo.resolve("main") == tip
+
+
+def test_a_lost_race_to_the_very_same_change_is_no_conflict(repo: zvv.Repository) -> None:
+    transactions = [repo.transaction(), repo.transaction()]
+    for tx in transactions:
+        tx.writer("p").add_group_sync("g", [])
+    _, lost = [tx.commit() for tx in transactions]
+    assert lost.snapshot_id == repo.resolve("main")
+    assert repo.view()["p"][0].groups.keys() == {"g"}
+
+
 def test_a_writer_of_its_own_commits_where_its_block_ends(repo: zvv.Repository) -> None:
     with repo.view()["p"][0].writer(message="mine", author="ann", metadata={"n": 1}) as writer:
         writer.append_vertices_sync(POINTS)

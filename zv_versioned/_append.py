@@ -16,7 +16,7 @@ from ._read_links import LINKS
 from ._stage import LevelStage
 from ._values import Values
 from .errors import ArrayError, MetadataError
-from .format import batches, metadata, shards
+from .format import arrays, batches, shards
 from .format.batches import BatchIndex
 from .format.metadata import CAPACITY, LINES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, DatasetMeta
 from .format.table import BatchRow, new_content_id, new_uuid
@@ -304,7 +304,7 @@ def _put(
 ) -> int:
     """Upload the rows of one array; return their stored length."""
     path, size = _paths.join(stage.path, array), 0
-    codec, places = metadata.vertex_codec(rows.dtype), stage.facts.grid.places
+    codec, places = arrays.vertex_codec(rows.dtype), stage.facts.grid.places
     for block, shard in encode_rows(rows, order, cell_rows, blocks, places, codec):
         upload.put(_paths.shard_key(path, stage.facts.slots, block), shard)
         size += len(shard)

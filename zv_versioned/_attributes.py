@@ -21,7 +21,7 @@ from ._removed import load_removals
 from ._stage import LevelStage
 from ._values import Stored, Values
 from .errors import ArrayError, MetadataError, NotFoundError
-from .format import batches, metadata
+from .format import arrays, batches
 from .format.cells import MAX_PAYLOAD
 from .format.metadata import (
     LINK_ATTRIBUTES,
@@ -76,7 +76,7 @@ def put_rows(
         Those cells by shard.
     """
     path, places = _paths.join(stage.path, attribute.path), stage.facts.grid.places
-    codec = metadata.vertex_codec(attribute.dtype)
+    codec = arrays.vertex_codec(attribute.dtype)
     for block, shard in encode_rows(stored.rows, order, cell_rows, blocks, places, codec):
         upload.put(_paths.shard_key(path, slot, block), shard)
     _put_texts(upload, stage, slot, attribute, stored)

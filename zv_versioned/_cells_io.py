@@ -20,8 +20,9 @@ from . import _paths, _store
 from ._cache import Cache
 from .errors import ArrayError, IntegrityError
 from .format import cells as cell_format
-from .format import shards
+from .format import shards, tiny
 from .format.cells import HEADER, MAX_PAYLOAD, CellCodec
+from .spatial.assign import spans
 from .spatial.grid import Grid
 
 _WHOLE_SHARD_BYTES = 512 * 1024
@@ -103,7 +104,11 @@ def encode_rows(
     starts = (stops - cell_vertices).tolist()
     stops = stops.tolist()
     row_bytes = rows.dtype.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64))
-    scratch = np.empty(HEADER + int(np.max(cell_vertices)) * row_bytes, np.uint8)
+    largest = int(np.max(cell_vertices)) * row_bytes
+    if tiny.fits(largest, codec):
+        yield from _encode_tiny(rows, order, cell_vertices, blocks, places, codec)
+        return
+    scratch = np.empty(HEADER + largest, np.uint8)
     body = scratch[HEADER:].view(rows.dtype).reshape(-1, *rows.shape[1:])
 
     def cells(members: np.ndarray, cell_places: np.ndarray) -> Iterator[tuple[int, list[bytes]]]:
@@ -118,6 +123,26 @@ def encode_rows(
 
     for block, members, cell_places in zip(blocks.keys, blocks.rows, blocks.places, strict=True):
         yield block, shards.pack(places, cells(members, cell_places))
+
+
+def _encode_tiny(
+    rows: np.ndarray,
+    order: np.ndarray | None,
+    cell_vertices: np.ndarray,
+    blocks: Blocks,
+    places: int,
+    codec: CellCodec,
+) -> Iterator[tuple[tuple[int, ...], bytearray]]:
+    """Encode rows of which no cell has many; see :func:`encode_rows`."""
+    row_bytes = rows.dtype.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64))
+    counts = np.asarray(cell_vertices, np.int64)
+    starts = np.cumsum(counts) - counts
+    for block, members, cell_places in zip(blocks.keys, blocks.rows, blocks.places, strict=True):
+        part = spans(starts[members], counts[members])
+        if order is not None:
+            part = order[part]
+        payload = rows.take(part, axis=0, mode="clip").reshape(-1).view(np.uint8)
+        yield block, tiny.pack(places, cell_places, counts[members] * row_bytes, payload, codec)
 
 
 @dataclass(frozen=True)

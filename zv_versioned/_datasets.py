@@ -15,6 +15,7 @@ from ._levels import level_documents, new_level, without_last
 from ._stage import LevelStage
 from .errors import MetadataError
 from .format import metadata as documents
+from .format.axes import parse_axes
 from .format.metadata import KINDS, DatasetMeta, LevelFacts
 from .format.table import BatchTable
 from .result import stage_name
@@ -115,7 +116,7 @@ class StagesDatasets(ABC):
             if chunk_shape is None
             else parse_chunk_shape(chunk_shape, ndim)
         )
-        parsed_axes = documents.parse_axes(axes, ndim)
+        parsed_axes = parse_axes(axes, ndim)
         dtype = parse_vertex_dtype(vertex_dtype)
         user = json_object(metadata, "metadata of a dataset")
         meta = DatasetMeta(name, kind, box, shape, parsed_axes, dtype, user)

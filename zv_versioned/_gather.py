@@ -13,32 +13,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import _gather_lines
+from ._asked import Query, WindowValues
 from ._read import LevelReader
 from ._read_links import level_links_of, link_values_of
 from ._selection import Selection
 from .format.metadata import LINES, AttributeMeta
 from .geometry import Geometry
-from .spatial.boxes import Box
-
-
-@dataclass(frozen=True)
-class Query:
-    """What is asked of the cells of a plan.
-
-    Parameters
-    ----------
-    attributes, links : list of AttributeMeta
-        Values to read, of vertices and of links.
-    box : Box or None
-        A half-open query.
-    limit : int or None
-        At most so many vertices.
-    """
-
-    attributes: list[AttributeMeta]
-    links: list[AttributeMeta]
-    box: Box | None = None
-    limit: int | None = None
 
 
 @dataclass
@@ -71,7 +51,7 @@ def gather(
         return _gather_lines.gather(reader, plan, query, whole=whole)
     found = _Found()
     left = query.limit
-    if left is not None and query.box is None:
+    if left is not None and not query.looks_at_vertices:
         plan = _first_cells(reader, plan, left)
     for window in [plan] if whole or not plan else reader.windows(plan):
         if found.positions and left is not None and left <= 0:
@@ -85,7 +65,7 @@ def gather(
         attributes=_by_name(query.attributes, found.values),
     )
     width = reader.meta.link_width
-    if width == 0:
+    if width == 0 or not query.linked:
         return geometry
     rows, kept = _as_rows(joined(found.links), geometry.vertex_ids, whole=whole)
     values = _by_name(query.links, found.link_values)
@@ -124,18 +104,18 @@ def _add_window(
     positions = reader.positions_of(window)
     object_ids, wanted = reader.object_ids_of(window)
     vertex_ids = reader.vertex_ids_of(window)
+    values = WindowValues(reader, window)
     rows: np.ndarray | slice = slice(None)
     if not whole:
         mask = np.ones(len(positions), bool) if wanted is None else wanted
-        if query.box is not None:
-            mask &= query.box.select(positions)
+        query.narrow(mask, values, positions)
         rows = np.flatnonzero(mask)[:limit]
         positions = positions.take(rows, axis=0, mode="clip")
     found.positions.append(positions)
     found.vertex_ids.append(vertex_ids[rows])
     found.object_ids.append(object_ids[rows])
-    found.values.append([reader.attribute_of(a, window)[rows] for a in query.attributes])
-    if reader.meta.link_width:
+    found.values.append([values.of(a)[rows] for a in query.attributes])
+    if reader.meta.link_width and query.linked:
         _add_links(reader, window, query, found, whole=whole)
     return len(positions)
 

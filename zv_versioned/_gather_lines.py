@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._asked import Query, WindowValues
 from ._read import LevelReader
 from ._read_links import line_value_rows, sources_of
 from ._removed import load_removals, removed_rows
@@ -22,9 +22,6 @@ from .errors import IntegrityError
 from .format.batches import FragmentPage
 from .geometry import Geometry
 from .spatial.assign import spans, stable_order
-
-if TYPE_CHECKING:
-    from ._gather import Query
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ def gather(
     limit = query.limit
     if limit == 0:
         plan = []
-    elif limit is not None and query.box is None:
+    elif limit is not None and not query.looks_at_vertices:
         plan = _first_cells(reader, plan, limit)
     found: list[_Window] = []
     left = limit
@@ -207,6 +204,7 @@ def _read_window(
     ]
     stretches = Stretches.concatenate(pieces) if pieces else _NONE
     positions, live = reader.positions_of(window), reader.live(window)
+    values = WindowValues(reader, window)
     rows: np.ndarray | slice = slice(None)
     place = None
     if live is not None or not whole:
@@ -215,8 +213,7 @@ def _read_window(
         if live is not None:
             of_vertex, place = of_vertex[live], place[live]
         mask = _asked(window, pages)[of_vertex]
-        if query.box is not None:
-            mask &= query.box.select(positions)
+        query.narrow(mask, values, positions)
         rows = np.flatnonzero(mask)
         kept = np.bincount(of_vertex[rows], minlength=len(stretches.size))
         stretches = replace(stretches, kept=kept).take(np.flatnonzero(kept))
@@ -226,7 +223,7 @@ def _read_window(
         place=place,
         positions=positions,
         vertex_ids=reader.vertex_ids_of(window)[rows],
-        values=[reader.attribute_of(a, window)[rows] for a in query.attributes],
+        values=[values.of(a)[rows] for a in query.attributes],
         link_values=[line_value_rows(reader, a, window, pages, live)[rows] for a in query.links],
     )
 

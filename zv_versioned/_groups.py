@@ -14,7 +14,7 @@ import numpy as np
 from . import _checks, _paths, _store
 from ._cache import Cache
 from .errors import IntegrityError, NotFoundError
-from .format import batches, cells, columns, metadata
+from .format import arrays, batches, cells, columns, metadata
 from .format.metadata import LevelFacts
 from .format.table import new_content_id
 
@@ -86,7 +86,7 @@ def key_of(path: str) -> str:
 def array_document() -> dict[str, Any]:
     """The array of the groups."""
     codecs = batches.CODEC.to_metadata()
-    return metadata.bytes_array([1], [1], codecs, ["table"], {"zv_array": "groups"})
+    return arrays.bytes_array([1], [1], codecs, ["table"], {"zv_array": "groups"})
 
 
 class Groups(Mapping[str, np.ndarray]):

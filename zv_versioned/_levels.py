@@ -16,7 +16,7 @@ import numpy as np
 
 from . import _checks, _paths
 from .errors import MetadataError
-from .format import metadata
+from .format import arrays, metadata
 from .format.metadata import DatasetMeta, LevelFacts
 from .spatial.boxes import parse_chunk_shape
 from .spatial.grid import Grid
@@ -31,12 +31,12 @@ def level_documents(meta: DatasetMeta, facts: LevelFacts) -> dict[str, dict[str,
     nodes = {
         path: metadata.group(facts.to_attributes(meta.axes)),
         f"{path}/batches": metadata.group(),
-        f"{path}/vertices": metadata.vertices_array(facts.grid, meta.axes, meta.vertex_dtype),
-        f"{path}/batches/index": metadata.index_array(),
-        f"{path}/batches/table": metadata.table_array(),
+        f"{path}/vertices": arrays.vertices_array(facts.grid, meta.axes, meta.vertex_dtype),
+        f"{path}/batches/index": arrays.index_array(),
+        f"{path}/batches/table": arrays.table_array(),
     }
     if meta.link_width:
-        links = metadata.links_array(facts.grid, meta.axes, meta.link_width)
+        links = arrays.links_array(facts.grid, meta.axes, meta.link_width)
         nodes[f"{path}/links"] = links
     return nodes
 

@@ -34,7 +34,7 @@ def read_range(reader: LevelReader, read: Read, start: int, stop: int) -> np.nda
     rows = [row for row in range(first, last) if base[row] < base[row + 1] and start < stop]
     selections: list[Selection] = []
     skip = 0
-    for row, head, starts in zip(rows, reader.heads(rows), _cell_starts(reader, rows), strict=True):
+    for row, head, starts in zip(rows, reader.heads(rows), cell_starts(reader, rows), strict=True):
         lo = max(start - int(base[row]), 0)
         hi = min(stop, int(base[row + 1])) - int(base[row])
         begin = int(np.searchsorted(starts, lo, side="right")) - 1
@@ -87,7 +87,7 @@ def _cells_of(reader: LevelReader, vertices: np.ndarray) -> tuple[list[Selection
     selections, among = [], []
     offset = 0
     for number, (row, head, starts) in enumerate(
-        zip(chosen, reader.heads(chosen), _cell_starts(reader, chosen), strict=True)
+        zip(chosen, reader.heads(chosen), cell_starts(reader, chosen), strict=True)
     ):
         local = vertices[cuts[number] : cuts[number + 1]] - base[row]
         cell = np.searchsorted(starts, local, side="right") - 1
@@ -100,7 +100,7 @@ def _cells_of(reader: LevelReader, vertices: np.ndarray) -> tuple[list[Selection
     return selections, np.concatenate(among) if among else np.zeros(0, np.int64)
 
 
-def _cell_starts(reader: LevelReader, rows: Sequence[int]) -> list[np.ndarray]:
+def cell_starts(reader: LevelReader, rows: Sequence[int]) -> list[np.ndarray]:
     """For some batches, the first vertex of each cell, of those that were not removed; and all."""
     removals = load_removals(reader, rows)
     starts = [head.vertex_start for head in reader.heads(rows)]
@@ -131,7 +131,7 @@ def edges(reader: LevelReader, size: int) -> np.ndarray:
     base = reader.vertex_base
     large = np.flatnonzero(np.diff(base) > size).tolist()
     marks = [base]
-    for row, starts in zip(large, _cell_starts(reader, large), strict=True):
+    for row, starts in zip(large, cell_starts(reader, large), strict=True):
         marks.append(base[row] + starts)
     return cut(np.concatenate(marks), size)
 

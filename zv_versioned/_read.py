@@ -27,6 +27,7 @@ from .format.batches import BatchHead, FragmentPage
 from .format.cells import HEADER
 from .format.metadata import AttributeMeta, DatasetMeta
 from .spatial.assign import spans
+from .spatial.balls import Ball
 from .spatial.boxes import Box
 
 WINDOW_VERTICES = 1 << 20
@@ -170,6 +171,15 @@ class LevelReader:
             result.append(FragmentPage.concatenate(found))
         return result
 
+    def know_objects(self, wanted: Sequence[tuple[int, BatchHead, np.ndarray]]) -> None:
+        """Read at once what :meth:`object_fragments` will need of some batches, one by one."""
+        pages = [
+            (row, head, batches.OBJECTS + int(page))
+            for row, head, object_rows in wanted
+            for page in np.unique(np.searchsorted(head.object_page_end, object_rows, side="right"))
+        ]
+        self._sections(pages)
+
     def object_fragments(
         self, row: int, head: BatchHead, object_rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -213,6 +223,9 @@ class LevelReader:
         rows: np.ndarray | None = None,
         box: Box | None = None,
         object_ids: np.ndarray | None = None,
+        *,
+        ball: Ball | None = None,
+        fitting: np.ndarray | None = None,
     ) -> list[Selection]:
         """The cells that a read has to look at, batch by batch in slot order.
 
@@ -223,8 +236,13 @@ class LevelReader:
         box : Box, optional
             A half-open query.
         object_ids : ndarray of int64, ascending, optional
+        ball : Ball, optional
+        fitting : ndarray of bool, shape (B,), optional
+            The batches that can have what is asked for besides.
         """
-        table = self.state.table
+        table, boxes = self.state.table, [box] if box is not None else []
+        if ball is not None:
+            boxes.append(ball.box())
         keep = table.live_vertices > 0
         if rows is not None:
             asked = np.zeros(len(table), bool)
@@ -235,8 +253,10 @@ class LevelReader:
             members = self.members(keep, object_ids, strict=rows is None)
             keep[:] = False
             keep[list(members)] = True
-        if box is not None:
-            keep &= ((table.hi >= box.lo) & (table.lo < box.hi)).all(axis=1)
+        for around in boxes:
+            keep &= ((table.hi >= around.lo) & (table.lo < around.hi)).all(axis=1)
+        if fitting is not None:
+            keep &= fitting
         chosen = np.flatnonzero(keep).tolist()
         selections = []
         for row, head in zip(chosen, self.heads(chosen), strict=True):
@@ -245,8 +265,10 @@ class LevelReader:
                 at = np.arange(len(head.cells))
             else:
                 at = self.object_cells(row, head, wanted)
-            if box is not None:
-                at = at[self.state.facts.grid.touching(box, head.cells[at])]
+            for around in boxes:
+                at = at[self.state.facts.grid.touching(around, head.cells[at])]
+            if ball is not None:
+                at = at[ball.touching(self.state.facts.grid, head.cells[at])]
             if len(at):
                 selections.append(Selection(row, head, at, wanted))
         return selections
@@ -372,10 +394,12 @@ class LevelReader:
             _those(np.concatenate(masks), live) if masks else None,
         )
 
-    def windows(self, selections: Sequence[Selection]) -> Iterator[list[Selection]]:
-        """Cut a plan into pieces of about WINDOW_VERTICES vertices, in order."""
+    def windows(
+        self, selections: Sequence[Selection], size: int | None = None
+    ) -> Iterator[list[Selection]]:
+        """Cut a plan into pieces of about `size` (or WINDOW_VERTICES) vertices, in order."""
         piece: list[Selection] = []
-        room = WINDOW_VERTICES
+        room = size = WINDOW_VERTICES if size is None else size
         for s in selections:
             ends = np.cumsum(s.head.cell_vertices[s.at])
             done = 0
@@ -388,7 +412,7 @@ class LevelReader:
                 done = stop
                 if room <= 0 or done < len(s.at):
                     yield piece
-                    piece, room = [], WINDOW_VERTICES
+                    piece, room = [], size
         if piece:
             yield piece
 

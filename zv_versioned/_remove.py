@@ -9,9 +9,9 @@ import numpy as np
 from . import _checks, _paths, _store
 from ._groups import without_members
 from ._read_links import live_links
-from ._removed import encode_rows, removal_of, removed_rows
+from ._removed import encode_rows, removals_of, removed_rows
 from ._stage import LevelStage
-from .format import batches, metadata
+from .format import arrays, batches, metadata
 from .format.table import REMOVED, new_content_id
 
 
@@ -35,16 +35,15 @@ def remove_objects(stage: LevelStage, ids: Any) -> dict[str, Any]:
             _store.set_many(stage.store, [_document(stage)])
         upload = _store.Uploader(stage.store)
         path = _paths.join(stage.path, REMOVED)
-        for row, at in members.items():
-            rows = np.union1d(at, before[row]) if row in before else at
-            removal = removal_of(reader, row, rows)
+        gone = {r: np.union1d(at, before[r]) if r in before else at for r, at in members.items()}
+        for row, removal in removals_of(reader, gone).items():
             columns["n_removed_vertices"][row] = removal.total[-1]
             if table.n_links[row]:
                 live = live_links(reader, [row], {row: removal})[row]
                 columns["n_removed_links"][row] = len(live) - int(live.sum())
-            columns["n_removed_objects"][row] += int(begins[row][at].sum())
+            columns["n_removed_objects"][row] += int(begins[row][members[row]].sum())
             content[row] = new_content_id()
-            cell = batches.CODEC.encode(encode_rows(rows))
+            cell = batches.CODEC.encode(encode_rows(gone[row]))
             upload.put(_paths.shard_key(path, int(table.slot[row]), ()), cell)
         upload.flush()
     lost = {name: int((columns[name] - table.scalars[name]).sum()) for name in columns}
@@ -59,4 +58,4 @@ def remove_objects(stage: LevelStage, ids: Any) -> dict[str, Any]:
 
 def _document(stage: LevelStage) -> tuple[str, bytes]:
     key = f"{_paths.join(stage.path, REMOVED)}/zarr.json"
-    return key, metadata.dumps(metadata.batch_array("removed"))
+    return key, metadata.dumps(arrays.batch_array("removed"))

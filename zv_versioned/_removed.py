@@ -8,7 +8,7 @@ the index that removed objects are in have to be looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ from .spatial.assign import spans
 
 if TYPE_CHECKING:
     from ._read import LevelReader
+
+_BATCHES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -106,38 +108,73 @@ def load_removals(reader: LevelReader, rows: Sequence[int]) -> dict[int, Removal
     content = table.content(REMOVED)
     if not content.any():
         return {}
+    objects = removed_rows(reader, rows)
+    names = {row: ("removal", bytes(table.uuid[row]), int(content[row])) for row in objects}
     found: dict[int, Removal] = {}
-    for row, objects in removed_rows(reader, rows).items():
-        name = ("removal", bytes(table.uuid[row]), int(content[row]))
-        removal = reader.parts.get(name)
-        if removal is None:
-            removal = removal_of(reader, row, objects)
-            reader.parts.put(name, removal, 3 * removal.total.nbytes)
+    wanting: dict[int, np.ndarray] = {}
+    for row, name in names.items():
+        known = reader.parts.get(name)
+        if known is None:
+            wanting[row] = objects[row]
+        else:
+            found[row] = known
+    for row, removal in removals_of(reader, wanting).items():
         if removal.total[-1] != table.n_removed_vertices[row]:
             raise IntegrityError(
                 f"{removal.total[-1]:,} vertices of batch {int(table.slot[row])} of "
                 f"{reader.state.path!r} are removed, and {table.n_removed_vertices[row]:,} in the "
                 "table"
             )
+        reader.parts.put(names[row], removal, 3 * removal.total.nbytes)
         found[row] = removal
     return found
 
 
-def removal_of(reader: LevelReader, row: int, objects: np.ndarray) -> Removal:
-    """What is removed of a batch along with some of its objects (rows, ascending)."""
-    (head,) = reader.heads([row])
-    _, fragments = reader.object_fragments(row, head, objects)
-    fragments = np.sort(fragments)
-    at, inverse = np.unique(cell_of(head, fragments), return_inverse=True)
-    (page,) = reader.fragments([Selection(row, head, at)])
-    sizes = page.vertices.astype(np.int64)
+def removals_of(reader: LevelReader, objects: Mapping[int, np.ndarray]) -> dict[int, Removal]:
+    """What is removed of some batches along with some of their objects.
+
+    Parameters
+    ----------
+    reader : LevelReader
+    objects : mapping of int to ndarray of int64
+        For rows of the table, the rows of the objects, ascending.
+    """
+    found: dict[int, Removal] = {}
+    rows = list(objects)
+    for start in range(0, len(rows), _BATCHES_AT_ONCE):
+        some = rows[start : start + _BATCHES_AT_ONCE]
+        heads = reader.heads(some)
+        reader.know_objects([(r, h, objects[r]) for r, h in zip(some, heads, strict=True)])
+        fragments, cells_of = [], []
+        for row, head in zip(some, heads, strict=True):
+            fragments.append(np.sort(reader.object_fragments(row, head, objects[row])[1]))
+            at = np.unique(cell_of(head, fragments[-1]))
+            cells_of.append(Selection(row, head, at))
+        pages = reader.fragments(cells_of)
+        for s, numbers, page in zip(cells_of, fragments, pages, strict=True):
+            found[s.row] = _removal(s, numbers, page.vertices.astype(np.int64))
+    return found
+
+
+def _removal(cells_of: Selection, fragments: np.ndarray, sizes: np.ndarray) -> Removal:
+    """The vertices of some fragments.
+
+    Parameters
+    ----------
+    cells_of : Selection
+        The cells that they lie in.
+    fragments : ndarray of int64
+        Their numbers in the batch, ascending.
+    sizes : ndarray of int64
+        Vertices of all the fragments of these cells.
+    """
+    head, at = cells_of.head, cells_of.at
+    inverse = np.searchsorted(at, cell_of(head, fragments))
     # Where each fragment of the cells begins: in its cell, after those before it.
-    ends = np.cumsum(sizes)
+    begins = np.cumsum(sizes) - sizes
     counts = head.cell_fragments[at].astype(np.int64)
     first = np.cumsum(counts) - counts
-    begins = ends - sizes
     shift = head.vertex_start[at] - begins[first]
     local = fragments - head.fragment_start[at][inverse] + first[inverse]
-    start = begins[local] + shift[inverse]
     count = sizes[local]
-    return Removal(start, count, np.concatenate(([0], np.cumsum(count))))
+    return Removal(begins[local] + shift[inverse], count, np.append(0, np.cumsum(count)))

@@ -21,7 +21,7 @@ from . import _paths
 from ._ids import Ids, KnownIds
 from ._read import LevelReader
 from ._state import LevelState, load_table, table_key
-from .format import metadata
+from .format import arrays, metadata
 from .format.metadata import DatasetMeta, LevelFacts
 from .format.table import BUCKET, BatchRow, BatchTable
 from .spatial.grid import Grid
@@ -298,12 +298,12 @@ def attribute_documents(
     for attribute in attributes:
         nodes[attribute.family] = metadata.group()
         if attribute.family == metadata.OBJECT_ATTRIBUTES:
-            nodes[attribute.path] = metadata.object_attribute_array(attribute)
+            nodes[attribute.path] = arrays.object_attribute_array(attribute)
         else:
-            nodes[attribute.path] = metadata.attribute_array(grid, axes, attribute)
+            nodes[attribute.path] = arrays.attribute_array(grid, axes, attribute)
         if attribute.logical == metadata.TEXT:
             nodes["dictionaries"] = nodes[f"dictionaries/{attribute.family}"] = metadata.group()
-            nodes[attribute.dictionary] = metadata.dictionary_array(attribute)
+            nodes[attribute.dictionary] = arrays.dictionary_array(attribute)
     return [
         (f"{_paths.join(level, path)}/zarr.json", metadata.dumps(document))
         for path, document in nodes.items()

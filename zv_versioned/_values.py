@@ -383,3 +383,16 @@ def unpack_texts(payload: memoryview) -> np.ndarray:
 def logical(rows: np.ndarray, attribute: AttributeMeta) -> np.ndarray:
     """Stored numbers as what they stand for; texts are :func:`decode_texts`'s."""
     return rows.view(attribute.logical) if attribute.logical else rows
+
+
+def shown_dtype(attribute: AttributeMeta) -> np.dtype[Any]:
+    """The dtype of an attribute's values for tools that have times of four units only.
+
+    These are xarray, pandas and Arrow.
+    """
+    dtype = attribute.logical_dtype
+    if dtype.kind not in "mM" or np.datetime_data(dtype)[0] in ("s", "ms", "us", "ns"):
+        return dtype
+    # Coarser ones are whole numbers of seconds; finer ones would lose digits, so they stay numbers.
+    coarser = np.datetime_data(dtype)[0] not in ("ps", "fs", "as")
+    return np.dtype(f"{dtype.kind}8[s]") if coarser else attribute.dtype

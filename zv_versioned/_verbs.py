@@ -143,8 +143,9 @@ class Verbs:
         MetadataError
             If it is a merge and `parent` is left out.
         """
-        return operations.cherry_pick(
+        return operations.replay(
             self,  # type: ignore[arg-type]
+            "cherry-pick",
             snapshot,
             branch,
             on_conflict=on_conflict,
@@ -197,8 +198,9 @@ class Verbs:
         MetadataError
             If it is a merge and `parent` is left out.
         """
-        return operations.revert(
+        return operations.replay(
             self,  # type: ignore[arg-type]
+            "revert",
             snapshot,
             branch,
             on_conflict=on_conflict,
@@ -327,11 +329,16 @@ class Verbs:
     def _commit(self, session: Any, branch: str, message: str, own: Mapping[str, Any]) -> str:
         """Commit a session; where the answer is lost, ask the history whether it was made.
 
+        What was written may be what was there, byte for byte; then the snapshot
+        is the one that the session began at, as where nothing was written.
+
         Raises
         ------
         ConflictError
             If the branch has moved.
         """
+        if not session.has_uncommitted_changes:
+            return str(session.snapshot_id)
         try:
             return self._backend.publish(session, branch, message, {OWN: encode_own(own)})
         except StorageError as error:

@@ -51,9 +51,9 @@ class WritesGeometry:
         dtype : dtype-like, optional
             The level's own dtype: says that rounding to it is meant.
         attributes : mapping of str to array_like, shape (N,) or (N, C), optional
-            Values by vertex: booleans, integers or floats. A name that is new to
-            the level makes a new attribute; one that is left out is missing for
-            these vertices.
+            Values by vertex, of any dtype that :meth:`add_attribute_sync` takes. A
+            name that is new to the level makes a new attribute; one that is left
+            out is missing for these vertices.
         out_of_bounds : {"raise", "expand"}
             What to do where vertices lie outside the dataset's bounds, which are
             closed: refuse the append, or let the bounds grow.

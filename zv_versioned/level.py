@@ -9,9 +9,9 @@ from uuid import UUID
 
 import numpy as np
 
-from . import _checks, _reopen
+from . import _checks, _query, _reopen
 from ._conversions import Conversions
-from ._gather import Query, gather
+from ._gather import gather
 from ._gather_lines import level_line_links
 from ._groups import Groups, load_groups
 from ._read import LevelReader
@@ -28,11 +28,8 @@ from .format.metadata import (
     AttributeMeta,
 )
 from .geometry import Geometry, html_table
-from .spatial.boxes import parse_bbox
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from .view import Dataset
     from .writer import ZVWriter
 
@@ -193,10 +190,12 @@ class Level(Conversions):
     def read(
         self,
         *,
-        bbox: tuple[ArrayLike, ArrayLike] | None = None,
-        objects: int | Sequence[int] | np.ndarray | None = None,
-        attributes: str | Sequence[str] = (),
-        link_attributes: str | Sequence[str] = (),
+        bbox: _query.BBox | None = None,
+        near: _query.Near | None = None,
+        objects: _query.Ids | None = None,
+        where: _query.Where | None = None,
+        attributes: _query.Names = (),
+        link_attributes: _query.Names = (),
         batches: int | Sequence[int] | None = None,
         limit: int | None = None,
     ) -> Geometry:
@@ -214,8 +213,17 @@ class Level(Conversions):
         bbox : (lo, hi), optional
             Half open: ``lo <= coordinate < hi`` on every axis, compared exactly, so
             that boxes side by side share no vertex. Infinite sides are fine.
+        near : (point, radius), optional
+            Vertices no farther than `radius` from `point`, in the units of the
+            coordinates: ``numpy.linalg.norm(positions - point, axis=1) <= radius``.
         objects : int or sequence of int, optional
             Ids of objects; vertices of others are left out.
+        where : mapping or sequence, optional
+            Conditions on attributes, all of which have to hold: ``{name: value}``,
+            ``{name: (operator, value)}`` or ``[(name, operator, value), …]``, with an
+            operator ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in`` or ``not in``.
+            They are compared as numpy compares the stored values with the given one;
+            a vertex without a value (NaN, NaT, None) matches nothing.
         attributes : sequence of str, or "all"
             Which attributes to read; none by default. Where a batch has no values
             they are missing, as in :meth:`attribute`.
@@ -233,7 +241,7 @@ class Level(Conversions):
         Raises
         ------
         ArrayError
-            If the box, an id or the limit is not acceptable.
+            If the box, the ball, an id, a condition or the limit is not acceptable.
         NotFoundError
             If there is no such object, attribute or batch.
         IntegrityError
@@ -248,24 +256,22 @@ class Level(Conversions):
         ...     n = tx.writer("p").append_vertices_sync(np.array([[1, 1], [5, 5]], "f4"))
         >>> repo.view()["p"][0].read(bbox=([0, 0], [5, 5])).positions
         array([[1., 1.]], dtype=float32)
+        >>> repo.view()["p"][0].read(near=([5, 6], 1)).positions
+        array([[5., 5.]], dtype=float32)
         """
-        reader = self._reader
-        box = None if bbox is None else parse_bbox(bbox, reader.meta.ndim)
-        names = self._attribute_names(attributes)
-        if limit is not None and not (_checks.is_whole(limit) and limit >= 0):
-            raise ArrayError(f"limit must be a whole number from 0 up, got {limit!r}")
-        ids = None if objects is None else _checks.ids_asked_for(objects)
-        plan = reader.plan(self._batch_rows(batches), box, ids)
-        of_links = self._names(link_attributes, LINK_ATTRIBUTES)
-        facts = reader.state.facts
-        query = Query(
-            [facts.attributes[name] for name in names],
-            [facts.link_attributes[name] for name in of_links],
-            box,
-            None if limit is None else int(limit),
+        request = _query.parse(
+            self._reader,
+            self,
+            bbox=bbox,
+            near=near,
+            objects=objects,
+            where=where,
+            attributes=attributes,
+            link_attributes=link_attributes,
+            batches=batches,
+            limit=limit,
         )
-        whole = box is None and ids is None and limit is None
-        return gather(reader, plan, query, whole=whole)
+        return gather(self._reader, request.plan, request.query, whole=request.whole)
 
     def positions(self) -> np.ndarray:
         """Coordinates of all vertices, shape (vertex_count, D), in the order of the level."""
@@ -294,11 +300,10 @@ class Level(Conversions):
             With ``missing="raise"``, where values are missing.
         """
         strict = check_missing(missing)
-        self._attribute_names([name])
-        state = self._reader.state
-        attribute = state.facts.attributes[name]
+        attribute = self._known(name, VERTEX_ATTRIBUTES)
         if strict:
-            refuse_missing(self._reader, attribute, state.table.live_vertices, "vertices")
+            live = self._reader.state.table.live_vertices
+            refuse_missing(self._reader, attribute, live, "vertices")
         return self._reader.attribute_of(attribute, self._reader.plan())
 
     def object_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
@@ -384,12 +389,7 @@ class Level(Conversions):
         return link_values(self._reader, attribute)
 
     def _known(self, name: str, family: str) -> AttributeMeta:
-        known = self._reader.state.facts.family(family)
-        if not isinstance(name, str) or name not in known:
-            there = ", ".join(map(repr, sorted(known))) or "none"
-            what = family.removesuffix("s").replace("_", " ").removeprefix("vertex ")
-            raise NotFoundError(f"no {what} {name!r} in {self!r}; there are: {there}")
-        return known[name]
+        return _query.known(self._reader, self, name, family)
 
     def links(self) -> np.ndarray:
         """All links as pairs of vertices of the level, or, of a mesh, its faces.
@@ -424,32 +424,6 @@ class Level(Conversions):
     def object_ids(self) -> np.ndarray:
         """Ids of all objects, int64, shape (num_objects,): by batch, then ascending."""
         return self._reader.object_ids()
-
-    def _attribute_names(self, attributes: str | Sequence[str]) -> list[str]:
-        return self._names(attributes, VERTEX_ATTRIBUTES)
-
-    def _names(self, attributes: str | Sequence[str], family: str) -> list[str]:
-        """The attributes of one family that are asked for, each once."""
-        known = self._reader.state.facts.family(family)
-        if isinstance(attributes, str):
-            if attributes == "all":
-                return sorted(known)
-            attributes = [attributes]
-        if not isinstance(attributes, Sequence):
-            raise ArrayError(f'attributes are names, a list of them, or "all"; got {attributes!r}')
-        return list(dict.fromkeys(self._known(name, family).name for name in attributes))
-
-    def _batch_rows(self, batches: int | Sequence[int] | None) -> np.ndarray | None:
-        if batches is None:
-            return None
-        asked = np.atleast_1d(_checks.as_array(batches, f"batches {batches!r}"))
-        slots = self._reader.state.table.slot
-        if asked.size and asked.dtype.kind not in "iu":
-            raise ArrayError(f"batches are given by slot, a whole number, got {batches!r}")
-        absent = asked[~np.isin(asked, slots)]
-        if len(absent):
-            raise NotFoundError(f"no batch {absent.tolist()[:5]} in {self!r}, see level.batches")
-        return np.flatnonzero(np.isin(slots, asked))
 
     # -- writing -------------------------------------------------------------
 

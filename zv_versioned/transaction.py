@@ -232,7 +232,7 @@ class Transaction(StagesDatasets):
             }
             snapshot = self._land(message, own)
         counts = {name: stage.committed_counts() for name, stage in changed.items()}
-        renumbered = {} if self._landed is None else self._landed.renumbered()
+        renumbered = {} if self._landed is None else self._landed.merged.renumbered()
         return CommitResult(
             snapshot_id=snapshot,
             branch=self.branch,
@@ -258,7 +258,7 @@ class Transaction(StagesDatasets):
                 raise
         base, metas = self.base_snapshot_id, self._metas
         race = Race(repository, self.branch, self._session, base, metas, self._stages)
-        self._landed = race.publish(message, own, repository.retries)
+        self._landed = race.publish(message, own)
         return self._landed.snapshot_id
 
     def _remember(self, snapshot_id: str) -> None:

@@ -62,16 +62,14 @@ class ZVWriter(WritesGeometry, WritesAttributes, WritesObjects):
         Raises
         ------
         ConflictError
-            If somebody else has committed to the branch since the transaction
-            began; nothing is changed.
+            If somebody else has changed the same thing since the transaction began;
+            nothing is changed.
         ReadOnlyError
             If the transaction is over.
         """
         return self._transaction.commit(message).for_level(self.dataset, self.level)
 
-    async def commit(self, message: str | None = None) -> CommitResult:
-        """Commit the whole transaction; the coroutine of :meth:`commit_sync`."""
-        return await _io.in_thread(self.commit_sync, message)
+    commit = _io.coroutine_of(commit_sync)
 
     def compact_sync(self) -> dict[str, Any]:
         """Commit what is pending, and say what the level then consists of.
@@ -101,17 +99,13 @@ class ZVWriter(WritesGeometry, WritesAttributes, WritesObjects):
             "objects_committed": result.objects_committed,
         }
 
-    async def compact(self) -> dict[str, Any]:
-        """Commit what is pending; the coroutine of :meth:`compact_sync`."""
-        return await _io.in_thread(self.compact_sync)
+    compact = _io.coroutine_of(compact_sync)
 
     def abort_sync(self) -> None:
         """Abandon the whole transaction that this writer belongs to."""
         self._transaction.abort()
 
-    async def abort(self) -> None:
-        """Abandon the whole transaction; the coroutine of :meth:`abort_sync`."""
-        await _io.in_thread(self.abort_sync)
+    abort = _io.coroutine_of(abort_sync)
 
     def __enter__(self) -> ZVWriter:
         return self

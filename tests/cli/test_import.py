@@ -135,7 +135,7 @@ append = _import.append
 def slowly(*arguments):
     told = append(*arguments)
     print("appended", flush=True)
-    time.sleep(0.3)
+    time.sleep(30)  # until it is interrupted, however busy the machine is
     return told
 
 _import.append = slowly

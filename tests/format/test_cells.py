@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numcodecs import blosc
 
 from zv_versioned.errors import IntegrityError
 from zv_versioned.format import cells
@@ -32,6 +33,16 @@ def test_a_payload_comes_back_as_it_was(payload: bytes, repeats: int, codec: Cel
     cell = codec.encode(payload)
     assert cells.payload_size(memoryview(cell)) == len(payload)
     assert decoded(cell) == payload
+
+
+@given(payload=st.binary(max_size=140), codec=codecs)
+def test_a_small_cell_has_the_bytes_that_blosc_makes(payload: bytes, codec: CellCodec) -> None:
+    framed = np.array([1, len(payload)], "<u4").tobytes() + payload
+    shuffle = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}[codec.shuffle]
+    name, level = codec.cname.encode(), codec.clevel
+    made = blosc.compress(framed, name, level, shuffle, 0, codec.typesize)
+    assert codec.encode(payload)[: -cells.CRC] == made
+    assert blosc.decompress(codec.encode(payload)[: -cells.CRC]) == framed
 
 
 @given(codec=codecs)

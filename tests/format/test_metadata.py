@@ -1,4 +1,4 @@
-"""The documents of groups and arrays."""
+"""What the documents of groups say."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zv_versioned.errors import IntegrityError, MetadataError
+from zv_versioned.errors import IntegrityError
 from zv_versioned.format import metadata
+from zv_versioned.format.axes import parse_axes
 from zv_versioned.format.metadata import AttributeMeta, DatasetMeta, LevelFacts
 from zv_versioned.spatial.boxes import Box
 from zv_versioned.spatial.grid import Grid
@@ -47,7 +48,7 @@ def datasets(draw: st.DrawFn) -> DatasetMeta:
         kind="point_cloud",
         bounds=Box(*sides),
         chunk_shape=tuple(draw(edges) for _ in range(ndim)),
-        axes=metadata.parse_axes(None, ndim),
+        axes=parse_axes(None, ndim),
         vertex_dtype=np.dtype(draw(st.sampled_from(POSITIONS))),
         metadata=draw(st.dictionaries(st.text(), json_values, max_size=3)),
     )
@@ -75,13 +76,13 @@ def test_a_level_comes_back_from_its_document(
     grid = Grid.for_bounds(Box(np.full(ndim, lo), np.full(ndim, lo + 3 * edge)), [edge] * ndim)
     slots, vertices, objects, largest = counts
     facts = LevelFacts(0, grid, slots, vertices, objects, largest, {a.name: a for a in known})
-    document = through_json(facts.to_attributes(metadata.parse_axes(None, ndim)))
+    document = through_json(facts.to_attributes(parse_axes(None, ndim)))
     assert LevelFacts.from_attributes("x", document) == facts
     assert ("vertex_attributes" in document["zarr_vectors_level"]["arrays_present"]) == bool(known)
 
 
 DATASET = DatasetMeta(
-    "d", "point_cloud", Box(np.zeros(2), np.ones(2)), (1.0, 1.0), metadata.parse_axes(None, 2),
+    "d", "point_cloud", Box(np.zeros(2), np.ones(2)), (1.0, 1.0), parse_axes(None, 2),
     np.dtype("f4"), {},
 )  # fmt: skip
 LEVEL = LevelFacts(0, Grid.for_bounds(DATASET.bounds, (1.0, 1.0)), 0, 0, 0, -1, {})
@@ -155,48 +156,3 @@ def test_the_fill_value_is_the_one_that_stands_for_nothing(dtype: str) -> None:
 @given(attribute=attributes)
 def test_a_row_of_an_attribute_has_as_many_bytes_as_it_takes(attribute: AttributeMeta) -> None:
     assert attribute.row_bytes * 7 == attribute.fill(7).nbytes
-
-
-# --- axes ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("ndim", "names"), [(1, "x"), (2, "xy"), (3, "xyz"), (4, "txyz")])
-def test_axes_have_names_by_default(ndim: int, names: str) -> None:
-    axes = metadata.parse_axes(None, ndim)
-    assert "".join(axis["name"] for axis in axes) == names
-    assert axes == metadata.parse_axes(axes, ndim)
-
-
-def test_axes_may_be_given_as_names_or_with_type_and_unit() -> None:
-    given = ["i", {"name": "j"}, {"name": "k", "type": "space", "unit": "nanometer"}]
-    assert metadata.parse_axes(given, 3) == [
-        {"name": "i", "type": "space"},
-        {"name": "j", "type": "space"},
-        {"name": "k", "type": "space", "unit": "nanometer"},
-    ]
-
-
-@pytest.mark.parametrize(
-    ("axes", "message"),
-    [
-        (["x"], "must be 2"),
-        (["x", "y", "z"], "must be 2"),
-        (["x", "x"], "distinct"),
-        (["x", "batch"], "'batch'"),
-        (["x", ""], "text"),
-        (["x", {"type": "space"}], "no name"),
-        (["x", {"name": "y", "typ": "space"}], "a type and a unit"),
-        (["x", {"name": "y", "unit": 3}], "text"),
-        ([{"name": "x", "type": "space"}, {"name": "t", "type": "time"}], "order"),
-        ([{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}], "must be space"),
-    ],
-)
-def test_axes_that_cannot_be_are_refused(axes: list[Any], message: str) -> None:
-    with pytest.raises(MetadataError, match=message):
-        metadata.parse_axes(axes, 2)
-
-
-@pytest.mark.parametrize("axes", [5, [1, 2], [None, "x"], [["x", "y"], "z"]])
-def test_axes_that_are_no_axes_at_all_are_refused_as_such(axes: Any) -> None:
-    with pytest.raises(MetadataError):
-        metadata.parse_axes(axes, 2)

@@ -34,6 +34,22 @@ blosc.use_threads = False
 
 _FRAME = struct.Struct("<II")
 _BLOSC_SIZES = struct.Struct("<III")
+TINY = 128
+"""Buffers of fewer bytes blosc stores as they are."""
+_TINY_HEADER = struct.Struct("<BBBBIII")
+_TINY_HEAD = np.dtype(
+    [
+        ("start", "u1", 4),
+        ("size", "<u4"),
+        ("block", "<u4"),
+        ("total", "<u4"),
+        ("items", "<u4"),
+        ("length", "<u4"),
+    ]
+)
+# The codec's number, "do not split blocks", "this is a copy", and how bytes would be shuffled.
+_TINY_FLAGS = {"lz4": 1 << 5 | 0x10 | 0x02}
+_TINY_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 4}
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 
 
@@ -100,10 +116,52 @@ class CellCodec:
             The parts of the cell, to be joined by the caller.
         """
         _FRAME.pack_into(framed.data, 0, 1, len(framed) - HEADER)
-        packed = blosc.compress(
-            framed, self.cname.encode(), self.clevel, _SHUFFLES[self.shuffle], 0, self.typesize
-        )
+        if len(framed) < TINY and self.copies_tiny:
+            packed = self._encode_tiny(framed)
+        else:
+            packed = blosc.compress(
+                framed, self.cname.encode(), self.clevel, _SHUFFLES[self.shuffle], 0, self.typesize
+            )
         return [packed, google_crc32c.value(packed).to_bytes(CRC, "little")]
+
+    @property
+    def copies_tiny(self) -> bool:
+        """Whether it is known here what blosc makes of buffers too small for it to compress."""
+        return self.cname in _TINY_FLAGS
+
+    def tiny_heads(self, sizes: np.ndarray) -> np.ndarray:
+        """What comes before the payloads of small cells: blosc's header and the frame.
+
+        Parameters
+        ----------
+        sizes : ndarray of int, shape (C,)
+            Bytes of each payload.
+
+        Returns
+        -------
+        ndarray of uint8, shape (C, 24)
+        """
+        heads = np.empty(len(sizes), _TINY_HEAD)
+        flags = _TINY_FLAGS[self.cname] | _TINY_SHUFFLES[self.shuffle]
+        framed = sizes + HEADER
+        heads["start"] = 2, 1, flags, self.typesize
+        heads["size"] = framed
+        heads["block"] = np.maximum(1, framed - framed % self.typesize)
+        heads["total"] = framed + _TINY_HEADER.size
+        heads["items"], heads["length"] = 1, sizes
+        return heads.view(np.uint8).reshape(-1, _TINY_HEAD.itemsize)
+
+    def _encode_tiny(self, framed: np.ndarray) -> bytes:
+        """What blosc makes of a buffer that is too small for it to compress: a header and a copy.
+
+        A call of blosc takes ten times as long, and what is written in many small appends
+        consists of such cells.
+        """
+        n = len(framed)
+        flags = _TINY_FLAGS[self.cname] | _TINY_SHUFFLES[self.shuffle]
+        block = max(1, n - n % self.typesize)
+        head = _TINY_HEADER.pack(2, 1, flags, self.typesize, n, block, n + _TINY_HEADER.size)
+        return head + framed.tobytes()
 
     def encode(self, payload: bytes | memoryview) -> bytes:
         """Frame, compress and seal one payload."""

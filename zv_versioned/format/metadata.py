@@ -1,4 +1,4 @@
-"""The documents of groups and arrays: Zarr v3, Zarr Vectors 0.9, and our own facts.
+"""What the documents of groups say: of a dataset, a level, an attribute.
 
 Source: Zarr v3 core specification; Zarr Vectors 0.9, chapters on metadata;
 OME-NGFF 0.4 (``multiscales``); OME-Zarr RFC 8 (``ome``).
@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import IntegrityError, MetadataError
+from ..errors import IntegrityError
 from ..spatial.boxes import Box
 from ..spatial.grid import Grid
-from . import batches, table
-from .cells import CellCodec
 
 LAYOUT = 1
 """Version of our own layout; a reader refuses a newer one."""
@@ -43,12 +41,6 @@ FAMILIES = (VERTEX_ATTRIBUTES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES)
 TEXT = "str"
 """What :attr:`AttributeMeta.logical` says of text."""
 
-_INDEX_CODECS = [
-    {"name": "bytes", "configuration": {"endian": "little"}},
-    {"name": "crc32c"},
-]
-_AXIS_RANK = {"time": 0, "channel": 1, "space": 3}
-
 
 def dumps(document: Mapping[str, Any]) -> bytes:
     """A document as the bytes of ``zarr.json``."""
@@ -58,86 +50,6 @@ def dumps(document: Mapping[str, Any]) -> bytes:
 def group(attributes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A Zarr v3 group."""
     return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes or {})}
-
-
-def bytes_array(
-    shape: Sequence[int],
-    chunk: Sequence[int],
-    codecs: list[dict[str, Any]],
-    names: Sequence[str],
-    attributes: Mapping[str, Any],
-) -> dict[str, Any]:
-    """An array of variable-length bytes."""
-    return {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": list(shape),
-        "data_type": "variable_length_bytes",
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": "",
-        "codecs": codecs,
-        "dimension_names": list(names),
-        "attributes": dict(attributes),
-        "storage_transformers": [],
-    }
-
-
-def _sharded(inner: Sequence[int], codec: CellCodec) -> list[dict[str, Any]]:
-    configuration = {
-        "chunk_shape": list(inner),
-        "codecs": codec.to_metadata(),
-        "index_codecs": _INDEX_CODECS,
-        "index_location": "end",
-    }
-    return [{"name": "sharding_indexed", "configuration": configuration}]
-
-
-def parse_axes(axes: Sequence[Any] | None, ndim: int) -> list[dict[str, str]]:
-    """Names, types and units of the spatial axes.
-
-    Parameters
-    ----------
-    axes : sequence of str or of mapping, optional
-        Names, or mappings with ``name`` and optionally ``type`` and ``unit``.
-        Left out: x, y, z by number; four axes are t, x, y, z.
-    ndim : int
-
-    Raises
-    ------
-    MetadataError
-        If the number, a name or a type is wrong.
-    """
-    if axes is None:
-        names = ["x", "y", "z"][:ndim] if ndim < 4 else ["t", "x", "y", "z"]
-        axes = [{"name": name, "type": "time" if name == "t" else "space"} for name in names]
-    if isinstance(axes, str) or not isinstance(axes, Sequence):
-        raise MetadataError(f"axes must be a list of names or mappings, got {axes!r}")
-    parsed: list[dict[str, str]] = []
-    for axis in axes:
-        if not isinstance(axis, str | Mapping):
-            raise MetadataError(f"an axis is a name or a mapping with one, got {axis!r}")
-        entry = {"name": axis} if isinstance(axis, str) else dict(axis)
-        unknown = entry.keys() - {"name", "type", "unit"}
-        if unknown or not all(isinstance(v, str) and v for v in entry.values()):
-            raise MetadataError(
-                f"an axis has a name and may have a type and a unit, all text; got {axis!r}"
-            )
-        if "name" not in entry:
-            raise MetadataError(f"axis {axis!r} has no name")
-        parsed.append({"name": entry["name"], "type": entry.get("type", "space"), **entry})
-    names = [axis["name"] for axis in parsed]
-    if len(parsed) != ndim or len(set(names)) != ndim:
-        raise MetadataError(f"bounds have {ndim} axes; axes names {names} must be {ndim}, distinct")
-    if "batch" in names:
-        raise MetadataError("an axis cannot be called 'batch': that is the axis of appends")
-    ranks = [_AXIS_RANK.get(axis["type"], 2) for axis in parsed]
-    if ranks != sorted(ranks) or "space" not in (axis["type"] for axis in parsed):
-        raise MetadataError(
-            f"axes must be in the order time, channel, custom, space and one must be space; got "
-            f"{[axis['type'] for axis in parsed]}"
-        )
-    return parsed
 
 
 @dataclass(frozen=True)
@@ -510,91 +422,3 @@ class LevelFacts:
             raise IntegrityError(
                 f"the attributes of level {where!r} cannot be read: {error!r}"
             ) from error
-
-
-def vertex_codec(dtype: np.dtype[Any]) -> CellCodec:
-    """How coordinates and attribute values of `dtype` are compressed."""
-    return CellCodec(typesize=dtype.itemsize)
-
-
-def grid_array(
-    grid: Grid, axes: Sequence[Mapping[str, str]], codec: CellCodec, attributes: Mapping[str, Any]
-) -> dict[str, Any]:
-    """An array of cells: (CAPACITY, *grid), a shard = one batch and one block."""
-    ones = [1] * (grid.ndim + 1)
-    origin = {"chunk_grid_origin": [0, *grid.origin]} if any(grid.origin) else {}
-    return bytes_array(
-        [CAPACITY, *grid.shape],
-        [1, *grid.block],
-        _sharded(ones, codec),
-        ["batch", *(axis["name"] for axis in axes)],
-        {**origin, **attributes},
-    )
-
-
-def vertices_array(
-    grid: Grid, axes: Sequence[Mapping[str, str]], dtype: np.dtype[Any]
-) -> dict[str, Any]:
-    """The coordinates."""
-    facts = {"zv_array": "vertices", "dtype": dtype.name, "encoding": "raw"}
-    return grid_array(grid, axes, vertex_codec(dtype), facts)
-
-
-def attribute_array(
-    grid: Grid, axes: Sequence[Mapping[str, str]], attribute: AttributeMeta
-) -> dict[str, Any]:
-    """The values of one attribute of vertices or links."""
-    facts = {"zv_array": "attribute", "name": attribute.name, **attribute.to_metadata()}
-    if attribute.row_shape:
-        facts["channel_names"] = [f"ch{i}" for i in range(attribute.row_shape[0])]
-    return grid_array(grid, axes, vertex_codec(attribute.dtype), facts)
-
-
-def links_array(grid: Grid, axes: Sequence[Mapping[str, str]], width: int) -> dict[str, Any]:
-    """The links of graphs (pairs) and meshes (triples), as int32 counted from the cell."""
-    dtype = np.dtype("i4")
-    facts = {"zv_array": "batch_links", "dtype": dtype.name, "link_width": width}
-    return grid_array(grid, axes, vertex_codec(dtype), facts)
-
-
-def batch_array(kind: str, attributes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """An array with one cell a batch: what its objects have, or which are removed."""
-    return bytes_array(
-        [CAPACITY],
-        [1],
-        batches.CODEC.to_metadata(),
-        ["batch"],
-        {"zv_array": kind, **(attributes or {})},
-    )
-
-
-def object_attribute_array(attribute: AttributeMeta) -> dict[str, Any]:
-    """The values of one object attribute: a cell a batch, a row an object that begins there."""
-    return batch_array("object_attribute", {"name": attribute.name, **attribute.to_metadata()})
-
-
-def dictionary_array(attribute: AttributeMeta) -> dict[str, Any]:
-    """The dictionaries of an attribute of text: a cell a batch."""
-    return batch_array("dictionary", {"of": attribute.path})
-
-
-def index_array() -> dict[str, Any]:
-    """``batches/index``: a shard a batch, a place a section."""
-    return bytes_array(
-        [CAPACITY, batches.SECTIONS],
-        [1, batches.SECTIONS],
-        _sharded([1, 1], batches.CODEC),
-        ["batch", "section"],
-        {"zv_array": "batch_index"},
-    )
-
-
-def table_array() -> dict[str, Any]:
-    """``batches/table``: a chunk a bucket of rows."""
-    return bytes_array(
-        [CAPACITY // table.BUCKET],
-        [1],
-        table.CODEC.to_metadata(),
-        ["bucket"],
-        {"zv_array": "batch_table"},
-    )

@@ -46,10 +46,29 @@ def pack(places: int, cells: Iterable[tuple[int, Sequence[bytes]]]) -> bytearray
         for part in cell:
             shard += part
         index[place] = offset, len(shard) - offset
-    table = index.tobytes()
-    shard += table
-    shard += google_crc32c.value(table).to_bytes(4, "little")
+    shard += _sealed(index)
     return shard
+
+
+def index_of(
+    places: int, cell_places: np.ndarray, starts: np.ndarray, lengths: np.ndarray
+) -> bytes:
+    """The index of a shard, from where each of its cells lies.
+
+    Parameters
+    ----------
+    places : int
+    cell_places, starts, lengths : ndarray of int64, shape (C,)
+    """
+    index = np.full((places, 2), _ABSENT, "<u8")
+    index[cell_places, 0], index[cell_places, 1] = starts, lengths
+    return _sealed(index)
+
+
+def _sealed(index: np.ndarray) -> bytes:
+    table = index.tobytes()
+    seal: bytes = google_crc32c.value(table).to_bytes(4, "little")
+    return table + seal
 
 
 def read_index(tail: memoryview, places: int) -> tuple[np.ndarray, np.ndarray]:

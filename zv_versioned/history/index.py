@@ -9,7 +9,7 @@ are merged, by their indexes alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +78,16 @@ def same_meta(a: DatasetMeta, b: DatasetMeta) -> bool:
 
 Index = Mapping[str, DatasetIndex]
 """The datasets of a snapshot, by name."""
+
+
+def counted(facts: LevelFacts, table: BatchTable) -> LevelFacts:
+    """The facts of a level with the counts that follow from its table."""
+    return replace(
+        facts,
+        vertex_count=int(table.live_vertices.sum()),
+        num_objects=int(table.live_new_objects.sum()),
+        link_count=int(table.live_links.sum()),
+    )
 
 
 def load_index(store: Store, names: Iterable[str] | None = None) -> dict[str, DatasetIndex]:

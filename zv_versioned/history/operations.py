@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +14,15 @@ from .checks import violations
 from .conflicts import CHOICES, chooser
 from .graph import History
 from .index import Index, load_index, same_meta, with_details
-from .merge import Choose, Merged, merge_index, needs
+from .merge import Merged, merge_index
+from .needs import needs
+from .outcome import Choose
 from .results import MergeResult, counts_of
+from .retry import until_published
 from .transplant import Source, transplant
 
 if TYPE_CHECKING:
     from ..repository import Repository
-
-ATTEMPTS = 64
-"""How often a merge is made anew on a tip that moved before it gives up."""
-
-_FIRST_WAIT, _LONGEST_WAIT = 0.002, 0.5
-
-Check = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -48,17 +42,6 @@ class Sides:
     theirs: Index
     source: Source
     base_store: Any
-
-
-def waits() -> Any:
-    """Seconds to wait before each further try: decorrelated jitter.
-
-    Source: M. Brooker, Exponential Backoff And Jitter, 2015.
-    """
-    wait = _FIRST_WAIT
-    while True:
-        wait = min(_LONGEST_WAIT, random.uniform(_FIRST_WAIT, 3 * wait))
-        yield wait
 
 
 # ---- one merge --------------------------------------------------------------
@@ -167,21 +150,7 @@ class _Job:
 
     def run(self) -> MergeResult:
         """Merge onto the tip, anew where the tip moves meanwhile, and publish."""
-        backend = self.repository._backend
-        for wait in waits_of(ATTEMPTS):
-            with backend.mutation(self.describe):
-                try:
-                    return self._once()
-                except ConflictError as error:
-                    if error.what != "branch":
-                        raise
-            time.sleep(wait)
-        raise ConflictError(
-            f"cannot {self.describe}: branch {self.branch!r} moved {ATTEMPTS} times meanwhile; try "
-            "again when fewer write to it",
-            what="branch",
-            where=self.branch,
-        )
+        return until_published(self.repository, self.branch, self.describe, self._once)
 
     def _once(self) -> MergeResult:
         backend = self.repository._backend
@@ -202,7 +171,7 @@ class _Job:
             theirs=self.theirs_id,
             changes=counts_of(ours, merged),
             conflicts=tuple(merged.conflicts),
-            renumbered=_renumbered(merged),
+            renumbered={name: ids.pairs() for name, ids in merged.renumbered().items()},
             kind="dry run" if self.dry_run else "merge",
         )
         nothing = _nothing(ours, merged)
@@ -247,20 +216,6 @@ def _nothing(ours: Index, merged: Merged) -> bool:
         and ours.keys() == merged.index.keys()
         and all(same_meta(ours[name].meta, d.meta) for name, d in merged.index.items())
     )
-
-
-def waits_of(attempts: int) -> Any:
-    """So many waits."""
-    each = waits()
-    return (next(each) for _ in range(attempts))
-
-
-def _renumbered(merged: Merged) -> dict[str, Any]:
-    return {
-        name if number == 0 else f"{name}/{number}": level.renumbered.pairs()
-        for (name, number), level in merged.levels.items()
-        if level.renumbered
-    }
 
 
 def merge(
@@ -335,62 +290,21 @@ def _virtual_base(repository: Repository, history: History, bases: list[str]) ->
         return {}, None
     stores = [backend.read_store(snapshot) for snapshot in bases]
     index: Index = load_index(stores[0])
-    for before, (snapshot, store) in zip(
-        bases, list(zip(bases, stores, strict=True))[1:], strict=False
-    ):
-        theirs = load_index(store)
+    for before, snapshot, store in zip(bases, bases[1:], stores[1:], strict=False):
         deeper, deeper_store = _virtual_base(
             repository, history, history.merge_bases(before, snapshot)
         )
-        sides = Sides(deeper, theirs, Source(store), deeper_store)
+        sides = Sides(deeper, load_index(store), Source(store), deeper_store)
         merged, _ = merged_index(repository, sides, index, stores[0], lambda _: CHOICES[0])
         index = merged.index
     return index, stores[0]
 
 
-def cherry_pick(
+def replay(
     repository: Repository,
-    snapshot: str,
-    branch: str,
-    *,
-    on_conflict: Any,
-    message: str | None,
-    author: str | None,
-    parent: int | None,
-    dry_run: bool,
-    copy: bool,
-) -> MergeResult:
-    """Do on a branch what one commit did; see :meth:`Repository.cherry_pick`."""
-    return _replay(
-        repository, snapshot, branch, "cherry-pick", on_conflict=on_conflict, message=message,
-        author=author, parent=parent, dry_run=dry_run, copy=copy,
-    )  # fmt: skip
-
-
-def revert(
-    repository: Repository,
-    snapshot: str,
-    branch: str,
-    *,
-    on_conflict: Any,
-    message: str | None,
-    author: str | None,
-    parent: int | None,
-    dry_run: bool,
-    copy: bool,
-) -> MergeResult:
-    """Undo on a branch what one commit did; see :meth:`Repository.revert`."""
-    return _replay(
-        repository, snapshot, branch, "revert", on_conflict=on_conflict, message=message,
-        author=author, parent=parent, dry_run=dry_run, copy=copy,
-    )  # fmt: skip
-
-
-def _replay(
-    repository: Repository,
-    snapshot: str,
-    branch: str,
     verb: str,
+    snapshot: str,
+    branch: str,
     *,
     on_conflict: Any,
     message: str | None,
@@ -399,6 +313,10 @@ def _replay(
     dry_run: bool,
     copy: bool,
 ) -> MergeResult:
+    """Do ("cherry-pick") or undo ("revert") on a branch what one commit did.
+
+    See :meth:`Repository.cherry_pick` and :meth:`Repository.revert`.
+    """
     backend = repository._backend
     backend.branch_tip(branch)
     picked = repository.resolve(snapshot)

@@ -6,20 +6,17 @@ moved into the new session; else the encoded bytes are copied.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import _state
-from ..errors import ConflictError
-from ..result import stage_name
 from ..storage.carry import Move, Staged
 from .conflicts import chooser
 from .index import DatasetIndex, Index, LevelIndex, load_index
 from .merge import Merged
-from .operations import Sides, merged_index, waits_of, write
-from .runs import IdMap
+from .operations import Sides, merged_index, write
+from .retry import until_published
 from .transplant import Source, all_carries
 
 if TYPE_CHECKING:
@@ -43,14 +40,6 @@ class Landed:
     snapshot_id: str
     index: Index
     merged: Merged
-
-    def renumbered(self) -> dict[str, IdMap]:
-        """The objects that got other ids than was said, by level."""
-        return {
-            stage_name(*key): level.renumbered
-            for key, level in self.merged.levels.items()
-            if level.renumbered
-        }
 
 
 class Race:
@@ -86,33 +75,21 @@ class Race:
         base = load_index(store, metas)
         theirs = {name: _staged_index(name, meta, stages, base) for name, meta in metas.items()}
         self._sides = Sides(base, theirs, Source(session.store), store)
-        describe = f"commit to {branch!r}, which moved meanwhile"
-        self._choose = chooser("fail", describe)
+        self._describe = f"commit to {branch!r}, which moved meanwhile"
+        self._choose = chooser("fail", self._describe)
 
-    def publish(self, message: str, own: Mapping[str, Any], attempts: int) -> Landed:
+    def publish(self, message: str, own: Mapping[str, Any]) -> Landed:
         """Merge onto the tip and commit, anew as often as somebody else is faster.
 
         Raises
         ------
         ConflictError
-            If both sides changed the same thing, or after `attempts` tries.
+            If both sides changed the same thing, or the branch moved too often.
         ViolationError
             If the result would not be sound.
         """
-        backend = self._repository._backend
-        for wait in waits_of(attempts):
-            with backend.mutation(f"commit to {self._branch}"):
-                try:
-                    return self._once(message, own)
-                except ConflictError as error:
-                    if error.what != "branch":
-                        raise
-            time.sleep(wait)
-        raise ConflictError(
-            f"branch {self._branch!r} moved {attempts} times while this was to be committed; try "
-            "again when fewer write to it. Nothing was changed",
-            what="branch",
-            where=self._branch,
+        return until_published(
+            self._repository, self._branch, self._describe, lambda: self._once(message, own)
         )
 
     def _once(self, message: str, own: Mapping[str, Any]) -> Landed:

@@ -16,15 +16,16 @@ from .. import _groups, _paths, _state, _store
 from .._cells_io import Blocks
 from .._levels import level_documents
 from .._read_links import live_links
-from .._removed import encode_rows, removal_of
+from .._removed import encode_rows, removals_of
 from .._stage import attribute_documents
-from ..format import batches, metadata
+from ..format import arrays, batches, metadata
 from ..format.metadata import FAMILIES, OBJECT_ATTRIBUTES, TEXT, DatasetMeta, LevelFacts
 from ..format.table import BUCKET, INDEX, REMOVED, BatchTable, new_content_id
 from ..storage.carry import Move as Carry
 from ..storage.carry import carry
-from .index import Index, LevelIndex, Uuid, reader_of, same_meta
-from .merge import Merged, MergedLevel, Move
+from .index import Index, LevelIndex, Uuid, counted, reader_of, same_meta
+from .merge import Merged
+from .outcome import MergedLevel, Move
 
 if TYPE_CHECKING:
     from .._cache import Cache
@@ -148,7 +149,7 @@ def _array_documents(
         fresh = [a for n, a in facts.family(family).items() if known.get(n) != a]
         yield from attribute_documents(path, facts.grid, meta.axes, fresh)
     for array, document in (
-        (REMOVED, metadata.batch_array("removed")),
+        (REMOVED, arrays.batch_array("removed")),
         ("groups", _groups.array_document()),
     ):
         there = mine is not None and not level.created and _has(mine, array)
@@ -293,10 +294,11 @@ def _write_removals(
     columns = {name: index.table.scalars[name].copy() for name in names}
     content = index.table.content(REMOVED).copy()
     reader = reader_of(store, meta, index, parts)
+    removals = removals_of(reader, {rows[uuid]: objects for uuid, objects in removed.items()})
     upload = _store.Uploader(store)
     for uuid, objects in removed.items():
         row = rows[uuid]
-        removal = removal_of(reader, row, objects)
+        removal = removals[row]
         ((_, begins),) = reader.ids([row])
         columns["n_removed_vertices"][row] = removal.total[-1]
         columns["n_removed_objects"][row] = begins[objects].sum()
@@ -308,13 +310,7 @@ def _write_removals(
         upload.put(key, batches.CODEC.encode(encode_rows(objects)))
     upload.flush()
     table = index.table.with_columns(columns, {REMOVED: content})
-    facts = replace(
-        index.facts,
-        vertex_count=int(table.live_vertices.sum()),
-        num_objects=int(table.live_new_objects.sum()),
-        link_count=int(table.live_links.sum()),
-    )
-    return replace(index, facts=facts, table=table)
+    return replace(index, facts=counted(index.facts, table), table=table)
 
 
 def _table(level: LevelIndex, mine: LevelIndex | None) -> Iterator[tuple[str, bytes]]:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from .. import _checks
-from .._gather import Query, gather
+from .._asked import Query
+from .._gather import gather
+from .._query import names
 from .._read_values import object_values
 from .._removed import removed_rows
 from .._selection import Selection
 from ..errors import ArrayError, MetadataError
+from ..format.metadata import VERTEX_ATTRIBUTES
 from ..spatial.boxes import Box, parse_bbox
 from ._pieces import BATCH_VERTICES
 from ._progress import Progress, Report, silent
@@ -118,7 +121,8 @@ class Selected:
             self.names = [name for name in known if holds(name)]
             self.left_out = [name for name in known if not holds(name)]
         else:
-            self.names, self.left_out = self.level._attribute_names(asked), []
+            reader, family = self.level._reader, VERTEX_ATTRIBUTES
+            self.names, self.left_out = names(reader, self.level, asked, family), []
             bad = [name for name in self.names if not holds(name)]
             if bad:
                 raise MetadataError(

@@ -26,6 +26,7 @@ from ..repository import Repository
 from ..storage.lock import LOCK_FILE
 from ..view import Dataset, View
 from . import xarray_accessor as xarray_accessor  # registers Dataset.zv
+from ._provenance import provenance
 from .xarray_arrays import LevelArray
 
 CHUNK_VERTICES = 1 << 20
@@ -84,34 +85,12 @@ def to_xarray(level: Level, *, cache: bool = True) -> xr.Dataset:
             data = indexing.CopyOnWriteArray(variable._data)
             variable.data = indexing.MemoryCachedArray(data)  # type: ignore[no-untyped-call]
     axis = xr.Variable(("axis",), np.array([axis["name"] for axis in level._dataset.axes]))
+    facts = provenance(level)
+    if level._dataset.metadata:
+        facts["metadata"] = json.dumps(level._dataset.metadata)
     # Coordinates that are given as such would lose their class, and with it the pin.
-    made = xr.Dataset({**variables, **coordinates}, {"axis": axis}, provenance(level))
+    made = xr.Dataset({**variables, **coordinates}, {"axis": axis}, facts)
     return made.set_coords(list(coordinates))
-
-
-def provenance(level: Level) -> dict[str, Any]:
-    """Where data came from: enough to read the same again.
-
-    Returns
-    -------
-    dict
-        ``repository``, ``snapshot_id``, ``dataset``, ``level``, ``kind``; and
-        ``branch`` and ``metadata`` (JSON) where there are any.
-    """
-    dataset = level._dataset
-    view = dataset._view
-    facts: dict[str, Any] = {
-        "repository": view._repository.location,
-        "snapshot_id": view.snapshot_id,
-        "dataset": dataset.name,
-        "level": level.number,
-        "kind": dataset.kind,
-    }
-    if view.branch is not None:
-        facts["branch"] = view.branch
-    if dataset.metadata:
-        facts["metadata"] = json.dumps(dataset.metadata)
-    return facts
 
 
 def _variables(level: Level) -> tuple[dict[str, xr.Variable], dict[str, xr.Variable]]:

@@ -10,10 +10,10 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from .. import _link_ranges, _ranges
+from .._values import shown_dtype
 
 if TYPE_CHECKING:
     from .._read import LevelReader
-    from ..format.metadata import AttributeMeta
     from ..level import Level
 
 
@@ -91,18 +91,8 @@ def _reading(reader: LevelReader, what: str, name: str) -> _ranges.Read:
     if what == "object_id":
         return lambda cells: reader.object_ids_of(cells)[0]
     attribute = reader.state.facts.attributes[name]
-    dtype = _shown_dtype(attribute)
+    dtype = shown_dtype(attribute)
     return lambda cells: _shown(reader.attribute_of(attribute, cells), dtype)
-
-
-def _shown_dtype(attribute: AttributeMeta) -> np.dtype[Any]:
-    """The dtype of an attribute's variable: xarray has times of four units only."""
-    dtype = attribute.logical_dtype
-    if dtype.kind not in "mM" or np.datetime_data(dtype)[0] in ("s", "ms", "us", "ns"):
-        return dtype
-    # Coarser ones are whole numbers of seconds; finer ones would lose digits, so they stay numbers.
-    coarser = np.datetime_data(dtype)[0] not in ("ps", "fs", "as")
-    return np.dtype(f"{dtype.kind}8[s]") if coarser else attribute.dtype
 
 
 def _shown(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
@@ -116,7 +106,7 @@ def _batch_slots(level: Level, name: str, vertices: np.ndarray) -> np.ndarray:
 
 
 def _object_values(level: Level, name: str, rows: np.ndarray) -> np.ndarray:
-    dtype = _shown_dtype(level._reader.state.facts.object_attributes[name])
+    dtype = shown_dtype(level._reader.state.facts.object_attributes[name])
     return _shown(level.object_attribute(name)[rows], dtype)
 
 
@@ -132,7 +122,7 @@ _MADE: dict[str, Callable[[Level, str, np.ndarray], np.ndarray]] = {
 def _link_values(level: Level, name: str, start: int, stop: int) -> np.ndarray:
     attribute = level._reader.state.facts.link_attributes[name]
     values = _link_ranges.read_link_values(level._reader, attribute, start, stop)
-    return _shown(values, _shown_dtype(attribute))
+    return _shown(values, shown_dtype(attribute))
 
 
 _BY_LINK: dict[str, Callable[[Level, str, int, int], np.ndarray]] = {
@@ -159,5 +149,5 @@ def _form(level: Level, what: str, name: str) -> tuple[tuple[int, ...], np.dtype
             "link_attribute": (facts.link_attributes, level.link_count),
         }[what]
         attribute = attributes[name]
-        return (length, *attribute.row_shape), _shown_dtype(attribute)
+        return (length, *attribute.row_shape), shown_dtype(attribute)
     return (count,), np.dtype(np.int64)

@@ -136,10 +136,10 @@ class Part:
         return at, fragments - self.fragment_start[at]
 
 
-def stored_fragments(part: Part) -> FragmentPage:
-    """All fragments of a batch, removed ones too."""
-    whole = Selection(part.row, part.head, np.arange(len(part.head.cells)))
-    return part.reader.fragments([whole])[0]
+def stored_fragments(parts: Sequence[Part]) -> list[FragmentPage]:
+    """All fragments of some batches, of one reader; removed ones too."""
+    whole = [Selection(part.row, part.head, np.arange(len(part.head.cells))) for part in parts]
+    return parts[0].reader.fragments(whole) if parts else []
 
 
 def fragments_in(cells: Sequence[tuple[Part, np.ndarray]]) -> list[FragmentPage]:
@@ -164,7 +164,7 @@ def _kept_fragments(part: Part, removal: Removal) -> np.ndarray:
     key = ("kept fragments", part.name)
     kept: np.ndarray | None = part.reader.parts.get(key)
     if kept is None:
-        begins = starts_of(stored_fragments(part).vertices)[:-1]
+        begins = starts_of(stored_fragments([part])[0].vertices)[:-1]
         kept = ~np.isin(begins, removal.start, assume_unique=True)
         part.reader.parts.put(key, kept, kept.nbytes)
     return kept

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...format import metadata
+from ...format import arrays
 from ...format.fragments import encode_tables
 from ...format.metadata import TEXT, AttributeMeta
 from ._batches import Batches, Part, fragments_in
@@ -26,7 +26,7 @@ def grid_document(
     shape = [max(slots, 1), *batches.shape]
     names = ["batch", *(axis["name"] for axis in axes)]
     facts = {**attributes, "chunk_grid_origin": [0, *batches.origin.tolist()]}
-    return metadata.bytes_array(shape, [1] * len(shape), NO_CODECS, names, facts)
+    return arrays.bytes_array(shape, [1] * len(shape), NO_CODECS, names, facts)
 
 
 class CellArray(ArrayNode, Source):

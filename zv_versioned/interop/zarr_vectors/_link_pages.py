@@ -17,8 +17,8 @@ from ..._read_links import ENDS, LINKS, link_rows_of
 from ..._selection import Selection
 from ...format.fragments import encode_tables
 from ...format.link_families import encode_across, is_within, place
-from ._batches import Batches, Part, fragments_in
-from ._links import LineLinks, PartLinks, StoredLinks
+from ._batches import Batches, Part, fragments_in, stored_fragments
+from ._links import LineLinks, PartLinks, StoredLinks, cells_of_page
 from ._nodes import Loaded, Source, Unit, frame
 
 Segment = tuple[tuple[int, ...], ...]
@@ -129,6 +129,10 @@ class Census:
         """The page that a cell is in."""
         return int(np.searchsorted(self.page_end, at, side="right"))
 
+    def cells(self, page: int) -> np.ndarray:
+        """The cells of a page, by position."""
+        return cells_of_page(self.page_end, page)
+
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
@@ -153,14 +157,14 @@ class LinkPages(Source):
         self._width = batches.reader.meta.link_width
         self._parts: dict[int, PartLinks] = {}
 
-    def part(self, row: int) -> PartLinks:
-        """The links of a batch."""
-        known = self._parts.get(row)
-        if known is None:
-            part = self._batches.by_row[row]
-            known = StoredLinks(part) if self._width else LineLinks(part, within=self._within)
-            self._parts[row] = known
-        return known
+    def _prepare(self, rows: Sequence[int]) -> None:
+        """Make known how the links of some batches lie, with one read."""
+        fresh = [self._batches.by_row[row] for row in dict.fromkeys(rows) if row not in self._parts]
+        if self._width:
+            self._parts.update((part.row, StoredLinks(part)) for part in fresh)
+            return
+        for part, page in zip(fresh, stored_fragments(fresh), strict=True):
+            self._parts[part.row] = LineLinks(part, page, within=self._within)
 
     def pages(self, units: Sequence[Unit]) -> list[Page]:
         """Pages, those that are not known made with one read."""
@@ -171,10 +175,11 @@ class LinkPages(Source):
         ]
         found: list[Page | None] = [cache.get(name) for name in names]
         wanting = [i for i, page in enumerate(found) if page is None]
+        self._prepare([split[i][0] for i in wanting])
         cells = []
         for i in wanting:
-            links = self.part(split[i][0])
-            at = links.cells(split[i][1])
+            links = self._parts[split[i][0]]
+            at = cells_of_page(links.page_end, split[i][1])
             cells.append((links, at, links.needs(at)))
         stored = np.zeros((0, self._width), ENDS)
         if self._width:
@@ -206,10 +211,11 @@ class LinkPages(Source):
             else:
                 found[row] = known
         for rows in self._in_groups(wanting):
-            units = [(row, page) for row in rows for page in range(len(self.part(row).page_end))]
+            self._prepare(rows)
+            ends = {row: self._parts[row].page_end for row in rows}
+            units = [(row, page) for row in rows for page in range(len(ends[row]))]
             pages = iter(self.pages(units))
-            for row in rows:
-                page_end = self.part(row).page_end
+            for row, page_end in ends.items():
                 found[row] = Census.of(page_end, [next(pages) for _ in page_end])
                 cache.put(names[row], found[row], found[row].size)
         return found
@@ -220,7 +226,7 @@ class LinkPages(Source):
         room = _AT_ONCE_LINKS
         for row in rows:
             group.append(row)
-            room -= int(self.part(row).weights.sum())
+            room -= int(self._batches.by_row[row].head.link_start[-1]) + 1
             if room <= 0:
                 yield group
                 group, room = [], _AT_ONCE_LINKS
@@ -242,8 +248,8 @@ class LinkPages(Source):
             chunks: dict[Hashable, bytes] = {
                 (group.segment, group.at): frame(_payload(page, group)) for group in page.groups
             }
-            links = self.part(row)
-            tables = _fragment_tables(links.part, links.cells(number), page)
+            at = self.census[row].cells(number)
+            tables = _fragment_tables(self._batches.by_row[row], at, page)
             made.append({**chunks, **tables})
         return made
 

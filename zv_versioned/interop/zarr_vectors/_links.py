@@ -16,8 +16,9 @@ from functools import cached_property
 import numpy as np
 
 from ..._selection import cell_of
+from ...format.batches import FragmentPage
 from ...spatial.assign import spans
-from ._batches import Part, starts_of, stored_fragments
+from ._batches import Part, starts_of
 
 PAGE_LINKS = 1 << 15
 """Links that are made together, about."""
@@ -82,9 +83,10 @@ class PartLinks(ABC):
         before = np.cumsum(weights) - weights
         return np.flatnonzero(np.diff(before // PAGE_LINKS, append=-1)) + 1
 
-    def cells(self, page: int) -> np.ndarray:
-        """The cells of a page, by position."""
-        return np.arange(self.page_end[page - 1] if page else 0, self.page_end[page])
+
+def cells_of_page(page_end: np.ndarray, page: int) -> np.ndarray:
+    """The cells of a page, by position, of pages that end after certain cells."""
+    return np.arange(page_end[page - 1] if page else 0, page_end[page])
 
 
 class StoredLinks(PartLinks):
@@ -120,14 +122,15 @@ class LineLinks(PartLinks):
     Parameters
     ----------
     part : Part
+    page : FragmentPage
+        All fragments of the batch, removed ones too.
     within : bool
         Whether to make those within a cell too.
     """
 
-    def __init__(self, part: Part, *, within: bool) -> None:
+    def __init__(self, part: Part, page: FragmentPage, *, within: bool) -> None:
         super().__init__(part)
         self._within = within
-        page = stored_fragments(part)
         if page.rank is None or page.ends is None:
             raise part.lacks("the order of its lines")
         there = part.kept_fragments

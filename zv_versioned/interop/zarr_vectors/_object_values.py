@@ -10,7 +10,7 @@ import numpy as np
 
 from ..._read import LevelReader
 from ..._read_values import object_values
-from ...format import metadata
+from ...format import arrays, metadata
 from ...format.metadata import OBJECT_ATTRIBUTES, TEXT, AttributeMeta
 from ._nodes import LITTLE, Loaded, Unit, vlen
 from ._objects import BucketArray, ObjectRows
@@ -48,7 +48,7 @@ class ObjectValuesArray(BucketArray):
             "shape": shape,
             "fill_sentinel_meaning": "absent",
         }
-        document = metadata.bytes_array(
+        document = arrays.bytes_array(
             shape,
             [self._bucket, *attribute.row_shape],
             _TEXT_CODECS if text else LITTLE,

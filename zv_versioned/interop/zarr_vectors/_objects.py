@@ -11,7 +11,7 @@ import numpy as np
 
 from ..._read import LevelReader
 from ..._removed import removed_rows
-from ...format import metadata
+from ...format import arrays
 from ...format.manifests import encode_manifests
 from ...format.metadata import LINES
 from ._batches import Batches
@@ -133,7 +133,7 @@ class IdsArray(BucketArray):
 
     def document(self) -> dict[str, Any]:
         """What its ``zarr.json`` says."""
-        document = metadata.bytes_array([self._n], [self._bucket], LITTLE, ["object"], {})
+        document = arrays.bytes_array([self._n], [self._bucket], LITTLE, ["object"], {})
         document.update(data_type="int64", fill_value=0)
         return document
 
@@ -165,7 +165,7 @@ class ManifestsArray(BucketArray):
 
     def document(self) -> dict[str, Any]:
         """What its ``zarr.json`` says."""
-        return metadata.bytes_array([self._n], [self._bucket], NO_CODECS, ["object"], {})
+        return arrays.bytes_array([self._n], [self._bucket], NO_CODECS, ["object"], {})
 
     def weight(self, unit: Unit) -> int:
         """About how many bytes a unit takes."""
@@ -237,7 +237,7 @@ class GroupsArray(BucketArray):
         """What its ``zarr.json`` says."""
         names = list(self._groups)
         facts = {"zv_array": "groups", "num_groups": self._n, "group_names": names}
-        return metadata.bytes_array([self._n], [self._bucket], NO_CODECS, ["group"], facts)
+        return arrays.bytes_array([self._n], [self._bucket], NO_CODECS, ["group"], facts)
 
     def weight(self, unit: Unit) -> int:
         """About how many bytes a unit takes."""

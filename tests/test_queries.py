@@ -1,0 +1,286 @@
+"""Any mix of filters finds what numpy finds in the whole level, for every kind."""
+
+from __future__ import annotations
+
+import datetime
+import operator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_link_attributes import drawn
+
+import zv_versioned as zvv
+from zv_versioned import _read, _where
+from zv_versioned._read import LevelReader
+
+WORDS = ["ax", "pyramidal", "ünter", ""]
+DAYS = np.arange("2020-01-01", "2020-01-11", dtype="datetime64[D]")
+
+
+def values_of(rng: np.random.Generator, n: int) -> dict[str, Any]:
+    weights = rng.integers(0, 8, n).astype("f4") / 4
+    weights[rng.random(n) < 0.1] = np.nan
+    words = np.array([*WORDS, None], object)[rng.integers(0, 5, n)]
+    days = DAYS[rng.integers(0, 10, n)]
+    days[rng.random(n) < 0.1] = "NaT"
+    return {
+        "weight": weights,
+        "layer": rng.integers(-3, 4, n).astype("i2"),
+        "word": words,
+        "day": days,
+        "good": rng.random(n) < 0.5,
+        "color": rng.random((n, 3)),
+    }
+
+
+def filled(kind: str) -> zvv.Repository:
+    """Four batches; the third has no values, and of all of them objects were removed."""
+    rng = np.random.default_rng(11)
+    if kind != "point_cloud":
+        repo, _ = drawn(kind)
+        level = repo.view()["p"][0]
+        with repo.transaction() as tx:
+            tx.writer("p").add_attribute_sync(
+                "weight", values_of(rng, level.vertex_count)["weight"]
+            )
+            tx.writer("p").remove_objects_sync(level.object_ids()[[1, 10]])
+        return repo
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind=kind, bounds=([0] * 3, [80] * 3), chunk_shape=[10] * 3)
+        for number, n in enumerate((300, 40, 100, 200)):
+            tx.writer("p").append_vertices_sync(
+                np.round(rng.uniform(0, 80, (n, 3)) * 2).astype("f4") / 2,
+                object_ids=rng.integers(0, 12, n) + 50 * number,
+                attributes=values_of(rng, n) if number != 2 else None,
+            )
+    with repo.transaction() as tx:
+        tx.writer("p").remove_objects_sync(repo.view()["p"][0].object_ids()[[2, 20, 30]])
+    return repo
+
+
+class Whole:
+    """A level, and all of it in arrays."""
+
+    def __init__(self, kind: str) -> None:
+        self.level = filled(kind).view()["p"][0]
+        read = self.level.read(attributes="all")
+        self.read = read
+        bases = np.cumsum([0, *(b.vertex_count for b in self.level.batches)])
+        self.slot = np.searchsorted(bases, read.vertex_ids, side="right") - 1
+        lacking = self.level._reader.state.table.content("vertex_attributes/layer") == 0
+        self.has_values = ~lacking[self.slot]
+
+
+@pytest.fixture(scope="module", params=["point_cloud", "streamline", "graph", "mesh"])
+def whole(request: pytest.FixtureRequest) -> Whole:
+    return Whole(request.param)
+
+
+@pytest.fixture(scope="module")
+def points() -> Whole:
+    return Whole("point_cloud")
+
+
+OPERATORS = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def expected_where(values: np.ndarray, op: str, value: Any) -> np.ndarray:
+    """What a condition means, one value after the other."""
+    found = []
+    for item in values.tolist() if values.dtype != "M8[D]" else values:
+        missing = item is None or item != item
+        if op in OPERATORS:
+            found.append(not missing and bool(OPERATORS[op](item, value)))
+        else:
+            found.append(not missing and (item in value) == (op == "in"))
+    return np.array(found, bool)
+
+
+coordinates = st.integers(-2, 164).map(lambda i: i / 2)
+boxes = st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=3).map(
+    lambda sides: tuple(map(list, zip(*map(sorted, sides), strict=True)))
+)
+balls = st.tuples(st.lists(coordinates, min_size=3, max_size=3), st.integers(0, 80))
+weights = st.tuples(
+    st.just("weight"), st.sampled_from(sorted(OPERATORS)), st.integers(-1, 8).map(lambda i: i / 4)
+)
+conditions = st.one_of(
+    weights,
+    st.tuples(st.just("layer"), st.sampled_from(sorted(OPERATORS)), st.integers(-40000, 40000)),
+    st.tuples(st.just("layer"), st.sampled_from(["<", ">="]), st.floats(-4, 4)),
+    st.tuples(st.just("layer"), st.sampled_from(["in", "not in"]), st.lists(st.integers(-4, 4))),
+    st.tuples(st.just("word"), st.sampled_from(sorted(OPERATORS)), st.sampled_from([*WORDS, "b"])),
+    st.tuples(
+        st.just("word"), st.sampled_from(["in", "not in"]), st.lists(st.sampled_from([*WORDS, "b"]))
+    ),
+    st.tuples(st.just("day"), st.sampled_from(sorted(OPERATORS)), st.sampled_from(list(DAYS))),
+    st.tuples(st.just("good"), st.sampled_from(["==", "!="]), st.booleans()),
+)
+
+
+def draw_query(data: st.DataObject, whole: Whole) -> tuple[dict[str, Any], np.ndarray]:
+    """Filters, and the rows of the whole that they leave."""
+    read, query = whole.read, {}
+    rows = np.ones(len(read), bool)
+    if data.draw(st.booleans(), "a box?"):
+        lo, hi = query["bbox"] = data.draw(boxes)
+        rows &= ((read.positions >= lo) & (read.positions < hi)).all(axis=1)
+    if data.draw(st.booleans(), "a ball?"):
+        center, radius = query["near"] = data.draw(balls)
+        rows &= np.linalg.norm(read.positions - np.array(center), axis=1) <= radius
+    if data.draw(st.booleans(), "objects?"):
+        there = sorted(set(read.object_ids.tolist()))
+        query["objects"] = data.draw(st.lists(st.sampled_from(there)))
+        rows &= np.isin(read.object_ids, query["objects"])
+    if data.draw(st.booleans(), "batches?"):
+        slots = sorted(set(whole.slot.tolist()))
+        query["batches"] = data.draw(st.lists(st.sampled_from(slots)))
+        rows &= np.isin(whole.slot, query["batches"])
+    if data.draw(st.booleans(), "conditions?"):
+        full = "word" in read.attributes
+        query["where"] = data.draw(st.lists(conditions if full else weights, max_size=3))
+        for name, op, value in query["where"]:
+            rows &= expected_where(read.attributes[name], op, value)
+            if full:
+                rows &= whole.has_values
+    found = np.flatnonzero(rows)
+    if data.draw(st.booleans(), "a limit?"):
+        query["limit"] = data.draw(st.integers(0, 60))
+        found = found[: query["limit"]]
+    return query, found
+
+
+@settings(max_examples=150)
+@given(data=st.data(), window=st.sampled_from([20, 1 << 20]))
+def test_any_mix_of_filters_finds_what_numpy_finds(
+    whole: Whole, data: st.DataObject, window: int
+) -> None:
+    query, rows = draw_query(data, whole)
+    names = data.draw(st.lists(st.sampled_from(whole.level.attribute_names)), "attributes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_read, "WINDOW_VERTICES", window)
+        found = whole.level.read(attributes=names, **query)
+    expected = whole.read
+    np.testing.assert_array_equal(found.vertex_ids, expected.vertex_ids[rows])
+    np.testing.assert_array_equal(found.positions, expected.positions[rows])
+    np.testing.assert_array_equal(found.object_ids, expected.object_ids[rows])
+    assert list(found.attributes) == list(dict.fromkeys(names))
+    for name, values in found.attributes.items():
+        np.testing.assert_array_equal(values, expected.attributes[name][rows])
+        assert values.dtype == expected.attributes[name].dtype
+
+
+# ---- conditions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"weight": (">=", 0.5), "layer": 2},
+        {"weight": [(">=", 0.5), ("<=", 9)], "layer": ("==", 2)},
+        [("weight", ">=", 0.5), ("layer", "==", np.int64(2))],
+        ({"layer": ("in", {2}), "weight": (">=", np.float32(0.5))}),
+        [["weight", ">=", 0.5], ["layer", "in", np.array([2, 200])]],
+    ],
+)
+def test_conditions_are_said_in_several_ways(points: Whole, where: Any) -> None:
+    values = points.read.attributes
+    rows = (values["weight"] >= 0.5) & (values["layer"] == 2)
+    assert rows.sum() > 5
+    found = points.level.read(where=where)
+    np.testing.assert_array_equal(found.vertex_ids, points.read.vertex_ids[rows])
+
+
+def test_times_are_given_in_any_unit_and_as_text(points: Whole) -> None:
+    wanted = points.read.vertex_ids[points.read.attributes["day"] >= DAYS[4]]
+    assert len(wanted) > 5
+    for value in (DAYS[4], "2020-01-05", "2020-01-05T00:00:00", datetime.date(2020, 1, 5)):
+        found = points.level.read(where={"day": (">=", value)}).vertex_ids
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "words"),
+    [
+        (5, zvv.ArrayError, ["mapping such as", "5"]),
+        ("weight > 1", zvv.ArrayError, ["mapping such as"]),
+        (("weight", ">", 1), zvv.ArrayError, ["(name, operator, value)", "into a list"]),
+        ([("weight", ">")], zvv.ArrayError, ["(name, operator, value)"]),
+        ({"nothing": 1}, zvv.NotFoundError, ["no attribute 'nothing'", "'weight'"]),
+        ([(5, "==", 1)], zvv.NotFoundError, ["no attribute 5"]),
+        (
+            [("weight", "~", 1)],
+            zvv.ArrayError,
+            ["'weight' ~ 1", "==, !=, <, <=, >, >=, in, not in"],
+        ),
+        ([("weight", None, 1)], zvv.ArrayError, ["one of"]),
+        ({"color": (">", 1)}, zvv.ArrayError, ["'color'", "3 values for each vertex"]),
+        ({"weight": "heavy"}, zvv.ArrayError, ["'heavy'", "a number"]),
+        ({"weight": np.nan}, zvv.ArrayError, ["NaN"]),
+        ({"weight": True}, zvv.ArrayError, ["a number"]),
+        ({"weight": None}, zvv.ArrayError, ["a number"]),
+        ({"weight": [1, 2]}, zvv.ArrayError, ["[1, 2]", "a number"]),
+        ({"weight": ("in", 3)}, zvv.ArrayError, ["in takes a list"]),
+        ({"word": ("in", "ax")}, zvv.ArrayError, ["in takes a list"]),
+        ({"word": ("in", ["ax", 5])}, zvv.ArrayError, ["text"]),
+        ({"word": None}, zvv.ArrayError, ["text", "matches nothing"]),
+        ({"word": 5}, zvv.ArrayError, ["text"]),
+        ({"good": 1}, zvv.ArrayError, ["True or False"]),
+        ({"day": "tomorrow"}, zvv.ArrayError, ["'tomorrow'", "no time"]),
+        ({"day": 5}, zvv.ArrayError, ["5"]),
+        ({"day": np.datetime64("NaT")}, zvv.ArrayError, ["NaT"]),
+    ],
+    ids=str,
+)
+def test_a_condition_that_is_none_is_refused(
+    points: Whole, where: Any, error: type[Exception], words: list[str]
+) -> None:
+    with pytest.raises(error) as caught:
+        points.level.read(where=where)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_batches_without_values_are_not_read(
+    points: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    rows_of = LevelReader.rows_of
+
+    def watched(self: LevelReader, array: str, dtype: Any, shape: Any, selections: Any) -> Any:
+        read.extend(s.row for s in selections)
+        return rows_of(self, array, dtype, shape, selections)
+
+    monkeypatch.setattr(LevelReader, "rows_of", watched)
+    points.level.read(where={"good": True}, attributes=["good"])
+    assert set(read) == {0, 1, 3}
+
+
+def test_an_attribute_that_is_asked_for_and_compared_is_read_once(
+    points: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    rows_of = LevelReader.rows_of
+
+    def watched(self: LevelReader, array: str, *rest: Any) -> Any:
+        read.append(array)
+        return rows_of(self, array, *rest)
+
+    monkeypatch.setattr(LevelReader, "rows_of", watched)
+    points.level.read(where=[("layer", ">", 0), ("layer", "<", 3)], attributes=["layer"])
+    assert sorted(read) == ["vertex_attributes/layer", "vertices"]
+
+
+def test_the_operators_are_those_that_are_documented() -> None:
+    said = zvv.Level.read.__doc__ or ""
+    assert [op for op in _where.OPERATORS if f"``{op}``" not in said] == []

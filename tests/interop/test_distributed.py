@@ -87,10 +87,10 @@ def _same(repo: zvv.Repository, one: str, other: str) -> None:
 @pytest.mark.parametrize(
     ("source", "options"),
     [
-        (NAVIS / "synapses", {"objects": "file"}),
-        (NAVIS / "synapses", {}),
+        pytest.param(NAVIS / "synapses", {"objects": "file"}, marks=pytest.mark.long),
+        pytest.param(NAVIS / "synapses", {}, marks=pytest.mark.long),
         (NAVIS / "swc", {"unit": "nanometer"}),
-        (NAVIS / "obj", {"dtype": "float32"}),
+        pytest.param(NAVIS / "obj", {"dtype": "float32"}, marks=pytest.mark.long),
         (TRACTS, {"batch_vertices": 4000}),
     ],
     ids=["csv-files", "csv-points", "swc", "obj", "trk"],

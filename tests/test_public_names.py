@@ -19,6 +19,8 @@ NAMES = [
     "CommitResult",
     "ConflictError",
     "Dataset",
+    "Finding",
+    "FsckReport",
     "Geometry",
     "IntegrityError",
     "Level",

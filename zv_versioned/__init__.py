@@ -15,6 +15,7 @@ from .errors import (
 from .geometry import Geometry
 from .history.log import CommitInfo, CommitLog
 from .level import Batch, Level
+from .maintenance.report import Finding, FsckReport
 from .repository import Repository
 from .result import CommitResult
 from .transaction import Transaction
@@ -31,6 +32,8 @@ __all__ = [
     "CommitResult",
     "ConflictError",
     "Dataset",
+    "Finding",
+    "FsckReport",
     "Geometry",
     "IntegrityError",
     "Level",

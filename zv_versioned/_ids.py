@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .format.batches import is_run
-from .format.table import BatchTable
+from .format.table import INDEX, BatchTable
 
 Load = Callable[[Sequence[int]], list[tuple[np.ndarray, np.ndarray]]]
 
@@ -115,19 +115,22 @@ class KnownIds:
             self._add(
                 np.array(runs, np.int64).reshape(-1, 2),
                 [part.values for part in ids if part.values is not None],
-                [bytes(uuid) for uuid in uuids],
+                [_name(uuid, part.first, 0) for uuid, part in zip(uuids, ids, strict=True)],
             )
             self._snapshot_id = after
 
     def _learn(self, table: BatchTable, load: Load) -> None:
-        names = [bytes(uuid) for uuid in table.uuid]
+        # A merge may have given a batch's ids anew on one branch, and not on another.
+        named = zip(table.uuid, table.id_min.tolist(), table.content(INDEX).tolist(), strict=True)
+        names = [_name(*one) for one in named]
         if not self._members.issubset(names):
             self._forget()  # another branch, or one that was reset
         fresh = [row for row, name in enumerate(names) if name not in self._members]
         if not fresh:
             return
         at = np.array(fresh)
-        plain = table.id_max[at] - table.id_min[at] == table.n_objects[at] - 1
+        run = table.id_max[at] - table.id_min[at] == table.n_objects[at] - 1
+        plain = run & (table.content(INDEX)[at] == 0)
         rows = at[~plain].tolist()
         runs = np.stack([table.id_min[at[plain]], table.id_max[at[plain]]], axis=1)
         arrays = [ids for ids, _ in load(rows)] if rows else []
@@ -141,6 +144,11 @@ class KnownIds:
         while len(self._sorted) > 1 and len(self._sorted[-2]) < 2 * len(self._sorted[-1]):
             self._sorted[-2:] = [np.sort(np.concatenate(self._sorted[-2:]), kind="stable")]
         self._members.update(names)
+
+
+def _name(uuid: np.ndarray, first: int, index: int) -> bytes:
+    """What the ids of a batch are known under."""
+    return bytes(uuid) + first.to_bytes(8, "little") + index.to_bytes(8, "little")
 
 
 def _union(intervals: np.ndarray) -> np.ndarray:

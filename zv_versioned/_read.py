@@ -26,6 +26,7 @@ from .format import batches, cells
 from .format.batches import BatchHead, FragmentPage
 from .format.cells import HEADER
 from .format.metadata import AttributeMeta, DatasetMeta
+from .format.table import INDEX
 from .spatial.assign import spans
 from .spatial.balls import Ball
 from .spatial.boxes import Box
@@ -65,8 +66,10 @@ class LevelReader:
         slot = int(self.state.table.slot[row])
         return _paths.shard_key(_paths.join(self.state.path, "batches", "index"), slot, (0,))
 
-    def _uuid(self, row: int) -> bytes:
-        return bytes(self.state.table.uuid[row])
+    def _uuid(self, row: int) -> tuple[bytes, int]:
+        """What an index is known under: its batch, and whether its ids were given anew."""
+        table = self.state.table
+        return bytes(table.uuid[row]), int(table.content(INDEX)[row])
 
     def heads(self, rows: Sequence[int]) -> list[BatchHead]:
         """The heads of some batches; those not known yet in one batched call."""
@@ -105,13 +108,13 @@ class LevelReader:
         return [found[row, section] for row, _, section in wanted]
 
     def ids(self, rows: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Object ids, ascending, and which of them begin there, of some batches."""
+        """Object ids, by row, and which of them begin there, of some batches.
+
+        Ascending, unless a merge has given some of a batch's ids anew.
+        """
         table = self.state.table
-        wanted = []
-        for row in rows:
-            plain = table.id_max[row] - table.id_min[row] == table.n_objects[row] - 1
-            if not (plain and table.n_new_objects[row] == table.n_objects[row]):
-                wanted.append(row)
+        plain = table.plain
+        wanted = [row for row in rows if not plain[row]]
         heads = self.heads(wanted)
         payloads = dict(
             zip(

@@ -70,7 +70,10 @@ def _open(address: Address) -> Repository:
 
     try:
         return Repository.open(
-            address.location, lock_timeout=address.lock_timeout, **dict(address.options)
+            address.location,
+            lock_timeout=address.lock_timeout,
+            durable=address.durable,
+            **dict(address.options),
         )
     except ZVError as error:
         if not address.withheld:

@@ -23,7 +23,7 @@ from ._read import LevelReader
 from ._state import LevelState, load_table, table_key
 from .format import arrays, metadata
 from .format.metadata import DatasetMeta, LevelFacts
-from .format.table import BUCKET, BatchRow, BatchTable
+from .format.table import BUCKET, BatchRow, BatchTable, new_content_id
 from .spatial.grid import Grid
 from .storage import snapshot_of
 
@@ -276,6 +276,7 @@ class LevelStage:
 
     def documents(self) -> list[tuple[str, bytes]]:
         """What a commit has to write: buckets of the table and the level's facts."""
+        self.facts = replace(self.facts, version=new_content_id())
         items = [(table_key(self.path, bucket), rows.encode()) for bucket, rows in self._buckets()]
         document = metadata.group(self.facts.to_attributes(self.meta.axes))
         items.append((f"{self.path}/zarr.json", metadata.dumps(document)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,29 @@ def _dataset(store: Store, name: str, document: dict[str, Any] | None) -> Datase
     if "zv_dataset" not in attributes:
         raise unknown_dataset(name, dataset_names(root_attributes(store)))
     return DatasetMeta.from_attributes(name, attributes)
+
+
+def load_datasets(store: Store, names: Sequence[str]) -> list[DatasetMeta]:
+    """Read the documents of datasets that are there, at the same time."""
+    documents = _store.get_documents(store, names)
+    return [_dataset(store, name, one) for name, one in zip(names, documents, strict=True)]
+
+
+def load_all_facts(store: Store, levels: Sequence[tuple[DatasetMeta, int]]) -> list[LevelFacts]:
+    """Read the documents of levels, at the same time.
+
+    Raises
+    ------
+    IntegrityError
+        If one is missing.
+    """
+    paths = [_paths.level_path(meta.name, level) for meta, level in levels]
+    found = []
+    for path, document in zip(paths, _store.get_documents(store, paths), strict=True):
+        if document is None:
+            raise IntegrityError(f"the document of level {path!r} is missing")
+        found.append(LevelFacts.from_attributes(path, document.get("attributes", {})))
+    return found
 
 
 def load_facts(

@@ -39,6 +39,7 @@ class Verbs:
         message: str | None = None,
         author: str | None = None,
         ff: str = "allow",
+        renumber: bool = False,
         dry_run: bool = False,
         copy: bool = False,
     ) -> MergeResult:
@@ -63,6 +64,9 @@ class Verbs:
         ff : {"allow", "only", "no"}
             Whether to move the branch forward, without a commit, where it has none
             of its own since the merge base.
+        renumber : bool
+            Count ids that both sides gave to new objects anew, where the other side
+            gave them; else they are a conflict.
         dry_run : bool
             Do everything but the commit.
         copy : bool
@@ -104,6 +108,7 @@ class Verbs:
             message=message,
             author=author,
             ff=ff,
+            renumber=renumber,
             dry_run=dry_run,
             copy=copy,
         )
@@ -117,6 +122,7 @@ class Verbs:
         message: str | None = None,
         author: str | None = None,
         parent: int | None = None,
+        renumber: bool = False,
         dry_run: bool = False,
         copy: bool = False,
     ) -> MergeResult:
@@ -129,7 +135,7 @@ class Verbs:
         branch : str
         parent : {1, 2}, optional
             Of a merge: which of its parents it is compared with.
-        on_conflict, message, author, dry_run, copy
+        on_conflict, message, author, renumber, dry_run, copy
             As in :meth:`merge`.
 
         Returns
@@ -152,6 +158,7 @@ class Verbs:
             message=message,
             author=author,
             parent=parent,
+            renumber=renumber,
             dry_run=dry_run,
             copy=copy,
         )

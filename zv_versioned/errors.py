@@ -84,7 +84,7 @@ class ConflictError(ZVError):
     ours, theirs : object
         The two sides; for a branch that moved, the snapshot ids of its tip and
         of the snapshot that the transaction began at.
-    conflict : Conflict or None
+    conflicts : list of Conflict
         What the two sides disagree on, where that is more than the branch.
     """
 
@@ -98,7 +98,12 @@ class ConflictError(ZVError):
         self.where = where
         self.ours = ours
         self.theirs = theirs
-        self.conflict: Any = None
+        self.conflicts: list[Any] = []
+
+    @property
+    def conflict(self) -> Any:
+        """The first of the conflicts; None where the branch moved."""
+        return self.conflicts[0] if self.conflicts else None
 
 
 class ViolationError(ZVError):

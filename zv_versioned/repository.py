@@ -14,6 +14,7 @@ from . import _reopen
 from ._cache import Cache
 from ._checks import is_whole
 from ._ids import KnownIds
+from ._upkeep import Upkeep
 from ._verbs import Verbs
 from .errors import MetadataError, NotFoundError
 from .geometry import html_table
@@ -37,7 +38,7 @@ class _Resolved:
     branch: str | None
 
 
-class Repository(Verbs):
+class Repository(Verbs, Upkeep):
     """A repository: one place with branches, tags, snapshots and datasets.
 
     Made by :meth:`create`, :meth:`open` or :meth:`open_or_create`. May be used
@@ -71,6 +72,7 @@ class Repository(Verbs):
         location: str | os.PathLike[str] | icechunk.Storage,
         *,
         lock_timeout: float = 60.0,
+        durable: bool = False,
         **storage_options: Any,
     ) -> Repository:
         """Create a repository where none is.
@@ -84,6 +86,11 @@ class Repository(Verbs):
         lock_timeout : float
             Seconds to wait for the lock that guards every change of a repository
             on a local filesystem.
+        durable : bool
+            On a local filesystem: whether a commit, and any other change, reaches
+            the disk before it is acknowledged, so that it outlasts a loss of power.
+            It costs some milliseconds a commit (docs/maintenance.md). Object stores
+            do so by themselves.
         **storage_options
             Handed to icechunk's storage constructor: ``region``, ``endpoint_url``,
             ``anonymous``, keys, … Credentials come from the environment where
@@ -96,7 +103,9 @@ class Repository(Verbs):
         StorageError
             If the storage fails.
         """
-        return cls(Backend.create(location, lock_timeout=lock_timeout, **storage_options))
+        return cls(
+            Backend.create(location, lock_timeout=lock_timeout, durable=durable, **storage_options)
+        )
 
     @classmethod
     def open(
@@ -104,6 +113,7 @@ class Repository(Verbs):
         location: str | os.PathLike[str] | icechunk.Storage,
         *,
         lock_timeout: float = 60.0,
+        durable: bool = False,
         **storage_options: Any,
     ) -> Repository:
         """Open a repository that exists; the parameters are those of :meth:`create`.
@@ -113,7 +123,9 @@ class Repository(Verbs):
         NotFoundError
             If there is none.
         """
-        return cls(Backend.open(location, lock_timeout=lock_timeout, **storage_options))
+        return cls(
+            Backend.open(location, lock_timeout=lock_timeout, durable=durable, **storage_options)
+        )
 
     @classmethod
     def open_or_create(
@@ -121,19 +133,24 @@ class Repository(Verbs):
         location: str | os.PathLike[str] | icechunk.Storage,
         *,
         lock_timeout: float = 60.0,
+        durable: bool = False,
         **storage_options: Any,
     ) -> Repository:
         """Open a repository, or create it where none is; parameters as in :meth:`create`."""
         try:
-            return cls.open(location, lock_timeout=lock_timeout, **storage_options)
+            return cls.open(location, lock_timeout=lock_timeout, durable=durable, **storage_options)
         except NotFoundError:
             try:
-                return cls.create(location, lock_timeout=lock_timeout, **storage_options)
+                return cls.create(
+                    location, lock_timeout=lock_timeout, durable=durable, **storage_options
+                )
             except MetadataError:
                 # Somebody created it in between; if it is something else, this says so.
                 if not cls.exists(location, **storage_options):
                     raise
-                return cls.open(location, lock_timeout=lock_timeout, **storage_options)
+                return cls.open(
+                    location, lock_timeout=lock_timeout, durable=durable, **storage_options
+                )
 
     @classmethod
     def exists(

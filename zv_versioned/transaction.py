@@ -232,7 +232,7 @@ class Transaction(StagesDatasets):
             }
             snapshot = self._land(message, own)
         counts = {name: stage.committed_counts() for name, stage in changed.items()}
-        renumbered = {} if self._landed is None else self._landed.merged.renumbered()
+        renumbered = {} if self._landed is None else self._landed.renumbered()
         return CommitResult(
             snapshot_id=snapshot,
             branch=self.branch,

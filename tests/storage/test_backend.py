@@ -812,7 +812,8 @@ def test_a_forked_child_fails_at_once_and_is_told_to_spawn(local_location: str) 
             read_store=lambda: backend.read_store(tip), begin=lambda: backend.begin("main"),
             publish=lambda: backend.publish(session, "main", "m", {}),
             mutation=lambda: backend.mutation("x"), check_process=backend.check_process,
-            address=backend.address,
+            address=backend.address, seal=backend.seal,
+                deleting=lambda: backend.deleting("branch.main").__enter__(),
         )
         public = {name for name in dir(Backend) if not name.startswith("_")}
         assert public == set(calls), public ^ set(calls)

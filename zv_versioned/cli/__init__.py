@@ -33,6 +33,7 @@ _COMMANDS = (
     "revert",
     "cherry_pick",
     "reset",
+    "fsck",
 )
 for _name in _COMMANDS:
     import_module(f"{__name__}.{_name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -63,7 +63,7 @@ class _Interrupts:
 
 
 @contextmanager
-def bar(settings: Settings) -> Iterator[object]:
+def bar(settings: Settings) -> Iterator[Callable[[Told], None]]:
     """A callable for the `progress` of an import or an export, shown as long as the block lasts."""
     console = Console(stderr=True)
     shown = console.is_terminal and not settings.quiet

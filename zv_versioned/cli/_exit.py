@@ -37,6 +37,7 @@ from ..errors import (
 from ._plain import plain
 
 __all__ = [
+    "DAMAGED",
     "DIFFERENCES",
     "INTERRUPTED",
     "OTHER_ERROR",
@@ -53,12 +54,13 @@ VERSION = 1
 DIFFERENCES = 1
 USAGE = 2
 OTHER_ERROR = 11
+DAMAGED = 23
 INTERRUPTED = 130
 _EXIT_CODES: dict[type[BaseException], int] = {
     ReadOnlyError: 20,
     ConflictError: 21,
     ViolationError: 22,
-    IntegrityError: 23,
+    IntegrityError: DAMAGED,
     NotFoundError: 40,
     KeyboardInterrupt: INTERRUPTED,
 }

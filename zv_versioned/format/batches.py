@@ -11,8 +11,8 @@ On disk the index is one shard of :data:`SECTIONS` places in ``batches/index``:
 - place 0, *cells*: per cell its number in the grid, its vertices, its
   fragments and, where there are any, its links; and the directory of the other
   places;
-- place 1, *ids*: the object ids, ascending, unless they are a run; and which
-  of them begin here, unless all do;
+- place 1, *ids*: the object ids, ascending (unless a merge gave some of them
+  anew), unless they are a run; and which of them begin here, unless all do;
 - the next :data:`PAGES` places, *fragments* in vertex order: the object each
   belongs to (a row of this batch) and its vertices; of lines also its rank in
   the object's order and whether a line ends with it;
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import IntegrityError
-from . import columns
+from . import cells, columns, shards
 from .cells import CellCodec
 
 SECTIONS = 64
@@ -332,3 +332,27 @@ def decode_objects(payload: memoryview) -> tuple[np.ndarray, np.ndarray]:
     """Fragment counts and the fragments themselves of one page of objects."""
     counts, order = _need(columns.unpack(payload), "fragments", "order")
     return counts, order
+
+
+def with_ids(shard: memoryview, ids: np.ndarray) -> tuple[bytearray, int]:
+    """The shard of an index with other ids for the same objects, and the length of its head.
+
+    Parameters
+    ----------
+    shard : memoryview
+    ids : ndarray of int64, shape (O,)
+        By row; they need not be ascending.
+    """
+    start, stop = shards.read_index(shard, SECTIONS)
+    places = np.flatnonzero(start >= 0).tolist()
+    stored = {place: shard[start[place] : stop[place]] for place in places}
+    head = dict(columns.unpack(cells.decode(stored.pop(CELLS))))
+    known = dict(columns.unpack(cells.decode(stored[IDS]))) if IDS in stored else {}
+    stored[IDS] = memoryview(CODEC.encode(columns.pack({**known, "id": ids.astype("<i8")})))
+    order = sorted(stored)
+    sizes = np.array([len(stored[place]) for place in order], np.int64)
+    directory = np.zeros((SECTIONS, 2), np.int64)
+    directory[order] = np.stack([np.cumsum(sizes) - sizes, sizes], axis=1)
+    first = CODEC.encode(columns.pack({**head, "directory": narrow(directory)}))
+    parts = [(CELLS, [first]), *((place, [bytes(stored[place])]) for place in order)]
+    return shards.pack(SECTIONS, parts), len(first)

@@ -201,13 +201,19 @@ def decode_framed(cell: memoryview, framed: np.ndarray) -> None:
             f"a cell holds {size} bytes where {len(framed) - HEADER} belong: its batch's index and "
             "its data disagree"
         )
-    blosc.decompress(_checked(cell), framed)
+    blosc.decompress(checked(cell), framed)
     if _FRAME.unpack_from(framed.data, 0) != (1, size):
         raise IntegrityError("a cell's frame is not that of a single item")
 
 
-def _checked(cell: memoryview) -> memoryview:
-    """A cell without its checksum, which fits."""
+def checked(cell: memoryview) -> memoryview:
+    """A cell without its checksum, which fits.
+
+    Raises
+    ------
+    IntegrityError
+        If it does not.
+    """
     body, seal = cell[:-CRC], cell[-CRC:]
     # google_crc32c takes bytes and arrays alone, not a slice of a memoryview.
     if google_crc32c.value(np.frombuffer(body, np.uint8)) != int.from_bytes(seal, "little"):
@@ -220,7 +226,7 @@ def _checked(cell: memoryview) -> memoryview:
 
 def decode(cell: memoryview) -> memoryview:
     """Check and decompress one cell; return its payload."""
-    _checked(cell)  # before its size is believed, and memory taken for it
+    checked(cell)  # before its size is believed, and memory taken for it
     framed = np.empty(payload_size(cell) + HEADER, np.uint8)
     decode_framed(cell, framed)
     return framed.data[HEADER:]

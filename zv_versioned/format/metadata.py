@@ -309,6 +309,9 @@ class LevelFacts:
         Of a coarser level: ``from`` (the level), ``method``, ``ratio`` (how many
         cells of level 0 its cells are wide, on each axis), and ``stale``, true
         once the level it was made from has changed.
+    version : int
+        Another number with each commit that changes anything of the level: equal
+        numbers mean equal levels. 0 of a level that was just made.
     """
 
     level: int
@@ -323,6 +326,7 @@ class LevelFacts:
     link_count: int = 0
     groups: int = 0
     coarsened: dict[str, Any] | None = None
+    version: int = 0
 
     @property
     def source(self) -> int:
@@ -373,6 +377,7 @@ class LevelFacts:
                 "link_count": self.link_count,
                 "groups": self.groups,
                 "coarsened": self.coarsened,
+                "version": self.version,
                 **{
                     family: {n: a.to_metadata() for n, a in self.family(family).items()}
                     for family in FAMILIES
@@ -417,6 +422,7 @@ class LevelFacts:
                 own["link_count"],
                 own["groups"],
                 own["coarsened"],
+                own["version"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(

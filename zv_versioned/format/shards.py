@@ -14,6 +14,7 @@ import google_crc32c
 import numpy as np
 
 from ..errors import IntegrityError
+from .cells import CRC, checked
 
 _ABSENT = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -102,3 +103,24 @@ def read_index(tail: memoryview, places: int) -> tuple[np.ndarray, np.ndarray]:
     start = np.where(absent, -1, entries[:, 0].astype(np.int64))
     stop = np.where(absent, -1, start + entries[:, 1].astype(np.int64))
     return start, stop
+
+
+def check(shard: memoryview, places: int) -> int:
+    """Check every byte of a shard against its checksums; returns how many cells it has.
+
+    Raises
+    ------
+    IntegrityError
+        If a checksum does not fit, or if cells and index do not fill the shard.
+    """
+    start, stop = read_index(shard, places)
+    there = np.flatnonzero(start >= 0)
+    there = there[np.argsort(start[there], kind="stable")]
+    edges = np.concatenate((stop[there], [len(shard) - index_size(places)]))
+    if (np.concatenate((start[there], edges[-1:])) != np.concatenate(([0], edges[:-1]))).any():
+        raise IntegrityError("the cells of a shard do not fill it: it was cut or put together")
+    for a, b in zip(start[there].tolist(), stop[there].tolist(), strict=True):
+        if b - a < CRC:
+            raise IntegrityError(f"a cell of {b - a} bytes is too short to be one")
+        checked(shard[a:b])
+    return len(there)

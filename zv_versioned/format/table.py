@@ -30,7 +30,7 @@ REMOVED = "batches/removed"
 INDEX = "batches/index"
 """The content of a batch's index: 0 until its object ids were written anew."""
 
-_SCALARS = {
+SCALARS = {
     "slot": "<i8",
     "n_vertices": "<i8",
     "n_objects": "<i8",
@@ -137,7 +137,7 @@ class BatchTable:
             np.zeros((0, 16), np.uint8),
             np.zeros((0, ndim)),
             np.zeros((0, ndim)),
-            {name: np.zeros(0, np.int64) for name in _SCALARS},
+            {name: np.zeros(0, np.int64) for name in SCALARS},
             {},
         )
 
@@ -152,7 +152,7 @@ class BatchTable:
             np.stack([row.uuid for row in rows]),
             np.stack([row.lo for row in rows]).astype("<f8"),
             np.stack([row.hi for row in rows]).astype("<f8"),
-            {n: np.array([getattr(row, n) for row in rows], t) for n, t in _SCALARS.items()},
+            {n: np.array([getattr(row, n) for row in rows], t) for n, t in SCALARS.items()},
             {n: np.array([row.contents.get(n, 0) for row in rows], "<i8") for n in names},
         )
 
@@ -167,7 +167,7 @@ class BatchTable:
             np.concatenate([t.uuid for t in tables]),
             np.concatenate([t.lo for t in tables]),
             np.concatenate([t.hi for t in tables]),
-            {n: np.concatenate([t.scalars[n] for t in tables]) for n in _SCALARS},
+            {n: np.concatenate([t.scalars[n] for t in tables]) for n in SCALARS},
             {n: np.concatenate([t.contents.get(n, zero[id(t)]) for t in tables]) for n in names},
         )
 
@@ -203,8 +203,17 @@ class BatchTable:
         if len(self) != len(other) or (self.uuid != other.uuid).any():
             return False
         names = self.contents.keys() | other.contents.keys()
-        return all((self.scalars[n] == other.scalars[n]).all() for n in _SCALARS) and all(
+        return all((self.scalars[n] == other.scalars[n]).all() for n in SCALARS) and all(
             (self.content(n) == other.content(n)).all() for n in names
+        )
+
+    @property
+    def plain(self) -> np.ndarray:
+        """Mask of the batches whose ids are the run from the smallest to the largest, all new."""
+        return np.asarray(
+            (self.id_max - self.id_min == self.n_objects - 1)
+            & (self.n_new_objects == self.n_objects)
+            & (self.content(INDEX) == 0)
         )
 
     @property
@@ -234,7 +243,7 @@ class BatchTable:
     def decode(cls, payload: memoryview) -> BatchTable:
         """Read one bucket."""
         table = columns.unpack(payload)
-        missing = {"uuid", "lo", "hi", *_SCALARS} - table.keys()
+        missing = {"uuid", "lo", "hi", *SCALARS} - table.keys()
         if missing:
             raise IntegrityError(f"the table of batches lacks {', '.join(sorted(missing))}")
         contents = {
@@ -242,5 +251,5 @@ class BatchTable:
             for name, column in table.items()
             if name.startswith(CONTENT)
         }
-        scalars = {name: table[name] for name in _SCALARS}
+        scalars = {name: table[name] for name in SCALARS}
         return cls(table["uuid"], table["lo"], table["hi"], scalars, contents)

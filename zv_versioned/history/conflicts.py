@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
+
+import numpy as np
 
 from ..errors import ConflictError, MetadataError
 
@@ -29,6 +31,8 @@ class Conflict:
         The conflict in a sentence.
     batches : tuple of bytes
         Uuids of the batches concerned.
+    objects : ndarray of int64
+        Ids of the objects concerned, ascending.
     values : tuple
         Of base, ours and theirs, where they are small; see :meth:`load`.
     choice : str or None
@@ -41,6 +45,7 @@ class Conflict:
     key: str = ""
     what: str = ""
     batches: tuple[bytes, ...] = ()
+    objects: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
     values: tuple[Any, ...] | None = field(default=None, repr=False)
     choice: str | None = None
     _load: Callable[[Conflict], tuple[Any, ...]] | None = field(
@@ -70,14 +75,12 @@ class Conflict:
         return (None, None, None) if self._load is None else self._load(self)
 
 
-def chooser(on_conflict: Any, describe: str) -> Callable[[Conflict], str]:
-    """What `on_conflict` means, as a function of a conflict.
+def chooser(on_conflict: Any) -> Callable[[Conflict], str | None]:
+    """What `on_conflict` means, as a function of a conflict; None where it stays open.
 
     Parameters
     ----------
     on_conflict : {"fail", "ours", "theirs"} or callable
-    describe : str
-        What is done, such as ``merge 'try' into 'main'``; begins the error.
 
     Raises
     ------
@@ -90,11 +93,9 @@ def chooser(on_conflict: Any, describe: str) -> Callable[[Conflict], str]:
             f"{on_conflict!r}"
         )
 
-    def choose(conflict: Conflict) -> str:
-        if conflict.kind == "objects" or on_conflict == "fail":
-            raise _refused(conflict, describe)
+    def choose(conflict: Conflict) -> str | None:
         if not callable(on_conflict):
-            return str(on_conflict)
+            return None if on_conflict == "fail" else str(on_conflict)
         choice = on_conflict(conflict)
         if choice not in CHOICES:
             raise MetadataError(
@@ -106,16 +107,26 @@ def chooser(on_conflict: Any, describe: str) -> Callable[[Conflict], str]:
     return choose
 
 
-def _refused(conflict: Conflict, describe: str) -> ConflictError:
+def refused(conflicts: Sequence[Conflict], describe: str) -> ConflictError:
+    """The error for conflicts that nobody has decided.
+
+    Parameters
+    ----------
+    conflicts : sequence of Conflict
+    describe : str
+        What is done, such as ``merge 'try' into 'main'``; begins the message.
+    """
+    first = conflicts[0]
     remedy = 'resolve it with on_conflict="ours", "theirs" or a function of the conflict'
-    if conflict.kind == "objects":
-        remedy = "append one of them again under ids that are free"
-    elif describe.startswith("commit"):
+    if first.kind == "objects":
+        remedy = "renumber=True gives those of the other side new ids"
+    if describe.startswith("commit"):
         remedy = "look at what the branch has by now, and do it again if it is still wanted"
+    more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
     error = ConflictError(
-        f"cannot {describe}: {conflict.what}; {remedy}. Nothing was changed",
-        what=conflict.kind,
-        where=conflict.dataset,
+        f"cannot {describe}: {first.what}{more}; {remedy}. Nothing was changed",
+        what=first.kind,
+        where=first.dataset,
     )
-    error.conflict = conflict
+    error.conflicts = list(conflicts)
     return error

@@ -16,6 +16,8 @@ from ..format.table import REMOVED
 from ..geometry import html_table
 from ..result import stage_name
 from .index import DatasetIndex, LevelIndex, load_index, reader_of
+from .rows import find
+from .runs import reach
 from .values import level_of
 
 if TYPE_CHECKING:
@@ -194,7 +196,7 @@ def diff(repository: Repository, a: str, b: str, *, values: bool) -> Diff:
     """Compare two snapshots; see :meth:`Repository.diff`."""
     backend = repository._backend
     stores = backend.read_store(a), backend.read_store(b)
-    before, after = (load_index(store) for store in stores)
+    before, after = (load_index(store, repository._parts) for store in stores)
     found = []
     for name in sorted(before.keys() | after.keys()):
         sides = (before.get(name), after.get(name))
@@ -271,7 +273,7 @@ class _Pair:
         before, after = np.union1d(only[0], gone), np.union1d(only[1], back)
         # An id in a batch that differs may have parts in batches that do not.
         both = np.union1d(before, after)
-        there = [self._there(side, both) for side in (0, 1)]
+        there = [self._there(side, both, only[side]) for side in (0, 1)]
         added, removed = both[~there[0] & there[1]], both[there[0] & ~there[1]]
         return added, removed, both[there[0] & there[1]]
 
@@ -283,9 +285,8 @@ class _Pair:
             return _NONE
         reader = self.reader(side)
         lost = removed_rows(reader, rows)
-        found = []
-        for row, (ids, _) in zip(rows, reader.ids(rows), strict=True):
-            found.append(np.delete(ids, lost[row]) if row in lost else ids)
+        tables = zip(rows, reader.ids(rows), strict=True)
+        found = [np.delete(ids, lost[row]) if row in lost else ids for row, (ids, _) in tables]
         return np.unique(np.concatenate(found))
 
     def _ids_of_removals(self) -> tuple[np.ndarray, np.ndarray]:
@@ -309,15 +310,25 @@ class _Pair:
             back.append(ids[np.setdiff1d(was, now)])
         return np.unique(np.concatenate(gone)), np.unique(np.concatenate(back))
 
-    def _there(self, side: int, ids: np.ndarray) -> np.ndarray:
-        """Which objects a side has."""
-        if len(ids) == 0:
-            return np.zeros(0, bool)
+    def _there(self, side: int, ids: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Which objects a side has; `known` are those in batches that it alone has."""
+        there = np.isin(ids, known, assume_unique=True)
+        rest = ids[~there]
+        if len(rest) == 0:
+            return there
+        table, others = self.levels[side].table, self.levels[1 - side].table
+        common = (find(table.uuid, others.uuid) >= 0) & (table.live_vertices > 0)
+        simple = common & table.plain & (table.content(REMOVED) == 0)
+        runs = reach(table.id_min[simple], table.id_max[simple])
+        found = runs.contains(rest)
         reader = self.reader(side)
-        members = reader.members(self.levels[side].table.live_vertices > 0, ids, strict=False)
+        members = reader.members(common & ~simple, rest, strict=False)
         tables = zip(reader.ids(list(members)), members.values(), strict=True)
-        found = [table[rows] for (table, _), rows in tables]
-        return np.isin(ids, np.concatenate(found)) if found else np.zeros(len(ids), bool)
+        parts = [of_batch[rows] for (of_batch, _), rows in tables]
+        if parts:
+            found |= np.isin(rest, np.concatenate(parts))
+        there[~there] = found
+        return there
 
     def _moved(self, changed: np.ndarray) -> dict[str, float] | None:
         """How far vertices of objects moved that have as many as before."""

@@ -9,17 +9,13 @@ are merged, by their indexes alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from .. import _state
-from .._groups import load_groups
+from .. import _paths, _state
 from .._read import LevelReader
-from .._removed import removed_rows
 from .._state import LevelState
-from ..format.metadata import DatasetMeta, LevelFacts
+from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
 from ..format.table import BatchTable
 
 if TYPE_CHECKING:
@@ -41,26 +37,23 @@ class LevelIndex:
     facts : LevelFacts
     table : BatchTable
         All batches, by slot.
-    removed : mapping of bytes to ndarray of int64
-        Rows of the removed objects of a batch, by its uuid; of those that a merge
-        needs.
-    ids : mapping of bytes to (ndarray of int64, ndarray of bool)
-        Ids of the objects of a batch and which begin there; of those that a merge
-        needs.
-    groups : mapping of str to ndarray of int64, or None
-        Where a merge needs them.
     """
 
     path: str
     facts: LevelFacts
     table: BatchTable
-    removed: Mapping[Uuid, np.ndarray] = field(default_factory=dict)
-    ids: Mapping[Uuid, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    groups: Mapping[str, np.ndarray] | None = None
 
     def rows(self) -> dict[Uuid, int]:
         """The row of each batch in the table, by its uuid."""
         return {bytes(uuid): row for row, uuid in enumerate(self.table.uuid)}
+
+    def same_as(self, other: LevelIndex | None) -> bool:
+        """Whether both say the same of the same batches."""
+        if other is None or not _same_facts(self.facts, other.facts):
+            return False
+        if self.facts.version and self.facts.version == other.facts.version:
+            return True
+        return self.table.same_as(other.table)
 
 
 @dataclass(frozen=True)
@@ -69,6 +62,31 @@ class DatasetIndex:
 
     meta: DatasetMeta
     levels: Mapping[int, LevelIndex]
+
+    def same_as(self, other: DatasetIndex | None) -> bool:
+        """Whether both are the same in all that is kept of them."""
+        return (
+            other is not None
+            and same_meta(self.meta, other.meta)
+            and self.levels.keys() == other.levels.keys()
+            and all(level.same_as(other.levels[n]) for n, level in self.levels.items())
+        )
+
+
+def defined_alike(a: LevelFacts, b: LevelFacts) -> bool:
+    """Whether two levels have the same cells and the same origin."""
+    return a.grid == b.grid and _origin(a) == _origin(b)
+
+
+def _origin(facts: LevelFacts) -> dict[str, object] | None:
+    if facts.coarsened is None:
+        return None
+    return {key: value for key, value in facts.coarsened.items() if key != "stale"}
+
+
+def _same_facts(a: LevelFacts, b: LevelFacts) -> bool:
+    attributes = all(a.family(name) == b.family(name) for name in FAMILIES)
+    return defined_alike(a, b) and attributes and a.groups == b.groups
 
 
 def same_meta(a: DatasetMeta, b: DatasetMeta) -> bool:
@@ -80,68 +98,46 @@ Index = Mapping[str, DatasetIndex]
 """The datasets of a snapshot, by name."""
 
 
-def counted(facts: LevelFacts, table: BatchTable) -> LevelFacts:
-    """The facts of a level with the counts that follow from its table."""
-    return replace(
-        facts,
-        vertex_count=int(table.live_vertices.sum()),
-        num_objects=int(table.live_new_objects.sum()),
-        link_count=int(table.live_links.sum()),
-    )
-
-
-def load_index(store: Store, names: Iterable[str] | None = None) -> dict[str, DatasetIndex]:
+def load_index(
+    store: Store, parts: Cache, names: Iterable[str] | None = None
+) -> dict[str, DatasetIndex]:
     """Read the index of a snapshot, or that of some of its datasets.
 
     Parameters
     ----------
     store : zarr.abc.store.Store
         The snapshot's.
+    parts : Cache
+        Has the tables of levels that were read before, by the levels' versions.
     names : iterable of str, optional
         Those that are not there are left out.
     """
     there = _state.dataset_names(_state.root_attributes(store))
-    wanted = there if names is None else [name for name in names if name in there]
-    return {name: _load_dataset(store, name) for name in wanted}
+    wanted = there if names is None else [name for name in there if name in set(names)]
+    metas = _state.load_datasets(store, wanted)
+    levels = [(meta, number) for meta in metas for number in meta.levels]
+    found: dict[str, dict[int, LevelIndex]] = {meta.name: {} for meta in metas}
+    known = _state.load_all_facts(store, levels)
+    for (meta, number), facts in zip(levels, known, strict=True):
+        path = _paths.level_path(meta.name, number)
+        found[meta.name][number] = LevelIndex(path, facts, _table(store, meta, path, facts, parts))
+    return {meta.name: DatasetIndex(meta, found[meta.name]) for meta in metas}
 
 
-def _load_dataset(store: Store, name: str) -> DatasetIndex:
-    meta = _state.load_dataset(store, name)
-    levels = {}
-    for number in meta.levels:
-        state = _state.load_level(store, meta, number)
-        levels[number] = LevelIndex(state.path, state.facts, state.table)
-    return DatasetIndex(meta, levels)
+def _table(
+    store: Store, meta: DatasetMeta, path: str, facts: LevelFacts, parts: Cache
+) -> BatchTable:
+    key = "table", facts.version
+    table: BatchTable | None = parts.get(key) if facts.version else None
+    if table is None:
+        table = _state.load_table(store, path, facts, meta.ndim)
+        if facts.version:
+            parts.put(
+                key, table, 512 + len(table) * (160 + 16 * meta.ndim + 8 * len(table.contents))
+            )
+    return table
 
 
 def reader_of(store: Store, meta: DatasetMeta, level: LevelIndex, parts: Cache) -> LevelReader:
     """A reader of one level of an index, in the store that it was loaded from."""
     return LevelReader(store, meta, LevelState(level.path, level.facts, level.table), parts)
-
-
-def with_details(
-    store: Store,
-    meta: DatasetMeta,
-    level: LevelIndex,
-    parts: Cache,
-    *,
-    removed: Iterable[Uuid] = (),
-    ids: Iterable[Uuid] = (),
-    groups: bool = False,
-) -> LevelIndex:
-    """A level with what a merge needs beyond the table: see :class:`Needs`."""
-    rows = level.rows()
-    reader = reader_of(store, meta, level, parts)
-    lost = [rows[uuid] for uuid in removed if uuid in rows]
-    asked = [rows[uuid] for uuid in ids if uuid in rows]
-    name = {row: uuid for uuid, row in rows.items()}
-    found = {name[row]: ids for row, ids in removed_rows(reader, lost).items()}
-    none = np.zeros(0, np.int64)
-    return LevelIndex(
-        level.path,
-        level.facts,
-        level.table,
-        {name[row]: found.get(name[row], none) for row in lost},
-        {name[row]: pair for row, pair in zip(asked, reader.ids(asked), strict=True)},
-        load_groups(store, level.path, level.facts, parts) if groups else None,
-    )

@@ -1,33 +1,118 @@
-"""The one three-way merge: a pure function of three indexes.
+"""The three-way merge of snapshots, as a pure function of their indexes.
 
-A commit that lost a race, a merge of branches, a cherry-pick and a revert differ
-only in what is base, ours and theirs:
+A commit that lost the race, a merge, a cherry-pick and a revert are all this
+one function with other sides:
 
-==================  ==========================  ==========  ===================
-operation           base                        ours        theirs
-==================  ==========================  ==========  ===================
-commit that lost    where the transaction began the tip     what was staged
-merge               the merge base              the tip     the other tip
-cherry-pick of s    the parent of s             the tip     s
-revert of s         s                           the tip     the parent of s
-==================  ==========================  ==========  ===================
+============================  =========================  ============  ===================
+operation                     base                       ours          theirs
+============================  =========================  ============  ===================
+commit that lost the race     where the writer began     the new tip   what was staged
+``merge(source, into)``       merge base                 tip of into   tip of source
+``cherry_pick(s)``            parent of s                tip           s
+``revert(s)``                 s                          tip           parent of s
+============================  =========================  ============  ===================
 
-Nothing here reads or writes a store. What was taken from theirs is said as
-moves, which :mod:`.transplant` carries out.
+Nothing here reads or writes. Its cost follows what differs, not what a batch
+holds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ..format.metadata import DatasetMeta
-from ..result import stage_name
+import numpy as np
+
+from ..errors import ArrayError
+from ..format.metadata import CAPACITY, FAMILIES, AttributeMeta, DatasetMeta, LevelFacts
+from ..format.table import INDEX, REMOVED, BatchTable
+from ..spatial.boxes import Box
 from .conflicts import Conflict
-from .index import DatasetIndex, Index, LevelIndex
-from .merge_level import LevelMerge
-from .needs import both_changed, same_level
-from .outcome import Choose, Context, MergedLevel, Move
+from .index import DatasetIndex, Index, LevelIndex, defined_alike
+from .lookup import Lookup
+from .merge_groups import MergedGroups, merge_groups
+from .merge_rows import (
+    Contents,
+    Options,
+    Report,
+    Rows,
+    Three,
+    arrays_of,
+    merge_contents,
+    which_rows,
+)
+from .renumber import Numbering, Rewrite, merge_ids
+from .rows import Details, Groups
 from .runs import IdMap
+from .soundness import Soundness
+
+
+@dataclass(frozen=True)
+class LevelPlan:
+    """What one level becomes, and how it is made from ours.
+
+    Parameters
+    ----------
+    index : LevelIndex
+        The result.
+    carried : mapping of str to (ndarray, ndarray)
+        By array, slots of theirs and the slots that their chunks get.
+    cleared : mapping of str to ndarray
+        By array, slots of ours whose chunks go.
+    dropped : list of AttributeMeta
+        Of ours: their arrays go, before others are made.
+    rewrites : list of (Rewrite, int)
+        Indexes that get other ids, and their slots, after everything was carried.
+    removed : mapping of int to ndarray
+        By slot, the removed objects of batches that both sides took some from.
+    groups : Groups or None
+        To be written, where they are neither side's.
+    ours, theirs : IdMap
+        Ids that clashed and were counted anew, on either side.
+    whole : bool
+        Whether the level is theirs as it is.
+    like_ours, like_theirs : bool
+        Whether the batches and their contents are those of a side.
+    changed : bool
+        Whether the level is not as ours has it.
+    """
+
+    index: LevelIndex
+    carried: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    cleared: Mapping[str, np.ndarray] = field(default_factory=dict)
+    dropped: list[AttributeMeta] = field(default_factory=list)
+    rewrites: list[tuple[Rewrite, int]] = field(default_factory=list)
+    removed: Mapping[int, np.ndarray] = field(default_factory=dict)
+    groups: Groups | None = None
+    ours: IdMap = field(default_factory=IdMap.none)
+    theirs: IdMap = field(default_factory=IdMap.none)
+    whole: bool = False
+    like_ours: bool = True
+    like_theirs: bool = False
+    changed: bool = False
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """What one dataset becomes.
+
+    Parameters
+    ----------
+    meta : DatasetMeta
+    levels : mapping of int to LevelPlan
+    whole : bool
+        Whether the dataset is theirs as it is.
+    """
+
+    meta: DatasetMeta
+    levels: Mapping[int, LevelPlan]
+    whole: bool = False
+
+    @property
+    def index(self) -> DatasetIndex:
+        """The result."""
+        return DatasetIndex(self.meta, {n: plan.index for n, plan in self.levels.items()})
 
 
 @dataclass(frozen=True)
@@ -36,217 +121,445 @@ class Merged:
 
     Parameters
     ----------
-    index : mapping of str to DatasetIndex
-        What is to be published.
-    levels : mapping of (str, int) to MergedLevel
-        Those that differ from ours.
+    datasets : dict of str to DatasetPlan
+        All that the result has; those that are not here are gone.
     conflicts : list of Conflict
-        Those that were resolved, each with the choice.
+        All that there were, decided or not.
+    violations : list of str
     """
 
-    index: dict[str, DatasetIndex]
-    levels: dict[tuple[str, int], MergedLevel]
+    datasets: dict[str, DatasetPlan]
     conflicts: list[Conflict]
+    violations: list[str]
 
-    def renumbered(self) -> dict[str, IdMap]:
-        """The objects of theirs that got other ids, by level."""
+    @property
+    def open(self) -> list[Conflict]:
+        """Conflicts that nobody has decided yet."""
+        return [conflict for conflict in self.conflicts if conflict.choice is None]
+
+    @property
+    def index(self) -> dict[str, DatasetIndex]:
+        """The result."""
+        return {name: plan.index for name, plan in self.datasets.items()}
+
+    @property
+    def levels(self) -> dict[tuple[str, int], LevelPlan]:
+        """The levels that are not as ours has them."""
         return {
-            stage_name(*key): level.renumbered
-            for key, level in self.levels.items()
-            if level.renumbered
+            (name, number): level
+            for name, plan in self.datasets.items()
+            for number, level in plan.levels.items()
+            if level.changed
         }
 
 
-# ---- datasets ---------------------------------------------------------------
-
-
 def merge_index(
-    base: Index, ours: Index, theirs: Index, choose: Choose, *, reverting: bool = False
+    base: Index,
+    ours: Index,
+    theirs: Index,
+    details: Details,
+    options: Options | None = None,
 ) -> Merged:
-    """Merge three indexes.
+    """Merge what theirs changed since the base into ours.
 
     Parameters
     ----------
     base, ours, theirs : mapping of str to DatasetIndex
-        Levels with the details that :func:`needs` asks for.
-    choose : callable
-        Resolves a conflict or raises.
-    reverting : bool
-        Whether theirs is what was before: a batch that it lacks goes, whatever
-        values it was given since.
+    details : Details
+        Asked for what the tables do not say, and only where it matters.
+    options : Options, optional
 
     Returns
     -------
     Merged
+        Where a conflict is not decided, ours stands; the result is then not to
+        be published.
     """
-    context = Context(choose, reverting)
-    index: dict[str, DatasetIndex] = {}
-    levels: dict[tuple[str, int], MergedLevel] = {}
-    for name in sorted(ours.keys() | theirs.keys()):
-        b, o, t = base.get(name), ours.get(name), theirs.get(name)
-        merged = _merge_dataset(name, b, o, t, context)
-        if merged is None:
-            continue
-        index[name], changed = merged
-        levels.update({(name, level): m for level, m in changed.items()})
-    return Merged(index, levels, context.conflicts)
+    report = Report(options or Options())
+    violations: list[str] = []
+    result: dict[str, DatasetPlan] = {}
+    for name in sorted({*ours, *theirs}):
+        report.dataset, report.level = name, None
+        merge = _Dataset(report, details, violations)
+        plan = merge.merge(base.get(name), ours.get(name), theirs.get(name))
+        if plan is not None:
+            result[name] = plan
+    _refuse_nesting(result, ours, report)
+    return Merged(result, report.conflicts, violations)
 
 
-Changed = dict[int, MergedLevel]
+def _refuse_nesting(result: dict[str, DatasetPlan], ours: Index, report: Report) -> None:
+    """Datasets that two sides made must not lie in each other."""
+    for name in [name for name in result if name and name not in ours]:
+        for other in list(result):
+            if other and (other.startswith(f"{name}/") or name.startswith(f"{other}/")):
+                report.dataset, report.level = name, None
+                choice = report.conflict(
+                    "dataset",
+                    "",
+                    f"the other side made it, and this side made {other!r}: one would lie in the "
+                    "other",
+                )
+                result.pop(other if choice == "theirs" else name, None)
 
 
-def _merge_dataset(
-    name: str,
-    base: DatasetIndex | None,
-    ours: DatasetIndex | None,
-    theirs: DatasetIndex | None,
-    context: Context,
-) -> tuple[DatasetIndex, Changed] | None:
-    if ours is None or theirs is None:
-        return _one_sided(name, base, ours, theirs, context)
-    if base is None and not _same_kind(ours.meta, theirs.meta):
-        conflict = Conflict("dataset", name, what=f"dataset {name!r} was created on both sides")
-        if context.theirs(conflict):
-            return _taken(theirs)
-        return ours, {}
-    meta = _merge_meta(name, base.meta if base else None, ours.meta, theirs.meta, context)
-    levels: dict[int, LevelIndex] = {}
-    changed: Changed = {}
-    for number in meta.levels:
-        before = base.levels.get(number) if base else None
-        mine, its = ours.levels.get(number), theirs.levels.get(number)
-        if mine is None and its is not None:
-            changed[number] = _taken_level(its)
-        elif mine is not None and its is not None:
-            merged = _merge_level(name, before, mine, its, context)
-            if merged is not None:
-                changed[number] = merged
-        levels[number] = changed[number].index if number in changed else mine  # type: ignore[assignment]
-    _mark_stale(levels, changed, ours, theirs)
-    return DatasetIndex(meta, levels), changed
+def unchanged(index: DatasetIndex) -> DatasetPlan:
+    """The plan that leaves a dataset of ours as it is."""
+    return DatasetPlan(index.meta, {n: LevelPlan(level) for n, level in index.levels.items()})
 
 
-def _one_sided(
-    name: str,
-    base: DatasetIndex | None,
-    ours: DatasetIndex | None,
-    theirs: DatasetIndex | None,
-    context: Context,
-) -> tuple[DatasetIndex, Changed] | None:
-    """A dataset that one side has not: it is new, or was taken back."""
-    there = ours or theirs
-    if there is None or (base is not None and _unchanged(base, there)):
-        return None
-    if base is not None:
-        what = f"dataset {name!r} was taken back on one side and changed on the other"
-        if context.theirs(Conflict("dataset", name, what=what)) == (theirs is None):
-            return None
-    return (ours, {}) if ours is not None else _taken(there)
+def _taken(index: DatasetIndex) -> DatasetPlan:
+    levels = {n: _whole(level) for n, level in index.levels.items()}
+    return DatasetPlan(index.meta, levels, whole=True)
 
 
-def _unchanged(base: DatasetIndex, now: DatasetIndex) -> bool:
-    return (
-        base.meta.metadata == now.meta.metadata
-        and base.levels.keys() == now.levels.keys()
-        and all(same_level(level, now.levels[number]) for number, level in base.levels.items())
+# ---- one dataset -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    report: Report
+    details: Details
+    violations: list[str]
+
+    def merge(
+        self, base: DatasetIndex | None, ours: DatasetIndex | None, theirs: DatasetIndex | None
+    ) -> DatasetPlan | None:
+        if ours is not None and theirs is not None and _alike(ours.meta, theirs.meta):
+            if base is not None and not _alike(base.meta, ours.meta):
+                base = None
+            return self._levels(base, ours, theirs)
+        if (base is None) is (theirs is None) and (base is None or base.same_as(theirs)):
+            return None if ours is None else unchanged(ours)
+        if (base is None) is (ours is None) and (base is None or base.same_as(ours)):
+            return None if theirs is None else _taken(theirs)
+        if ours is None:
+            reason = "this side removed it, and the other has changed it since"
+        elif theirs is None:
+            reason = "the other side removed it, and this side has changed it since"
+        else:
+            reason = "each side made one of this name, of another kind, grid, axes or dtype"
+        choice = self.report.conflict("dataset", "", reason)
+        if choice == "theirs":
+            return None if theirs is None else _taken(theirs)
+        if self.report.options.virtual and ours is not None:
+            return unchanged(replace(ours, meta=replace(ours.meta, kind="")))
+        return None if ours is None else unchanged(ours)
+
+    def _levels(
+        self, base: DatasetIndex | None, ours: DatasetIndex, theirs: DatasetIndex
+    ) -> DatasetPlan:
+        plans: dict[int, LevelPlan] = {}
+        for number in sorted({*ours.levels, *theirs.levels}):
+            self.report.level = number
+            before = None if base is None else base.levels.get(number)
+            links = ours.meta.link_width > 0
+            plan = self._level(before, ours.levels.get(number), theirs.levels.get(number), links)
+            if plan is not None:
+                plans[number] = plan
+        plans = _mark_stale(plans, ours, theirs)
+        self.report.level = None
+        if sorted(plans) != list(range(len(plans))):
+            self.violations.append(
+                f"dataset {ours.meta.name!r} would have levels {sorted(plans)}, and levels have no "
+                "gaps: one side deleted a level that the other made a coarser one after"
+            )
+        meta = self._meta(None if base is None else base.meta, ours.meta, theirs.meta, plans)
+        return DatasetPlan(meta, plans)
+
+    def _meta(
+        self,
+        base: DatasetMeta | None,
+        ours: DatasetMeta,
+        theirs: DatasetMeta,
+        plans: Mapping[int, LevelPlan],
+    ) -> DatasetMeta:
+        metadata = self._metadata({} if base is None else base.metadata, ours, theirs)
+        bounds = _bounds(None if base is None else base.bounds, ours.bounds, theirs.bounds)
+        if not all(_within(plan.index.table, bounds, ours.vertex_dtype) for plan in plans.values()):
+            bounds = ours.bounds.union(theirs.bounds)
+        grids = [plan.index.facts.grid.chunk_shape for n, plan in sorted(plans.items()) if n]
+        return replace(ours, bounds=bounds, metadata=metadata, coarser=tuple(grids))
+
+    def _metadata(
+        self, base: Mapping[str, Any], ours: DatasetMeta, theirs: DatasetMeta
+    ) -> dict[str, Any]:
+        none = object()
+        merged: dict[str, Any] = {}
+        for key in dict.fromkeys([*ours.metadata, *theirs.metadata]):
+            b, o, t = (side.get(key, none) for side in (base, ours.metadata, theirs.metadata))
+            value = t if o == b else o
+            if (none not in (b, o, t) and o != t and b not in (o, t)) or _both_new(b, o, t, none):
+                choice = self.report.conflict("metadata", key, "both sides set it differently")
+                value = t if choice == "theirs" else o
+                if self.report.options.virtual:
+                    value = none
+            if value is not none or self.report.options.virtual:
+                merged[key] = value
+        return merged
+
+    def _level(
+        self,
+        base: LevelIndex | None,
+        ours: LevelIndex | None,
+        theirs: LevelIndex | None,
+        links: bool,
+    ) -> LevelPlan | None:
+        if ours is not None and theirs is not None and defined_alike(ours.facts, theirs.facts):
+            if base is not None and not defined_alike(base.facts, ours.facts):
+                base = None
+            if theirs.same_as(base if base is not None else ours):
+                return LevelPlan(ours, like_theirs=theirs.same_as(ours))
+            return self._rows(base, ours, theirs, links)
+        if (base is None) is (theirs is None) and (base is None or base.same_as(theirs)):
+            return None if ours is None else LevelPlan(ours)
+        if (base is None) is (ours is None) and (base is None or base.same_as(ours)):
+            return None if theirs is None else _whole(theirs)
+        if ours is None or theirs is None:
+            one, other = ("this", "the other") if ours is None else ("the other", "this")
+            reason = f"{one} side deleted it, and {other} has changed it since"
+        else:
+            reason = "each side made one of its own, with another grid or origin"
+        choice = self.report.conflict("levels", "", reason)
+        if choice == "theirs":
+            return None if theirs is None else _whole(theirs)
+        if self.report.options.virtual and ours is not None:
+            return LevelPlan(replace(ours, facts=replace(ours.facts, coarsened={"from": -2})))
+        return None if ours is None else LevelPlan(ours)
+
+    def _rows(
+        self, base: LevelIndex | None, ours: LevelIndex, theirs: LevelIndex, links: bool
+    ) -> LevelPlan:
+        empty = BatchTable.empty(ours.table.lo.shape[1])
+        if base is None:
+            base = LevelIndex(ours.path, replace(_undefined(ours.facts), groups=0), empty)
+        three = Three(base, ours, theirs)
+        rows = which_rows(three, self.report)
+        contents = merge_contents(three, rows, self.report, self.details)
+        look = Lookup(three, rows, self.report, self.details)
+        numbering = merge_ids(look)
+        groups = merge_groups(look, numbering)
+        where = f"level {self.report.level} of dataset {self.report.dataset!r}"
+        checks = Soundness(look, contents, numbering, groups, where)
+        self.violations.extend(checks.violations())
+        return _Level(three, rows, contents, numbering, groups, self.report, links).plan()
+
+
+def _alike(a: DatasetMeta, b: DatasetMeta) -> bool:
+    """Whether two datasets are of one kind, so that batches of one can be in the other."""
+    return (a.kind, a.chunk_shape, a.axes, a.vertex_dtype) == (
+        b.kind,
+        b.chunk_shape,
+        b.axes,
+        b.vertex_dtype,
     )
 
 
-def _same_kind(a: DatasetMeta, b: DatasetMeta) -> bool:
-    """Whether batches of one dataset could be batches of the other."""
-    return (a.kind, a.vertex_dtype, a.shapes, a.axes) == (b.kind, b.vertex_dtype, b.shapes, b.axes)
+def _undefined(facts: LevelFacts) -> LevelFacts:
+    for family in FAMILIES:
+        facts = facts.with_family(family, {})
+    return facts
 
 
-def _taken(theirs: DatasetIndex) -> tuple[DatasetIndex, Changed]:
-    changed = {number: _taken_level(level) for number, level in theirs.levels.items()}
-    return theirs, changed
+def _whole(index: LevelIndex) -> LevelPlan:
+    return LevelPlan(index, whole=True, like_ours=False, like_theirs=True, changed=True)
 
 
-def _taken_level(theirs: LevelIndex) -> MergedLevel:
-    """A level that only theirs has: all of it, under the same slots."""
-    moves = [
-        Move(bytes(uuid), int(slot), int(slot), None)
-        for uuid, slot in zip(theirs.table.uuid, theirs.table.slot, strict=True)
-    ]
-    groups = "theirs" if theirs.facts.groups else None
-    return MergedLevel(theirs, moves, groups=groups, created=True)
+def _both_new(b: object, o: object, t: object, none: object) -> bool:
+    """Whether both sides changed a key that at least one of them, or the base, does not have."""
+    return o != t and b not in (o, t) and none in (b, o, t)
 
 
-def _merge_meta(
-    name: str,
-    base: DatasetMeta | None,
-    ours: DatasetMeta,
-    theirs: DatasetMeta,
-    context: Context,
-) -> DatasetMeta:
-    # Bounds only ever grow: vertices of a later commit may lie where an earlier one let them.
-    bounds = ours.bounds if context.reverting else ours.bounds.union(theirs.bounds)
-    merged = replace(ours, bounds=bounds)
-    before = base.metadata if base else {}
-    user = dict(ours.metadata)
-    for key in sorted(before.keys() | user.keys() | theirs.metadata.keys()):
-        b, o, t = before.get(key), ours.metadata.get(key), theirs.metadata.get(key)
-        take = t != o and o == b
-        if both_changed(b, o, t):
-            what = f"metadata {key!r} of dataset {name!r}"
-            take = context.theirs(Conflict("metadata", name, key=key, what=what, values=(b, o, t)))
-        if take and key in theirs.metadata:
-            user[key] = theirs.metadata[key]
-        elif take:
-            user.pop(key, None)
-    merged = replace(merged, metadata=user)
-    b_levels, o_levels, t_levels = base.coarser if base else (), ours.coarser, theirs.coarser
-    if o_levels == b_levels:
-        return replace(merged, coarser=t_levels)
-    if both_changed(b_levels, o_levels, t_levels):
-        what = f"the resolution levels of dataset {name!r}"
-        values = (b_levels, o_levels, t_levels)
-        if context.theirs(Conflict("levels", name, what=what, values=values)):
-            return replace(merged, coarser=t_levels)
-    return merged
+def _bounds(base: Box | None, ours: Box, theirs: Box) -> Box:
+    def same(a: Box | None, b: Box) -> bool:
+        return a is not None and np.array_equal(a.lo, b.lo) and np.array_equal(a.hi, b.hi)
+
+    if same(base, ours):
+        return theirs
+    return ours if same(base, theirs) else ours.union(theirs)
+
+
+def _within(table: BatchTable, bounds: Box, dtype: np.dtype[Any]) -> bool:
+    """Whether all batches lie in bounds, which are as exact as coordinates are."""
+    lo, hi = bounds.lo, bounds.hi
+    if dtype.kind == "f":
+        lo, hi = (side.astype(dtype).astype(np.float64) for side in (lo, hi))
+    return bool((table.lo >= np.minimum(lo, bounds.lo)).all()) and bool(
+        (table.hi <= np.maximum(hi, bounds.hi)).all()
+    )
 
 
 def _mark_stale(
-    levels: dict[int, LevelIndex], changed: Changed, ours: DatasetIndex, theirs: DatasetIndex
-) -> None:
-    """Let coarser levels be stale whose finer level is as neither maker of them had it."""
-    for number in sorted(levels):
-        facts = levels[number].facts
-        if facts.coarsened is None or facts.coarsened["stale"] or facts.slots == 0:
+    plans: dict[int, LevelPlan], ours: DatasetIndex, theirs: DatasetIndex
+) -> dict[int, LevelPlan]:
+    """Coarser levels are fresh only where a side has them so, made from the very same batches."""
+    marked = dict(plans)
+    for number, plan in plans.items():
+        coarsened = plan.index.facts.coarsened
+        if coarsened is None:
             continue
-        finer = levels[facts.coarsened["from"]]
-        sides = [s.levels for s in (ours, theirs) if number in s.levels]
-        fresh = any(
-            side[number].facts == facts
-            and facts.coarsened["from"] in side
-            and side[facts.coarsened["from"]].table.same_as(finer.table)
-            for side in sides
+        chain, at = [number], number
+        while at in plans and plans[at].index.facts.source >= 0:
+            at = plans[at].index.facts.source
+            chain.append(at)
+        known = [plans[n] for n in chain if n in plans]
+        fresh = (_fresh(ours, number) and all(p.like_ours for p in known)) or (
+            _fresh(theirs, number) and all(p.like_theirs for p in known)
         )
-        if not fresh:
-            stale = replace(facts, coarsened={**facts.coarsened, "stale": True})
-            old = changed.get(number) or MergedLevel(levels[number])
-            changed[number] = replace(old, index=replace(old.index, facts=stale))
-            levels[number] = changed[number].index
+        stale = not fresh and plan.index.facts.slots > 0
+        if stale != coarsened["stale"]:
+            facts = replace(plan.index.facts, coarsened={**coarsened, "stale": stale})
+            marked[number] = replace(plan, index=replace(plan.index, facts=facts), changed=True)
+    return marked
 
 
-# ---- levels -----------------------------------------------------------------
+def _fresh(side: DatasetIndex, number: int) -> bool:
+    level = side.levels.get(number)
+    coarsened = None if level is None else level.facts.coarsened
+    return coarsened is not None and not coarsened["stale"]
 
 
-def _merge_level(
-    name: str,
-    base: LevelIndex | None,
-    ours: LevelIndex,
-    theirs: LevelIndex,
-    context: Context,
-) -> MergedLevel | None:
-    """One level that both sides have; None where ours stays as it is."""
-    if base is not None and same_level(base, theirs):
-        return None
-    if same_level(ours, theirs):
-        return None
-    if ours.facts.grid != theirs.facts.grid:
-        what = f"level {ours.facts.level} of dataset {name!r} was made anew, with other cells"
-        conflict = Conflict("levels", name, ours.facts.level, what=what)
-        return _taken_level(theirs) if context.theirs(conflict) else None
-    result = LevelMerge(name, base, ours, theirs, context).result()
-    return result if result.written or not same_level(ours, result.index) else None
+# ---- one level ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Puts the result of a level together."""
+
+    three: Three
+    rows: Rows
+    contents: Contents
+    numbering: Numbering
+    groups: MergedGroups
+    report: Report
+    links: bool
+
+    def plan(self) -> LevelPlan:
+        slots, facts_slots = self._slots()
+        order = np.argsort(slots, kind="stable")
+        table = self._table(slots).take(order)
+        carried = self._carried(slots)
+        cleared = {array: slots[rows] for array, rows in self.contents.cleared.items() if len(rows)}
+        for array, gone in self._gone().items():
+            cleared[array] = np.concatenate([cleared.get(array, gone[:0]), gone])
+        rewrites = [(r, int(slots[r.row])) for r in self.numbering.rewrites]
+        index = LevelIndex(self.three.ours.path, self._facts(table, facts_slots), table)
+        ours = self.three.ours
+        changed = index.facts != ours.facts or not table.same_as(ours.table)
+        return LevelPlan(
+            index,
+            carried=carried,
+            cleared=cleared,
+            dropped=self.contents.dropped,
+            rewrites=rewrites,
+            removed={int(slots[row]): rows for row, rows in self.contents.removed.items()},
+            groups=self.groups.groups if self.groups.written else None,
+            ours=self.numbering.ours_anew,
+            theirs=self.numbering.theirs_anew,
+            changed=changed,
+            like_ours=self._like(table, self.three.ours.table),
+            like_theirs=self._like(table, self.three.theirs.table),
+        )
+
+    def _slots(self) -> tuple[np.ndarray, int]:
+        """The slot of each batch: ours keep theirs, what is added goes behind."""
+        ours, theirs = self.three.ours, self.three.theirs
+        added = np.flatnonzero(self.rows.ours < 0)
+        slots = np.empty(len(self.rows.ours), np.int64)
+        kept = self.rows.ours >= 0
+        slots[kept] = ours.table.slot[self.rows.ours[kept]]
+        wanted = theirs.table.slot[self.rows.theirs[added]]
+        back = np.zeros(len(added), bool)
+        if self.report.options.undo:
+            # What comes back does so where it was.
+            back = ~np.isin(wanted, ours.table.slot) & (wanted < ours.facts.slots)
+        new = ours.facts.slots + np.arange(int((~back).sum()))
+        slots[added[back]], slots[added[~back]] = wanted[back], new
+        end = int(new[-1]) + 1 if len(new) else ours.facts.slots
+        if end > CAPACITY:
+            raise ArrayError(
+                f"level {self.report.level} of dataset {self.report.dataset!r} would have {end:,} "
+                f"batches, and has room for {CAPACITY:,}; compact it first"
+            )
+        return slots, end
+
+    def _table(self, slots: np.ndarray) -> BatchTable:
+        kept = self.rows.ours >= 0
+        whole = BatchTable.concatenate(
+            [
+                self.three.ours.table.take(self.rows.ours[kept]),
+                self.three.theirs.table.take(self.rows.theirs[~kept]),
+            ]
+        )
+        scalars = {"slot": slots, **self.contents.scalars, **self.numbering.columns}
+        contents = {**self.contents.columns, INDEX: self.numbering.content}
+        return replace(whole.with_columns(scalars, {}), contents=contents)
+
+    def _facts(self, table: BatchTable, slots: int) -> LevelFacts:
+        facts = replace(
+            self.three.ours.facts,
+            slots=slots,
+            vertex_count=int(table.live_vertices.sum()),
+            num_objects=int(table.live_new_objects.sum()),
+            link_count=int(table.live_links.sum()),
+            max_object_id=self.numbering.max_object_id,
+            groups=self.groups.content,
+        )
+        for family in FAMILIES:
+            facts = facts.with_family(family, self.contents.attributes[family])
+        return facts
+
+    def _carried(self, slots: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        its = self.three.theirs.table
+        added = np.flatnonzero(self.rows.ours < 0)
+        index = np.flatnonzero(
+            self.numbering.side
+            & (self.numbering.content != 0)
+            & (self.rows.ours >= 0)
+            & (self.numbering.content != self.three.content(self.rows, INDEX)[1])
+        )
+        linked = added[its.n_links[self.rows.theirs[added]] > 0]
+        chosen = {"vertices": added, "links": linked[: None if self.links else 0]}
+        chosen[INDEX] = np.concatenate([added, index])
+        chosen.update(self.contents.carried)
+        carried = {
+            array: (its.slot[self.rows.theirs[rows]], slots[rows])
+            for array, rows in chosen.items()
+            if len(rows)
+        }
+        if self.groups.carried:
+            carried["groups"] = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        return carried
+
+    def _gone(self) -> dict[str, np.ndarray]:
+        """By array, the slots of batches of ours that are not in the result."""
+        table = self.three.ours.table
+        gone = np.ones(len(table), bool)
+        gone[self.rows.ours[self.rows.ours >= 0]] = False
+        if not gone.any():
+            return {}
+        lost = table.take(gone)
+        found = {"vertices": lost.slot, INDEX: lost.slot}
+        if self.links and lost.n_links.any():
+            found["links"] = lost.slot[lost.n_links > 0]
+        if lost.content(REMOVED).any():
+            found[REMOVED] = lost.slot[lost.content(REMOVED) != 0]
+        for family in FAMILIES:
+            for attribute in self.three.ours.facts.family(family).values():
+                has = lost.content(attribute.path) != 0
+                if has.any() and attribute not in self.contents.dropped:
+                    found.update(dict.fromkeys(arrays_of(attribute), lost.slot[has]))
+        return found
+
+    def _like(self, table: BatchTable, side: BatchTable) -> bool:
+        if len(table) != len(side):
+            return False
+        mine, its = (np.argsort(_ordered(t), kind="stable") for t in (table, side))
+        names = (table.contents.keys() | side.contents.keys()) - {INDEX}
+        return bool((table.uuid[mine] == side.uuid[its]).all()) and all(
+            (table.content(name)[mine] == side.content(name)[its]).all() for name in names
+        )
+
+
+def _ordered(table: BatchTable) -> np.ndarray:
+    return np.ascontiguousarray(table.uuid).view("S16").ravel()

@@ -2,107 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .. import _state, _store
 from ..errors import ConflictError, MetadataError, ViolationError
-from ..format import metadata
+from ..result import stage_name
 from ..storage import hidden
 from .checks import violations
-from .conflicts import CHOICES, chooser
+from .conflicts import chooser, refused
+from .details import Nothing, Origin, Snapshot, StoredDetails, Virtual
 from .graph import History
-from .index import Index, load_index, same_meta, with_details
+from .index import Index, load_index, same_meta
 from .merge import Merged, merge_index
-from .needs import needs
-from .outcome import Choose
+from .merge_rows import Options
 from .results import MergeResult, counts_of
 from .retry import until_published
-from .transplant import Source, transplant
+from .transplant import Source, stamp, transplant
+from .values import loader
 
 if TYPE_CHECKING:
+    from .._cache import Cache
     from ..repository import Repository
+
+_VIRTUAL = Options(virtual=True)
 
 
 @dataclass(frozen=True)
 class Sides:
-    """What is merged: three snapshots, and where theirs is.
+    """What is merged into a branch.
 
     Parameters
     ----------
     base : Index
+    origin : Origin
+        What is asked of the base beyond its tables.
     theirs : Index
     source : Source
-    base_store : Any
-        The store of the base; None where it is made of several.
+        Where theirs is.
     """
 
     base: Index
+    origin: Origin
     theirs: Index
     source: Source
-    base_store: Any
+
+    def details(self, ours: Index, store: Any, parts: Cache) -> StoredDetails:
+        """What a merge with the tip of a branch may ask."""
+        return StoredDetails(
+            self.origin,
+            Snapshot(ours, store, parts),
+            Snapshot(self.theirs, self.source.store, parts),
+        )
 
 
 # ---- one merge --------------------------------------------------------------
 
 
-def merged_index(
-    repository: Repository,
-    sides: Sides,
-    ours: Index,
-    ours_store: Any,
-    choose: Choose,
-    *,
-    reverting: bool = False,
-) -> tuple[Merged, Index]:
-    """Merge, after reading of the levels concerned what is asked for beyond their tables.
+def merged_index(sides: Sides, details: StoredDetails, options: Options, describe: str) -> Merged:
+    """Merge.
 
-    Returns
-    -------
-    merged : Merged
-    ours : mapping of str to DatasetIndex
-        With those details.
+    Raises
+    ------
+    ConflictError
+        If there are conflicts that nobody has decided.
+    ViolationError
+        If the result would not be sound.
     """
-    stores = (sides.base_store, ours_store, sides.source.store)
-    detailed = [dict(side) for side in (sides.base, ours, sides.theirs)]
-    for name in ours.keys() & sides.theirs.keys():
-        for number in ours[name].levels.keys() & sides.theirs[name].levels.keys():
-            before = sides.base.get(name)
-            levels = [
-                None if before is None else before.levels.get(number),
-                ours[name].levels[number],
-                sides.theirs[name].levels[number],
-            ]
-            asked = needs(*levels)  # type: ignore[arg-type]
-            if not asked:
-                continue
-            for side, store, level in zip(detailed, stores, levels, strict=True):
-                if level is None or store is None:
-                    continue
-                dataset = side[name]
-                more = with_details(
-                    store,
-                    dataset.meta,
-                    level,
-                    repository._parts,
-                    removed=asked.removed,
-                    ids=asked.ids,
-                    groups=asked.groups,
-                )
-                side[name] = replace(dataset, levels={**dataset.levels, number: more})
-    base, mine, theirs = detailed
-    return merge_index(base, mine, theirs, choose, reverting=reverting), mine
+    merged = merge_index(sides.base, details.ours.index, sides.theirs, details, options)
+    if merged.open:
+        raise refused(merged.open, describe)
+    _refuse(merged.violations)
+    return merged
 
 
 def write(
     repository: Repository,
     session: Any,
     sides: Sides,
-    ours: Index,
+    details: StoredDetails,
     merged: Merged,
+    name: str,
     *,
-    copy: bool,
+    copy: bool = False,
     carried: bool = False,
     others: Set[str] = frozenset(),
 ) -> Index:
@@ -113,18 +96,23 @@ def write(
     ViolationError
         If the result would not be sound.
     """
-    backend, parts = repository._backend, repository._parts
     index = transplant(
-        backend, parts, session, sides.source, ours, merged,
+        repository._backend, session, sides.source, details, merged,
         copy=copy, carried=carried, others=others,
     )  # fmt: skip
-    wrong = violations(session.store, parts, index, merged.levels)
+    if not session.has_uncommitted_changes:
+        # icechunk 1 makes no commit of nothing, and the history must know of this one.
+        stamp(session.store, name)
+    _refuse(violations(session.store, repository._parts, index, merged.levels))
+    return index
+
+
+def _refuse(wrong: list[str]) -> None:
     if wrong:
         raise ViolationError(
             "the result would not be sound: " + "; ".join(wrong[:5]) + ". Nothing was changed",
             wrong,
         )
-    return index
 
 
 # ---- the verbs --------------------------------------------------------------
@@ -141,9 +129,8 @@ class _Job:
     sides: Sides
     base_ids: tuple[str, ...]
     theirs_id: str
-    choose: Choose
+    options: Options
     own: Mapping[str, Any]
-    reverting: bool = False
     dry_run: bool = False
     copy: bool = False
     second_parent: bool = False
@@ -157,11 +144,11 @@ class _Job:
         session = backend.begin(self.branch)
         tip = session.snapshot_id
         store = backend.read_store(tip)
-        ours: Index = load_index(store)
-        merged, ours = merged_index(
-            self.repository, self.sides, ours, store, self._choose(store, ours),
-            reverting=self.reverting,
-        )  # fmt: skip
+        ours: Index = load_index(store, self.repository._parts)
+        details = self.sides.details(ours, store, self.repository._parts)
+        load = loader(self.repository, self.sides, ours, store)
+        options = replace(self.options, load=load)
+        merged = merged_index(self.sides, details, options, self.describe)
         result = MergeResult(
             snapshot_id=tip,
             branch=self.branch,
@@ -171,7 +158,8 @@ class _Job:
             theirs=self.theirs_id,
             changes=counts_of(ours, merged),
             conflicts=tuple(merged.conflicts),
-            renumbered={name: ids.pairs() for name, ids in merged.renumbered().items()},
+            renumbered=_renumbered(merged, "theirs"),
+            renumbered_ours=_renumbered(merged, "ours"),
             kind="dry run" if self.dry_run else "merge",
         )
         nothing = _nothing(ours, merged)
@@ -179,43 +167,47 @@ class _Job:
             session.discard_changes()
             return replace(result, kind="nothing to do")
         try:
-            write(self.repository, session, self.sides, ours, merged, copy=self.copy)
-            if nothing:
-                _mark_merged(session.store, self.theirs_id)
+            name = self.own["transaction"]
+            write(self.repository, session, self.sides, details, merged, name, copy=self.copy)
             self.repository._audit(session, self.branch)
             if self.dry_run:
                 session.discard_changes()
                 return result
             own = {**self.own, "changes": result.changes}
-            snapshot = self.repository._commit(session, self.branch, self.message, own)
+            with self._kept_parent():
+                snapshot = self.repository._commit(session, self.branch, self.message, own)
         except BaseException:
             session.discard_changes()
             raise
-        if self.second_parent:
-            hidden.keep_parent(backend, self.theirs_id)
         return replace(result, snapshot_id=snapshot)
 
-    def _choose(self, store: Any, ours: Index) -> Choose:
-        from .values import loader
-
-        load = loader(self.repository, self.sides, ours, store)
-        return lambda conflict: self.choose(replace(conflict, _load=load))
-
-
-def _mark_merged(store: Any, theirs_id: str) -> None:
-    """Let a merge that brings nothing differ from its parent: icechunk commits nothing else."""
-    root = _state.root_attributes(store)
-    root["zv_repository"] = {**root["zv_repository"], "merged": theirs_id}
-    _store.set_many(store, [("zarr.json", metadata.dumps(metadata.group(root)))])
+    @contextmanager
+    def _kept_parent(self) -> Iterator[None]:
+        """Keep the second parent of a merge, from before the commit that names it."""
+        backend = self.repository._backend
+        new = self.second_parent and hidden.keep_parent(backend, self.theirs_id)
+        try:
+            yield
+        except ConflictError:
+            # After any other error nobody knows for sure whether the commit was made.
+            if new:
+                hidden.forget_parent(backend, self.theirs_id)
+            raise
 
 
 def _nothing(ours: Index, merged: Merged) -> bool:
     """Whether a merge leaves ours as it is."""
+    index = merged.index
     return (
         not merged.levels
-        and ours.keys() == merged.index.keys()
-        and all(same_meta(ours[name].meta, d.meta) for name, d in merged.index.items())
+        and ours.keys() == index.keys()
+        and all(same_meta(ours[name].meta, d.meta) for name, d in index.items())
     )
+
+
+def _renumbered(merged: Merged, side: str) -> dict[str, Any]:
+    maps = {key: getattr(plan, side) for key, plan in merged.levels.items()}
+    return {stage_name(*key): changed.pairs() for key, changed in maps.items() if changed}
 
 
 def merge(
@@ -227,6 +219,7 @@ def merge(
     message: str | None,
     author: str | None,
     ff: str,
+    renumber: bool,
     dry_run: bool,
     copy: bool,
 ) -> MergeResult:
@@ -238,7 +231,7 @@ def merge(
     theirs_id = repository.resolve(source)
     tip = backend.branch_tip(into)
     message = message or f"merge {source} into {into}"
-    choose = chooser(on_conflict, describe)
+    options = Options(chooser(on_conflict), renumber=renumber)
     history = History(backend)
     bases = history.merge_bases(tip, theirs_id)
     done = MergeResult(tip, into, message, tuple(bases), tip, theirs_id, kind="up to date")
@@ -260,44 +253,55 @@ def merge(
             theirs=theirs_id,
         )
     store = backend.read_store(theirs_id)
-    base, base_store = _virtual_base(repository, history, bases)
     branch = source if source in backend.branches() else None
-    sides = Sides(base, load_index(store), Source(store, branch), base_store)
+    sides = Sides(
+        *_base(repository, history, bases),
+        load_index(store, repository._parts),
+        Source(store, branch),
+    )
     own = repository._own_metadata(author) | {"operation": "merge", "merged": theirs_id}
     return _Job(
-        repository, into, describe, message, sides, tuple(bases), theirs_id, choose, own,
+        repository, into, describe, message, sides, tuple(bases), theirs_id, options, own,
         dry_run=dry_run, copy=copy, second_parent=True,
     ).run()  # fmt: skip
 
 
 def _between(repository: Repository, before: str, after: str) -> dict[str, Any]:
     """What a fast-forward brings."""
-    backend = repository._backend
-    ours, theirs = (load_index(backend.read_store(s)) for s in (before, after))
-    return counts_of(ours, merge_index(ours, ours, theirs, lambda _: "theirs"))
+    backend, parts = repository._backend, repository._parts
+    ours, theirs = (
+        Snapshot(load_index(store, parts), store, parts)
+        for store in (backend.read_store(before), backend.read_store(after))
+    )
+    details = StoredDetails(ours, ours, theirs)
+    return counts_of(ours.index, merge_index(ours.index, ours.index, theirs.index, details))
 
 
-def _virtual_base(repository: Repository, history: History, bases: list[str]) -> tuple[Index, Any]:
-    """The index to compare with: that of the merge base, or of all of them, merged.
+def _base(repository: Repository, history: History, bases: list[str]) -> tuple[Index, Origin]:
+    """What to compare with: the merge base, or all of them, merged.
 
     After a criss-cross there are several. They are merged among themselves first,
     with the same function; it needs no chunk for that, since it is only compared
-    with. What is in conflict there stays as one of them has it, and is then in
-    conflict again, or not.
+    with. What is in conflict there is something that neither side has, and so in
+    conflict again unless both sides have come to agree.
     """
-    backend = repository._backend
+    backend, parts = repository._backend, repository._parts
     if not bases:
-        return {}, None
-    stores = [backend.read_store(snapshot) for snapshot in bases]
-    index: Index = load_index(stores[0])
-    for before, snapshot, store in zip(bases, bases[1:], stores[1:], strict=False):
-        deeper, deeper_store = _virtual_base(
-            repository, history, history.merge_bases(before, snapshot)
-        )
-        sides = Sides(deeper, load_index(store), Source(store), deeper_store)
-        merged, _ = merged_index(repository, sides, index, stores[0], lambda _: CHOICES[0])
-        index = merged.index
-    return index, stores[0]
+        return {}, Nothing()
+    snapshots = []
+    for snapshot in bases:
+        store = backend.read_store(snapshot)
+        snapshots.append(Snapshot(load_index(store, parts), store, parts))
+    index, origin = snapshots[0].index, snapshots[0]
+    if len(bases) == 1:
+        return index, origin
+    if len(bases) > 2:
+        # What the others have besides is on both sides already, and so in conflict at worst.
+        bases, snapshots = bases[:2], snapshots[:2]
+    deeper, deepest = _base(repository, history, history.merge_bases(*bases))
+    details = StoredDetails(deepest, *snapshots)
+    merged = merge_index(deeper, snapshots[0].index, snapshots[1].index, details, _VIRTUAL)
+    return merged.index, Virtual(merged, details)
 
 
 def replay(
@@ -312,6 +316,7 @@ def replay(
     parent: int | None,
     dry_run: bool,
     copy: bool,
+    renumber: bool = False,
 ) -> MergeResult:
     """Do ("cherry-pick") or undo ("revert") on a branch what one commit did.
 
@@ -326,15 +331,15 @@ def replay(
     reverting = verb == "revert"
     sides_of = (picked, before) if reverting else (before, picked)
     base_store, theirs_store = (backend.read_store(side) for side in sides_of)
-    sides = Sides(
-        load_index(base_store), load_index(theirs_store), Source(theirs_store), base_store
-    )
+    base = load_index(base_store, repository._parts)
+    origin = Snapshot(base, base_store, repository._parts)
+    sides = Sides(base, origin, load_index(theirs_store, repository._parts), Source(theirs_store))
+    options = Options(chooser(on_conflict), renumber=renumber, undo=reverting)
     said = history[picked].message
     own = repository._own_metadata(author) | {"operation": verb, "of": picked}
     return _Job(
         repository, branch, describe, message or f"{verb} {picked}: {said}", sides,
-        (sides_of[0],), sides_of[1], chooser(on_conflict, describe), own,
-        reverting=reverting, dry_run=dry_run, copy=copy,
+        (sides_of[0],), sides_of[1], options, own, dry_run=dry_run, copy=copy,
     ).run()  # fmt: skip
 
 

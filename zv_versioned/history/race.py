@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import _state
+from ..result import stage_name
 from ..storage.carry import Move, Staged
-from .conflicts import chooser
+from .details import Snapshot
 from .index import DatasetIndex, Index, LevelIndex, load_index
 from .merge import Merged
+from .merge_rows import Options
 from .operations import Sides, merged_index, write
 from .retry import until_published
+from .runs import IdMap
 from .transplant import Source, all_carries
 
 if TYPE_CHECKING:
@@ -40,6 +43,12 @@ class Landed:
     snapshot_id: str
     index: Index
     merged: Merged
+
+    def renumbered(self) -> dict[str, IdMap]:
+        """The objects that got other ids than was said, by level."""
+        return {
+            stage_name(*key): plan.theirs for key, plan in self.merged.levels.items() if plan.theirs
+        }
 
 
 class Race:
@@ -70,13 +79,12 @@ class Race:
         self._repository = repository
         self._branch = branch
         self._session = session
-        self._staged = Staged(session)
+        self._staged = Staged(repository._backend, session)
         store = repository._backend.read_store(base_snapshot_id)
-        base = load_index(store, metas)
+        base = load_index(store, repository._parts, metas)
         theirs = {name: _staged_index(name, meta, stages, base) for name, meta in metas.items()}
-        self._sides = Sides(base, theirs, Source(session.store), store)
-        self._describe = f"commit to {branch!r}, which moved meanwhile"
-        self._choose = chooser("fail", self._describe)
+        origin = Snapshot(base, store, repository._parts)
+        self._sides = Sides(base, origin, theirs, Source(session.store))
 
     def publish(self, message: str, own: Mapping[str, Any]) -> Landed:
         """Merge onto the tip and commit, anew as often as somebody else is faster.
@@ -88,17 +96,19 @@ class Race:
         ViolationError
             If the result would not be sound.
         """
+        describe = f"commit to {self._branch!r}, which moved meanwhile"
         return until_published(
-            self._repository, self._branch, self._describe, lambda: self._once(message, own)
+            self._repository, self._branch, describe, lambda: self._once(message, own, describe)
         )
 
-    def _once(self, message: str, own: Mapping[str, Any]) -> Landed:
+    def _once(self, message: str, own: Mapping[str, Any], describe: str) -> Landed:
         repository = self._repository
         backend = repository._backend
         session = backend.begin(self._branch)
         store = backend.read_store(session.snapshot_id)
-        ours: Index = load_index(store, self._sides.theirs)
-        merged, ours = merged_index(repository, self._sides, ours, store, self._choose)
+        ours: Index = load_index(store, repository._parts, self._sides.theirs)
+        details = self._sides.details(ours, store, repository._parts)
+        merged = merged_index(self._sides, details, Options(), describe)
         try:
             moves = all_carries(merged)
             shared = self._staged.shareable(session, [move.array for move in moves])
@@ -106,7 +116,7 @@ class Race:
                 self._staged.carry(session, [m for m in map(_elsewhere, moves) if len(m.source)])
             others = set(_state.dataset_names(_state.root_attributes(store))) - ours.keys()
             index = write(
-                repository, session, self._sides, ours, merged,
+                repository, session, self._sides, details, merged, own["transaction"],
                 copy=True, carried=shared, others=others,
             )  # fmt: skip
             repository._audit(session, self._branch)

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from ..format.metadata import FAMILIES
+from ..format.table import BatchTable
 from ..geometry import html_table
 from ..result import stage_name
 from .conflicts import Conflict
-from .index import Index
+from .index import Index, LevelIndex
 from .merge import Merged
+from .rows import find
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class MergeResult:
     conflicts : tuple of Conflict
         Those that were resolved, each with its ``choice``.
     renumbered : dict of str to (ndarray, ndarray)
-        For each level, old and new ids of objects that got another.
+        For each level, old and new ids of objects of theirs that got another.
+    renumbered_ours : dict of str to (ndarray, ndarray)
+        The same of ours: only where a conflict of ids was resolved for theirs.
     kind : str
         ``"merge"``, ``"fast-forward"``, ``"up to date"``, ``"nothing to do"`` or
         ``"dry run"``.
@@ -51,6 +56,7 @@ class MergeResult:
     changes: Mapping[str, Any] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()
     renumbered: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    renumbered_ours: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     kind: str = "merge"
 
     def _facts(self) -> list[tuple[str, str]]:
@@ -91,38 +97,60 @@ class MergeResult:
                  "what": c.what, "choice": c.choice}
                 for c in self.conflicts
             ],
-            "renumbered": {
-                name: {"old": old.tolist(), "new": new.tolist()}
-                for name, (old, new) in self.renumbered.items()
-            },
+            "renumbered": _pairs(self.renumbered),
+            "renumbered_ours": _pairs(self.renumbered_ours),
         }  # fmt: skip
+
+
+def _pairs(renumbered: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    return {
+        name: {"old": old.tolist(), "new": new.tolist()} for name, (old, new) in renumbered.items()
+    }
 
 
 def counts_of(ours: Index, merged: Merged) -> dict[str, Any]:
     """What a merge changes, level by level, beside what ours had."""
     found: dict[str, Any] = {}
-    for name in ours.keys() - merged.index.keys():
+    for name in ours.keys() - merged.datasets.keys():
         found[name] = {"dataset_removed": True}
-    for (name, number), level in merged.levels.items():
+    for (name, number), plan in merged.levels.items():
         mine = ours[name].levels.get(number) if name in ours else None
-        facts, table = level.index.facts, level.index.table
-        change: dict[str, Any] = {
-            "batches_added": sum(move.content is None for move in level.moves),
-            "vertices_added": facts.vertex_count - (mine.facts.vertex_count if mine else 0),
-            "objects_added": facts.num_objects - (mine.facts.num_objects if mine else 0),
-        }
-        if level.deleted:
-            change["batches_removed"] = len(level.deleted)
-        written = {move.content for move in level.moves} | {path for _, path in level.emptied}
-        if mine is not None:
-            known, now = (
-                {p for p, ids in t.contents.items() if ids.any()} for t in (mine.table, table)
-            )
-            written |= known ^ now
-        names = sorted(path for path in written if path and not path.startswith("batches/"))
-        if names:
-            change["attributes_written"] = names
-        if level.renumbered:
-            change["objects_renumbered"] = len(level.renumbered)
+        change = _changes(mine, plan.index)
+        renumbered = len(plan.theirs) + len(plan.ours)
+        if renumbered:
+            change["objects_renumbered"] = renumbered
         found[stage_name(name, number)] = change
+    for name, dataset in merged.datasets.items():
+        if name in ours and ours[name].meta.metadata != dataset.meta.metadata:
+            before, now = ours[name].meta.metadata, dataset.meta.metadata
+            keys = {k for k in {*before, *now} if before.get(k) != now.get(k)}
+            found.setdefault(name, {})["metadata_changed"] = sorted(keys)
+        for number in ours[name].levels.keys() - dataset.levels.keys() if name in ours else ():
+            found[stage_name(name, number)] = {"level_deleted": True}
     return found
+
+
+def _changes(mine: LevelIndex | None, now: LevelIndex) -> dict[str, Any]:
+    before = BatchTable.empty(now.table.lo.shape[1]) if mine is None else mine.table
+    facts = None if mine is None else mine.facts
+    known = find(now.table.uuid, before.uuid)
+    stays = np.flatnonzero(known >= 0)
+    change: dict[str, Any] = {
+        "batches_added": len(now.table) - len(stays),
+        "vertices_added": now.facts.vertex_count - (facts.vertex_count if facts else 0),
+        "objects_added": now.facts.num_objects - (facts.num_objects if facts else 0),
+    }
+    if len(stays) < len(before):
+        change["batches_removed"] = len(before) - len(stays)
+    names = []
+    for family in FAMILIES:
+        old = {} if facts is None else facts.family(family)
+        new = now.facts.family(family)
+        for name in sorted({*old, *new}):
+            path = f"{family}/{name}"
+            differs = before.content(path)[known[stays]] != now.table.content(path)[stays]
+            if differs.any() or old.get(name) != new.get(name):
+                names.append(path)
+    if names:
+        change["attributes_written"] = names
+    return change

@@ -5,31 +5,32 @@ Nothing is visible before the session is committed.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _groups, _paths, _state, _store
-from .._cells_io import Blocks
 from .._levels import level_documents
-from .._read_links import live_links
-from .._removed import encode_rows, removals_of
+from .._removed import encode_rows
 from .._stage import attribute_documents
 from ..format import arrays, batches, metadata
-from ..format.metadata import FAMILIES, OBJECT_ATTRIBUTES, TEXT, DatasetMeta, LevelFacts
+from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
 from ..format.table import BUCKET, INDEX, REMOVED, BatchTable, new_content_id
-from ..storage.carry import Move as Carry
-from ..storage.carry import carry
-from .index import Index, LevelIndex, Uuid, counted, reader_of, same_meta
-from .merge import Merged
-from .outcome import MergedLevel, Move
+from ..storage.carry import Move, carry
+from .details import StoredDetails, chunk_keys
+from .index import Index, LevelIndex, same_meta
+from .merge import LevelPlan, Merged
+from .merge_rows import arrays_of
+from .renumber import Rewrite
+from .rows import Side, find, pick
 
 if TYPE_CHECKING:
-    from .._cache import Cache
     from ..storage import Backend
+
+
+_SIDES: tuple[Side, Side] = ("ours", "theirs")
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,9 @@ class Source:
 
 def transplant(
     backend: Backend,
-    parts: Cache,
     session: Any,
     source: Source,
-    ours: Index,
+    details: StoredDetails,
     merged: Merged,
     *,
     copy: bool = False,
@@ -64,11 +64,11 @@ def transplant(
     Parameters
     ----------
     backend : Backend
-    parts : Cache
     session : icechunk.Session
     source : Source
         Of theirs.
-    ours : mapping of str to DatasetIndex
+    details : StoredDetails
+        Those that it was merged with.
     merged : Merged
     copy : bool
         Copy chunks even where they could be shared.
@@ -81,23 +81,30 @@ def transplant(
     Returns
     -------
     mapping of str to DatasetIndex
-        What was written: as merged, with all counts.
+        What was written.
     """
-    store = session.store
+    store, ours = session.store, details.ours.index
     root = _root(_state.root_attributes(store), others, merged)
-    _store.set_many(store, list(_documents(ours, merged, root, anew=carried)))
-    for path in _trees_to_delete(ours, merged):
-        _store.delete_tree(store, path)
-    if not carried:
+    levels = merged.levels
+    if carried:
+        # Of what was staged nothing may stay, also where it came to nothing.
+        levels = {(n, i): plan for n, d in merged.datasets.items() for i, plan in d.levels.items()}
+    else:
+        for path in _trees_to_delete(ours, merged):
+            _store.delete_tree(store, path)
+    _store.set_many(store, list(_documents(ours, merged, levels, root, anew=carried)))
+    if carried:
+        _put_back(store, details, levels)
+    else:
         moves = all_carries(merged)
         carry(backend, source.store, session, moves, branch=source.branch, copy=copy)
     index = dict(merged.index)
-    for (name, number), level in merged.levels.items():
+    for (name, number), plan in levels.items():
         meta = merged.index[name].meta
-        mine = ours[name].levels.get(number) if name in ours else None
-        if mine is not None and not level.created:
-            _delete_cells(store, parts, meta, mine, level)
-        finished = _finish(store, parts, meta, level)
+        mine = _mine(ours, name, number, plan)
+        if mine is not None:
+            _clear(store, details, name, mine, plan)
+        finished = _finish(store, plan)
         known = None if carried else mine
         items = [*_table(finished, known), _facts_document(meta, finished.path, finished.facts)]
         _store.set_many(store, items)
@@ -105,11 +112,29 @@ def transplant(
     return index
 
 
+def stamp(store: Any, name: str) -> None:
+    """Let a commit that changes nothing else be one: note its name in the root group."""
+    root = _state.root_attributes(store)
+    root["zv_repository"] = {**root["zv_repository"], "merged": name}
+    _store.set_many(store, [("zarr.json", metadata.dumps(metadata.group(root)))])
+
+
+def _mine(ours: Index, name: str, number: int, plan: LevelPlan) -> LevelIndex | None:
+    """What ours has of a level of the result; None where nothing of it stays."""
+    dataset = ours.get(name)
+    return None if dataset is None or plan.whole else dataset.levels.get(number)
+
+
 # ---- documents --------------------------------------------------------------
 
 
 def _documents(
-    ours: Index, merged: Merged, root: dict[str, Any], *, anew: bool
+    ours: Index,
+    merged: Merged,
+    levels: Mapping[tuple[str, int], LevelPlan],
+    root: dict[str, Any],
+    *,
+    anew: bool,
 ) -> Iterator[tuple[str, bytes]]:
     """Groups and arrays that are new to ours or changed, before any chunk is written."""
     for name, dataset in merged.index.items():
@@ -121,13 +146,13 @@ def _documents(
             document = metadata.group(dataset.meta.to_attributes())
             yield _paths.join(name, "zarr.json"), metadata.dumps(document)
     yield "zarr.json", metadata.dumps(metadata.group(root))
-    for (name, number), level in merged.levels.items():
+    for (name, number), plan in levels.items():
         meta = merged.index[name].meta
-        mine_level = ours[name].levels.get(number) if name in ours else None
-        if mine_level is None or level.created:
-            for path, document in level_documents(meta, level.index.facts).items():
+        mine_level = _mine(ours, name, number, plan)
+        if mine_level is None:
+            for path, document in level_documents(meta, plan.index.facts).items():
                 yield _paths.join(path, "zarr.json"), metadata.dumps(document)
-        yield from _array_documents(meta, mine_level, level)
+        yield from _array_documents(meta, mine_level, plan.index)
 
 
 def _root(before: dict[str, Any], others: Set[str], merged: Merged) -> dict[str, Any]:
@@ -141,19 +166,18 @@ def _root(before: dict[str, Any], others: Set[str], merged: Merged) -> dict[str,
 
 
 def _array_documents(
-    meta: DatasetMeta, mine: LevelIndex | None, level: MergedLevel
+    meta: DatasetMeta, mine: LevelIndex | None, level: LevelIndex
 ) -> Iterator[tuple[str, bytes]]:
-    facts, path = level.index.facts, level.index.path
+    facts, path = level.facts, level.path
     for family in FAMILIES:
-        known = mine.facts.family(family) if mine is not None and not level.created else {}
+        known = {} if mine is None else mine.facts.family(family)
         fresh = [a for n, a in facts.family(family).items() if known.get(n) != a]
         yield from attribute_documents(path, facts.grid, meta.axes, fresh)
     for array, document in (
         (REMOVED, arrays.batch_array("removed")),
         ("groups", _groups.array_document()),
     ):
-        there = mine is not None and not level.created and _has(mine, array)
-        if _has(level.index, array) and not there:
+        if _has(level, array) and not (mine is not None and _has(mine, array)):
             yield f"{_paths.join(path, array)}/zarr.json", metadata.dumps(document)
 
 
@@ -164,24 +188,19 @@ def _has(level: LevelIndex, array: str) -> bool:
 
 
 def _trees_to_delete(ours: Index, merged: Merged) -> Iterator[str]:
-    """Datasets, levels and attributes that ours has and the result has not."""
+    """Datasets, levels and attributes that ours has and the result has not, or has anew."""
     for name, dataset in ours.items():
-        if name not in merged.index:
+        now = merged.datasets.get(name)
+        if now is None or now.whole:
             yield from [name] if name else map(str, dataset.meta.levels)
             continue
-        now = merged.index[name]
-        for number in dataset.levels.keys() - now.levels.keys():
-            yield _paths.level_path(name, number)
-        for number in dataset.levels.keys() & now.levels.keys():
-            before, after = dataset.levels[number], now.levels[number]
-            for family in FAMILIES:
-                left = after.facts.family(family)
-                for attribute in before.facts.family(family).values():
-                    if attribute.name not in left:
-                        yield _paths.join(before.path, attribute.path)
-                    kept = left.get(attribute.name)
-                    if attribute.logical == TEXT and (kept is None or kept.logical != TEXT):
-                        yield _paths.join(before.path, attribute.dictionary)
+        for number, before in dataset.levels.items():
+            plan = now.levels.get(number)
+            if plan is None or plan.whole:
+                yield _paths.level_path(name, number)
+                continue
+            for attribute in plan.dropped:
+                yield from (_paths.join(before.path, array) for array in arrays_of(attribute))
 
 
 def _facts_document(meta: DatasetMeta, path: str, facts: LevelFacts) -> tuple[str, bytes]:
@@ -191,126 +210,116 @@ def _facts_document(meta: DatasetMeta, path: str, facts: LevelFacts) -> tuple[st
 # ---- chunks -----------------------------------------------------------------
 
 
-def all_carries(merged: Merged) -> list[Carry]:
+def all_carries(merged: Merged) -> list[Move]:
     """All chunks that a merge takes from theirs."""
     return [
-        move
-        for (name, _), level in merged.levels.items()
-        for move in carries(level, merged.index[name].meta)
+        Move(_paths.join(plan.index.path, array), source, target)
+        for dataset in merged.datasets.values()
+        for plan in dataset.levels.values()
+        for array, (source, target) in _carried(plan, dataset.meta).items()
     ]
 
 
-def carries(level: MergedLevel, meta: DatasetMeta) -> list[Carry]:
-    """The moves of a level, array by array."""
-    by_array: dict[str, list[Move]] = defaultdict(list)
-    table, rows = level.index.table, level.index.rows()
-    logical = {a.path: a for family in FAMILIES for a in level.index.facts.family(family).values()}
-    for move in level.moves:
-        if move.content is None:
-            row = rows[move.uuid]
-            arrays = ["vertices", INDEX]
-            arrays += ["links"] if meta.link_width and table.n_links[row] else []
-            arrays += [p for p, ids in table.contents.items() if ids[row] and p != INDEX]
-        else:
-            arrays = [move.content]
-        for array in arrays:
-            by_array[array].append(move)
-            if array in logical and logical[array].logical == TEXT:
-                by_array[logical[array].dictionary].append(move)
-    if level.groups == "theirs":
-        by_array["groups"].append(Move(b"", 0, 0, "groups"))
-    return [
-        Carry(
-            _paths.join(level.index.path, array),
-            np.array([move.source for move in moves], np.int64),
-            np.array([move.target for move in moves], np.int64),
-        )
-        for array, moves in by_array.items()
-    ]
+def _carried(plan: LevelPlan, meta: DatasetMeta) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
+    if not plan.whole:
+        return plan.carried
+    table, facts = plan.index.table, plan.index.facts
+    slots = {"vertices": table.slot, INDEX: table.slot}
+    if meta.link_width:
+        slots["links"] = table.slot[table.n_links > 0]
+    slots[REMOVED] = table.slot[table.content(REMOVED) != 0]
+    for family in FAMILIES:
+        for attribute in facts.family(family).values():
+            has = table.slot[table.content(attribute.path) != 0]
+            slots.update(dict.fromkeys(arrays_of(attribute), has))
+    if facts.groups:
+        slots["groups"] = np.zeros(1, np.int64)
+    return {array: (at, at) for array, at in slots.items() if len(at)}
 
 
-def _delete_cells(
-    store: Any, parts: Cache, meta: DatasetMeta, mine: LevelIndex, level: MergedLevel
+def _clear(
+    store: Any, details: StoredDetails, name: str, mine: LevelIndex, plan: LevelPlan
 ) -> None:
-    """Delete the cells of batches and contents that the result has not."""
-    rows = mine.rows()
-    there = {a.path for f in FAMILIES for a in level.index.facts.family(f).values()}
-    wanted: list[tuple[int, str]] = []
-    for uuid in level.deleted:
-        row = rows[uuid]
-        contents = [path for path, ids in mine.table.contents.items() if ids[row]]
-        kept = [p for p in contents if p in there or p == REMOVED]
-        wanted += [(row, path) for path in ("vertices", INDEX, *kept)]
-        if meta.link_width and mine.table.n_links[row]:
-            wanted.append((row, "links"))
-    wanted += [
-        (rows[uuid], path) for uuid, path in level.emptied if path in there or path == REMOVED
+    """Delete the chunks of batches and contents that the result has not."""
+    if not plan.cleared:
+        return
+    slots = np.unique(np.concatenate(list(plan.cleared.values())))
+    rows = np.searchsorted(mine.table.slot, slots).tolist()
+    reader = details.ours.reader(name, mine.facts.level)
+    heads = dict(zip(slots.tolist(), zip(rows, reader.heads(rows), strict=True), strict=True))
+    keys = [
+        key
+        for array, gone in plan.cleared.items()
+        for slot in gone.tolist()
+        for key in chunk_keys(mine, array, *heads[slot])
     ]
-    # Where a batch that comes takes the place of one that goes, its chunks are the ones to stay.
-    taken = {move.target for move in level.moves if move.content is None}
-    wanted = [(row, path) for row, path in wanted if int(mine.table.slot[row]) not in taken]
-    if wanted:
-        reader = reader_of(store, meta, mine, parts)
-        some = sorted({row for row, _ in wanted})
-        heads = dict(zip(some, reader.heads(some), strict=True))
-        keys = [key for row, path in wanted for key in _keys(mine, path, row, heads[row])]
-        _store.delete_many(store, keys)
+    _store.delete_many(store, keys)
 
 
-def _keys(level: LevelIndex, path: str, row: int, head: batches.BatchHead) -> Iterable[str]:
-    """The chunks that a batch has in an array."""
-    slot, array = int(level.table.slot[row]), _paths.join(level.path, path)
-    if path == INDEX:
-        return [_paths.shard_key(array, slot, (0,))]
-    if path == REMOVED or path.startswith(OBJECT_ATTRIBUTES):
-        return [_paths.shard_key(array, slot, ())]
-    cells = head.cells
-    if path == "links" or path.startswith("link_attributes"):
-        cells = cells[head.cell_links > 0]
-    return [_paths.shard_key(array, slot, key) for key in Blocks.of(cells, level.facts.grid).keys]
+def _put_back(
+    store: Any, details: StoredDetails, levels: Mapping[tuple[str, int], LevelPlan]
+) -> None:
+    """Let what was staged and came to nothing make way for what ours has there.
+
+    Removals and groups are merged as sets, so that the result may be that of ours
+    though theirs has staged one of its own.
+    """
+    keys = []
+    for (name, number), plan in levels.items():
+        mine, its = (details.level(side, name, number) for side in _SIDES)
+        if mine is None or its is None or plan.whole:
+            continue
+        ours, theirs, table = mine.table, its.table, plan.index.table
+        at = find(theirs.uuid, ours.uuid)
+        there = np.flatnonzero(at >= 0)
+        at = at[there]
+        staged = theirs.content(REMOVED)[there] != ours.content(REMOVED)[at]
+        at = at[staged & (ours.content(REMOVED)[at] != 0)]
+        result = find(ours.uuid[at], table.uuid)
+        same = pick(table.content(REMOVED), result) == ours.content(REMOVED)[at]
+        array = _paths.join(mine.path, REMOVED)
+        keys += [_paths.shard_key(array, slot, ()) for slot in ours.slot[at[same]].tolist()]
+        if mine.facts.groups and mine.facts.groups == plan.index.facts.groups != its.facts.groups:
+            keys.append(_groups.key_of(mine.path))
+    _store.copy_many(details.ours.store, store, [(key, key) for key in keys])
 
 
 # ---- what neither side has just so -------------------------------------------
 
 
-def _finish(store: Any, parts: Cache, meta: DatasetMeta, level: MergedLevel) -> LevelIndex:
-    """Write removals and groups that had to be merged themselves; the level with right counts."""
-    index = level.index
-    if level.removed:
-        index = _write_removals(store, parts, meta, index, level.removed)
-    if level.groups is not None and not isinstance(level.groups, str):
-        content = new_content_id() if level.groups else 0
-        cell = batches.CODEC.encode(_groups.encode_groups(level.groups))
-        _store.set_many(store, [(_groups.key_of(index.path), cell)])
-        index = replace(index, facts=replace(index.facts, groups=content))
-    return index
+def _finish(store: Any, plan: LevelPlan) -> LevelIndex:
+    """Write indexes, removals and groups that neither side has so; the level as it is then."""
+    index = plan.index
+    items = [
+        (
+            _paths.shard_key(_paths.join(index.path, REMOVED), slot, ()),
+            batches.CODEC.encode(encode_rows(rows)),
+        )
+        for slot, rows in plan.removed.items()
+        if len(rows)
+    ]
+    if plan.groups is not None and index.facts.groups:
+        cell = batches.CODEC.encode(_groups.encode_groups(plan.groups))
+        items.append((_groups.key_of(index.path), cell))
+    _store.set_many(store, items)
+    table = _rewrite(store, index, plan.rewrites) if plan.rewrites else index.table
+    facts = replace(index.facts, version=new_content_id()) if plan.changed else index.facts
+    return replace(index, facts=facts, table=table)
 
 
-def _write_removals(
-    store: Any, parts: Cache, meta: DatasetMeta, index: LevelIndex, removed: dict[Uuid, np.ndarray]
-) -> LevelIndex:
-    rows = index.rows()
-    names = ("n_removed_vertices", "n_removed_objects", "n_removed_links")
-    columns = {name: index.table.scalars[name].copy() for name in names}
-    content = index.table.content(REMOVED).copy()
-    reader = reader_of(store, meta, index, parts)
-    removals = removals_of(reader, {rows[uuid]: objects for uuid, objects in removed.items()})
-    upload = _store.Uploader(store)
-    for uuid, objects in removed.items():
-        row = rows[uuid]
-        removal = removals[row]
-        ((_, begins),) = reader.ids([row])
-        columns["n_removed_vertices"][row] = removal.total[-1]
-        columns["n_removed_objects"][row] = begins[objects].sum()
-        if index.table.n_links[row]:
-            live = live_links(reader, [row], {row: removal})[row]
-            columns["n_removed_links"][row] = int((~live).sum())
-        content[row] = new_content_id()
-        key = _paths.shard_key(_paths.join(index.path, REMOVED), int(index.table.slot[row]), ())
-        upload.put(key, batches.CODEC.encode(encode_rows(objects)))
-    upload.flush()
-    table = index.table.with_columns(columns, {REMOVED: content})
-    return replace(index, facts=counted(index.facts, table), table=table)
+def _rewrite(store: Any, index: LevelIndex, rewrites: Sequence[tuple[Rewrite, int]]) -> BatchTable:
+    """Write the indexes of batches whose objects got other ids; only their ids change."""
+    table = index.table
+    lengths = table.head_bytes.copy()
+    path = _paths.join(index.path, INDEX)
+    for rewrite, slot in rewrites:
+        key = _paths.shard_key(path, slot, (0,))
+        (shard,) = _store.get_many(store, [(key, 0, -1)])
+        with _store.damage_in(key):
+            new, head = batches.with_ids(shard, rewrite.ids)
+        _store.set_many(store, [(key, new)])
+        lengths[np.searchsorted(table.slot, slot)] = head
+    return table.with_columns({"head_bytes": lengths}, {})
 
 
 def _table(level: LevelIndex, mine: LevelIndex | None) -> Iterator[tuple[str, bytes]]:

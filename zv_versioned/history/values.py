@@ -11,6 +11,7 @@ from .._read_links import link_values_of, whole
 from .._read_values import object_values
 from ..format.metadata import LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, LevelFacts
 from ..format.table import BatchTable
+from .details import Snapshot
 from .index import DatasetIndex, Index, LevelIndex, reader_of
 
 if TYPE_CHECKING:
@@ -23,11 +24,8 @@ def loader(
     repository: Repository, sides: Sides, ours: Index, store: Any
 ) -> Callable[[Conflict], tuple[Any, ...]]:
     """A function that reads what base, ours and theirs have of a conflict about an attribute."""
-    known = (
-        (sides.base, sides.base_store),
-        (ours, store),
-        (sides.theirs, sides.source.store),
-    )
+    base = sides.origin.store if isinstance(sides.origin, Snapshot) else None
+    known = ((sides.base, base), (ours, store), (sides.theirs, sides.source.store))
 
     def load(conflict: Conflict) -> tuple[Any, ...]:
         if conflict.kind != "attribute":

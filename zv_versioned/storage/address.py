@@ -46,15 +46,17 @@ class Address:
     withheld : tuple of str
         Names of the options that were given and are not handed on.
     lock_timeout : float
+    durable : bool
     """
 
     location: str
     options: tuple[tuple[str, Any], ...] = ()
     withheld: tuple[str, ...] = ()
     lock_timeout: float = 60.0
+    durable: bool = False
 
 
-def address_of(place: Place, lock_timeout: float) -> Address:
+def address_of(place: Place, lock_timeout: float, durable: bool = False) -> Address:
     """The address of a place.
 
     Raises
@@ -79,6 +81,7 @@ def address_of(place: Place, lock_timeout: float) -> Address:
         tuple(sorted(public.items())),
         tuple(sorted(place.options.keys() - public.keys())),
         lock_timeout,
+        durable,
     )
 
 

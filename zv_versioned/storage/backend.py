@@ -22,12 +22,14 @@ from ..errors import (
     ReadOnlyError,
     StorageError,
 )
+from . import durable as lasting
 from .address import Address, address_of
 from .config import repository_config
 from .create import create_elsewhere, create_local, existing
 from .hidden import HIDDEN
 from .location import CLOUD, Location, Place, resolve
 from .lock import RepositoryLock
+from .seals import SEALS_FILE, Ledger
 from .translate import translated
 
 # icechunk 1 makes a name part of a path, and gives back escaped what it had to escape there.
@@ -87,16 +89,29 @@ class Backend:
         Where it is; printable, it never holds credentials.
     is_local : bool
         Whether it lies on a filesystem, and so needs its lock.
+    folder : Path or None
+        Of a local repository.
+    durable : bool
+        Whether a change of a local repository reaches the disk before it is
+        acknowledged. Object stores see to that themselves.
+    ledger : Ledger or None
+        The seals of a local repository.
     """
 
-    def __init__(self, place: Place, repository: ic.Repository, lock_timeout: float) -> None:
+    def __init__(
+        self, place: Place, repository: ic.Repository, lock_timeout: float, durable: bool = False
+    ) -> None:
+        if durable and place.scheme == "memory":
+            raise MetadataError(f"{place.location} cannot be durable: it is gone with this process")
+        self.durable = durable
         self.location = place.location
         self.is_local = place.folder is not None
         self._place = place
         self._lock_timeout = lock_timeout
-        self._folder = place.folder
+        self.folder = place.folder
         self._repository = repository
         self._lock = None if place.folder is None else RepositoryLock(place.folder, lock_timeout)
+        self.ledger = None if place.folder is None else Ledger(place.folder)
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -105,11 +120,16 @@ class Backend:
     def address(self) -> Address:
         """What another process needs to open it; StorageError where it cannot be opened there."""
         self.check_process()
-        return address_of(self._place, self._lock_timeout)
+        return address_of(self._place, self._lock_timeout, self.durable)
 
     @classmethod
     def create(
-        cls, location: Location, *, lock_timeout: float = 60.0, **storage_options: Any
+        cls,
+        location: Location,
+        *,
+        lock_timeout: float = 60.0,
+        durable: bool = False,
+        **storage_options: Any,
     ) -> Backend:
         """Create a repository and open it.
 
@@ -119,6 +139,9 @@ class Backend:
             Where; see the module's description.
         lock_timeout : float
             Seconds to wait for the lock of a local repository.
+        durable : bool
+            Whether changes of a local repository are to reach the disk before they
+            are acknowledged.
         **storage_options
             Handed to icechunk's constructor for this kind of storage.
 
@@ -136,18 +159,27 @@ class Backend:
         place = resolve(location, storage_options)
         _check_runtime(place.location)
         if place.folder is not None:
-            create_local(place, place.folder, RepositoryLock(place.folder, lock_timeout))
-            return cls._open(place, lock_timeout)
+            lock = RepositoryLock(place.folder, lock_timeout)
+            create_local(place, place.folder, lock)
+            with lock.hold("seal the new repository"):
+                ledger = Ledger(place.folder)
+                ledger.add(ledger.everything())
+            return cls._open(place, lock_timeout, durable)
         if place.scheme in CLOUD and not place.name:
             raise MetadataError(
                 f"{place.location} names no prefix; a repository needs one: {place.location}/name"
             )
         repository = create_elsewhere(place)
-        return cls(place, repository, lock_timeout)
+        return cls(place, repository, lock_timeout, durable)
 
     @classmethod
     def open(
-        cls, location: Location, *, lock_timeout: float = 60.0, **storage_options: Any
+        cls,
+        location: Location,
+        *,
+        lock_timeout: float = 60.0,
+        durable: bool = False,
+        **storage_options: Any,
     ) -> Backend:
         """Open a repository; parameters as for :meth:`create`.
 
@@ -158,10 +190,10 @@ class Backend:
         """
         place = resolve(location, storage_options)
         _check_runtime(place.location)
-        return cls._open(place, lock_timeout)
+        return cls._open(place, lock_timeout, durable)
 
     @classmethod
-    def _open(cls, place: Place, lock_timeout: float) -> Backend:
+    def _open(cls, place: Place, lock_timeout: float, durable: bool) -> Backend:
         storage = existing(place)
         absent = f"there is no repository at {place.location}; create one, or check the location"
         if storage is None:
@@ -175,7 +207,10 @@ class Backend:
                 if "repository doesn't exist" not in str(error):
                     raise
                 raise NotFoundError(absent) from error
-        return cls(place, repository, lock_timeout)
+        if durable and place.folder is not None:
+            # What others wrote, and this process builds on, is to last as well.
+            lasting.sync_everything(place.folder)
+        return cls(place, repository, lock_timeout, durable)
 
     @classmethod
     def exists(cls, location: Location, **storage_options: Any) -> bool:
@@ -233,7 +268,11 @@ class Backend:
             raise MetadataError(
                 "branch 'main' cannot be deleted; reset it to another snapshot instead"
             )
-        with self.mutation(f"delete branch {name}"), self._finding("branch", name):
+        with (
+            self.mutation(f"delete branch {name}"),
+            self._finding("branch", name),
+            self.deleting(f"branch.{name}"),
+        ):
             self._repository.delete_branch(name)
 
     def create_tag(self, name: str, snapshot_id: str) -> None:
@@ -253,7 +292,11 @@ class Backend:
         """Delete tag `name` for good: the name cannot be used again."""
         self.check_process()
         _check_name("tag", name)
-        with self.mutation(f"delete tag {name}"), self._finding("tag", name):
+        with (
+            self.mutation(f"delete tag {name}"),
+            self._finding("tag", name),
+            self.deleting(f"tag.{name}"),
+        ):
             self._repository.delete_tag(name)
 
     def reset_branch(self, name: str, snapshot_id: str) -> None:
@@ -263,6 +306,7 @@ class Backend:
             target = self.snapshot(snapshot_id).id
             with self._finding("branch", name):
                 self._repository.reset_branch(name, target)
+            self.seal(f"branch.{name}")
 
     def fast_forward(self, name: str, snapshot_id: str, expected: str) -> None:
         """Move the tip of branch `name` on; ConflictError if it is not at `expected` any more."""
@@ -278,6 +322,7 @@ class Backend:
                     if (tip := self.branch_tip(name)) in (expected, snapshot_id):
                         raise
                     raise self._moved(name, tip, expected) from error
+            self.seal(f"branch.{name}")
 
     def snapshot(self, snapshot_id: str) -> SnapshotInfo:
         """Return what is known of a snapshot; NotFoundError if there is none."""
@@ -316,7 +361,7 @@ class Backend:
     def begin(self, branch: str) -> ic.Session:
         """Return a writable session at the tip of `branch`; NotFoundError if there is none."""
         self.check_process()
-        if self._folder is not None and not os.access(self._folder, os.W_OK):
+        if self.folder is not None and not os.access(self.folder, os.W_OK):
             raise StorageError(
                 f"the repository at {self.location} cannot be written to: its folder is read-only "
                 "for you. Reading works; to write, change the folder's permissions"
@@ -370,16 +415,60 @@ class Backend:
                 raise self._moved(branch, tip, began)
             with translated(self.location):
                 try:
-                    return session.commit(message, stored)
+                    after = self._commit(session, branch, message, stored)
                 except ic.ConflictError as error:
                     if (tip := self.branch_tip(branch)) == began:
                         raise
                     raise self._moved(branch, tip, began) from error
+            self.seal(f"branch.{branch}", committed=(began, after))
+            return after
+
+    def _commit(self, session: ic.Session, branch: str, message: str, stored: Any) -> str:
+        if not self.durable or self.folder is None:
+            return session.commit(message, stored)
+        # What the branch is to lead to is on the disk before it leads there.
+        began = session.snapshot_id
+        after = session.flush(message, metadata=stored)
+        lasting.sync_files(self.folder, lasting.written_by(self.folder, began, after))
+        self._repository.reset_branch(branch, after, from_snapshot_id=began)
+        return after
+
+    def seal(self, *refs: str, committed: tuple[str, str] | None = None) -> None:
+        """Seal what was just changed, and make it last; see the modules `seals` and `durable`.
+
+        Parameters
+        ----------
+        *refs : str
+            Refs that were moved or deleted, such as ``branch.main``; the mutation that
+            this is called in finds the new ones by itself.
+        committed : (str, str), optional
+            The snapshots before and after a commit.
+        """
+        self.check_process()
+        if self.ledger is None or self.folder is None:
+            return
+        if committed is not None:
+            self.ledger.committed(*committed)
+        changed = self.ledger.refs_changed(*refs)
+        if self.durable and changed:
+            lasting.sync_files(self.folder, [*changed, SEALS_FILE])
+
+    @contextmanager
+    def deleting(self, ref: str) -> Iterator[None]:
+        """Around the deletion of a ref, such as ``branch.main``, within a mutation."""
+        self.check_process()
+        if self.ledger is not None:
+            self.ledger.forget_ref(ref)
+        try:
+            yield
+        finally:
+            self.seal(ref)
 
     def mutation(self, purpose: str) -> AbstractContextManager[None]:
         """Return a context in which this process alone may change the repository.
 
         It may be nested in one thread. Object stores need no lock, and have none.
+        Refs that were made in it are sealed at its end.
 
         Parameters
         ----------
@@ -387,13 +476,21 @@ class Backend:
             Shown to those who wait in vain, after "has held it to".
         """
         self.check_process()
-        return nullcontext() if self._lock is None else self._lock.hold(purpose)
+        return nullcontext() if self._lock is None else self._sealing(self._lock.hold(purpose))
+
+    @contextmanager
+    def _sealing(self, held: AbstractContextManager[None]) -> Iterator[None]:
+        with held:
+            try:
+                yield
+            finally:
+                self.seal()
 
     def check_process(self) -> None:
         """Refuse to go on in a forked child, or where the folder is gone."""
         check_process(self._pid, f"the repository at {self.location}")
         # icechunk would find no branches in a folder that is not there, and say no more.
-        if self._folder is not None and not os.path.isdir(self._folder):
+        if self.folder is not None and not os.path.isdir(self.folder):
             raise StorageError(
                 f"there is no repository at {self.location} any more: its folder was moved or "
                 "removed. Open it where it is now"

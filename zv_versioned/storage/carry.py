@@ -12,8 +12,8 @@ Source: icechunk's documentation of ``Session.fork``, ``merge``, ``reindex_array
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -187,16 +187,18 @@ class Staged:
 
     Its changes can be merged into a session on the new tip as they are; but where
     they lie under slots that somebody else has taken by now, they first have to
-    be moved, and what they cover has to be put back. May be used once for each
-    try: it remembers where its chunks lie by now.
+    be moved, and what they cover has to be put back. What was staged stays
+    where it is, so that this may be done again when the race is lost again.
 
     Parameters
     ----------
+    backend : Backend
     session : icechunk.Session
     """
 
+    backend: Backend
     session: Any
-    _now: dict[str, dict[int, int]] = field(default_factory=dict)
+    # By array, what earlier tries left in the session besides what was staged.
     _left: dict[str, set[Coordinates]] = field(default_factory=dict)
 
     def shareable(self, target: Any, arrays: Iterable[str]) -> bool:
@@ -214,8 +216,8 @@ class Staged:
         made = changes.new_arrays | changes.new_groups
         if any(_exists(target, path) for path in made):
             return False
-        there = [f"/{array}" for array in arrays if f"/{array}" not in made]
-        return all(same_node(self.session, target, path[1:]) for path in there)
+        there = [array for array in arrays if f"/{array}" not in made]
+        return all(same_node(self.session, target, array) for array in there)
 
     def carry(self, target: Any, moves: Sequence[Move]) -> None:
         """Merge all its changes into a session on the new tip.
@@ -228,38 +230,48 @@ class Staged:
             For each array with staged chunks that have to go elsewhere, the slots
             they were staged under and those they get.
         """
-        clean = target.fork()
-        mine: dict[str, set[Coordinates]] = {}
-        for move in moves:
-            mine[move.array] = self._move(move)
-        target.merge(self.session)
+        with self._source(moves) as source:
+            clean = target.fork()
+            covered = {move.array: self._move(source, move) for move in moves}
+            target.merge(source)
         stray = []
-        for move in moves:
-            covered = mine[move.array]
-            theirs = _put_back(clean, move.array, {at[0] for at in covered})
-            stray += [key_of(move.array, at) for at in covered - theirs]
+        for array, places in covered.items():
+            theirs = _put_back(clean, array, {at[0] for at in places})
+            stray += [key_of(array, at) for at in sorted(places - theirs)]
         target.merge(clean)
         _store.delete_many(target.store, stray)
 
-    def _move(self, move: Move) -> set[Coordinates]:
-        """Move staged chunks; returns all places that they cover and do not belong to."""
-        now = self._now.setdefault(move.array, {})
-        slots = {now.get(slot, slot): target for slot, target in move.slots.items()}
-        left = self._left.setdefault(move.array, set())
-        arrived: set[Coordinates] = set()
+    def _source(self, moves: Sequence[Move]) -> AbstractContextManager[Any]:
+        """The session itself, or another like it where moving would cover what was staged."""
+        if not any(np.isin(move.target, move.source).any() for move in moves):
+            return nullcontext(self.session)
+        return self._double()
+
+    @contextmanager
+    def _double(self) -> Iterator[Any]:
+        with session_at(self.backend, self.session.snapshot_id) as session:
+            session.merge(self.session)
+            yield session
+
+    def _move(self, session: Any, move: Move) -> set[Coordinates]:
+        """Move staged chunks; returns all places that the session covers and ought not to."""
+        slots = move.slots
+        staged: set[Coordinates] = set()
 
         def forward(at: list[int]) -> list[int] | None:
             slot = slots.get(at[0])
-            if slot is None or tuple(at) in left:
+            if slot is None:
                 return None
-            left.add(tuple(at))
-            arrived.add((slot, *at[1:]))
+            staged.add(tuple(at))
             return [slot, *at[1:]]
 
-        _reindex_array(self.session, move.array, forward)
-        left -= arrived
-        now.update(move.slots)
-        return set(left)
+        _reindex_array(session, move.array, forward)
+        arrived = {(slots[at[0]], *at[1:]) for at in staged}
+        left = self._left.setdefault(move.array, set())
+        covered = (left | staged) - arrived
+        if session is self.session:
+            left |= arrived
+        return covered
 
 
 def _exists(session: Any, path: str) -> bool:

@@ -46,7 +46,11 @@ def keep_parent(backend: Backend, snapshot_id: str) -> bool:
 
 def forget_parent(backend: Backend, snapshot_id: str) -> None:
     """Let go of a snapshot that :func:`keep_parent` keeps."""
-    with backend.mutation(f"let go of {snapshot_id}"), translated(backend.location):
+    with (
+        backend.mutation(f"let go of {snapshot_id}"),
+        translated(backend.location),
+        backend.deleting(f"branch.{PARENT}{snapshot_id}"),
+    ):
         backend._repository.delete_branch(PARENT + snapshot_id)
 
 
@@ -64,9 +68,11 @@ def session_at(backend: Backend, snapshot_id: str) -> Iterator[ic.Session]:
     name = CARRY + secrets.token_hex(8)
     repository = backend._repository
     with backend.mutation(f"read {snapshot_id}"), translated(backend.location):
-        repository.create_branch(name, snapshot_id)
+        with backend.mutation(f"read {snapshot_id}"):  # sealed before it is deleted again
+            repository.create_branch(name, snapshot_id)
         try:
             session = repository.writable_session(name)
         finally:
-            repository.delete_branch(name)
+            with backend.deleting(f"branch.{name}"):
+                repository.delete_branch(name)
     yield session

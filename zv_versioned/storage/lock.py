@@ -27,6 +27,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import filelock
+import google_crc32c
 
 from .._io import check_process
 from ..errors import MetadataError, StorageError
@@ -39,6 +40,7 @@ HOLDER_FILE = "zv_versioned.holder"
 _POLL_SECONDS = 0.002
 # Of one fixed size, a note replaces the one before it in a single write, and is never empty.
 _NOTE_BYTES = 512
+_CHECK_BYTES = 9
 
 
 class _Shared:
@@ -172,15 +174,17 @@ class RepositoryLock:
             "purpose": purpose[:120],
         }
         text = json.dumps(note, ensure_ascii=False).encode("utf-8", "replace")
-        if len(text) > _NOTE_BYTES:
+        if len(text) > _NOTE_BYTES - _CHECK_BYTES:
             text = json.dumps({**note, "thread": "", "purpose": "do something"}).encode()
+        text = text.ljust(_NOTE_BYTES - _CHECK_BYTES)
+        text += b" %08x" % google_crc32c.value(text)
         descriptor = os.open(
             os.path.join(self.path, HOLDER_FILE),
             os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0),
             0o666,
         )
         try:
-            os.write(descriptor, text.ljust(_NOTE_BYTES))
+            os.write(descriptor, text)
         finally:
             os.close(descriptor)
 
@@ -210,10 +214,16 @@ class RepositoryLock:
 
     def _read_note(self) -> dict[str, Any] | None:
         try:
-            note = json.loads(Path(self.path, HOLDER_FILE).read_bytes())
+            note = json.loads(Path(self.path, HOLDER_FILE).read_bytes()[:-_CHECK_BYTES])
         except (OSError, ValueError):
             return None
         return note if isinstance(note, dict) else None
+
+
+def note_is_whole(raw: bytes) -> bool:
+    """Whether a note of who holds the lock is as it was written."""
+    text, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
+    return len(raw) == _NOTE_BYTES and check == b" %08x" % google_crc32c.value(text)
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,0 +1,113 @@
+"""Seals: one line a file, the newest counts, and no line is believed that is not whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import zv_versioned as zvv
+from zv_versioned.storage.seals import SEALS_FILE, Ledger, last_seal, parse, seal_of
+
+PATHS = st.sampled_from(["repo", "snapshots/A", "snapshots/AB", "refs/branch.ü/ref.json"])
+
+
+@given(st.lists(st.tuples(PATHS, st.none() | st.binary(max_size=20)), max_size=20))
+def test_the_newest_line_on_a_file_counts(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, bytes | None]]
+) -> None:
+    folder = tmp_path_factory.mktemp("seals")
+    ledger, model = Ledger(folder), dict[str, tuple[int, int]]()
+    for path, content in changes:
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            file.unlink(missing_ok=True)
+            model.pop(path, None)
+        else:
+            file.write_bytes(content)
+            model[path] = seal_of(content)
+        ledger.add([path])
+    sealed = ledger.read()
+    assert (sealed.seals, sealed.damaged, sealed.torn) == (model, [], False)
+    raw = (folder / SEALS_FILE).read_bytes() if changes else b""
+    for path in ("repo", "snapshots/A", "snapshots/AB", "refs/branch.ü/ref.json"):
+        assert last_seal(raw, path) == model.get(path)
+    ledger.rewrite(sealed)
+    assert ledger.read().seals == model
+
+
+@given(data=st.data())
+def test_a_flipped_byte_of_the_seals_is_noticed(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("seals")
+    for name in "abc":
+        (folder / name).write_bytes(name.encode())
+    ledger = Ledger(folder)
+    ledger.add(["a", "b", "c"])
+    raw = bytearray((folder / SEALS_FILE).read_bytes())
+    at = data.draw(st.integers(0, len(raw) - 1))
+    raw[at] ^= data.draw(st.integers(1, 255))
+    found = parse(bytes(raw))
+    assert found.damaged or found.torn
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_line_that_was_cut_short_is_taken_back(tmp_path: Path, cut: int) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "b").write_bytes(b"b")
+    ledger = Ledger(tmp_path)
+    ledger.add(["a"])
+    whole = (tmp_path / SEALS_FILE).read_bytes()
+    ledger.add(["b"])
+    raw = (tmp_path / SEALS_FILE).read_bytes()
+    (tmp_path / SEALS_FILE).write_bytes(raw[:-cut])
+    assert ledger.read().torn
+    ledger.add(["b"])
+    assert (tmp_path / SEALS_FILE).read_bytes() == raw
+    assert raw.startswith(whole)
+
+
+def test_seals_that_cannot_be_written_do_not_undo_a_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    repo = zvv.Repository.create(tmp_path / "r")
+
+    def full(self: Ledger, lines: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "_append", full)
+        with repo.transaction() as tx:
+            tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [1, 1]))
+        assert "No space left" in caplog.text
+    assert repo.view().datasets == ["p"]
+    assert {f.kind for f in repo.fsck().findings} == {"unsealed"}
+    # The next commit seals what it builds on; earlier states of icechunk 2's file stay unsealed.
+    with repo.transaction() as tx:
+        tx.create_dataset("q", kind="point_cloud", bounds=([0, 0], [1, 1]))
+    assert not any("snapshots/" in f.what or f.is_fault for f in repo.fsck().findings)
+    repo.fsck(repair=True)
+    assert repo.fsck().findings == []
+
+
+def test_every_change_of_a_repository_is_sealed(tmp_path: Path) -> None:
+    repo = zvv.Repository.create(tmp_path / "r")
+    first = repo.resolve("main")
+
+    def commit() -> None:
+        with repo.transaction("b") as tx:
+            tx.create_dataset("p", kind="mesh", bounds=([0], [1]))
+
+    steps = [
+        lambda: repo.create_branch("b"), lambda: repo.create_tag("t"), commit,
+        lambda: repo.reset_branch("b", to=first), lambda: repo.delete_branch("b"),
+        lambda: repo.delete_tag("t"),
+    ]  # fmt: skip
+    for step in steps:
+        step()
+        again = zvv.Repository.open(tmp_path / "r").fsck()
+        assert {f.kind for f in again.findings} <= {"unused"}, again

@@ -1,0 +1,210 @@
+"""What a merge asks beyond the tables, read from the stores where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from .. import _paths, _store
+from .._cells_io import Blocks
+from .._groups import load_groups
+from .._read import LevelReader
+from .._read_links import live_links
+from .._removed import removals_of, removed_rows
+from ..format.batches import BatchHead
+from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, VERTEX_ATTRIBUTES
+from ..format.table import INDEX, REMOVED
+from .index import Index, LevelIndex, reader_of
+from .merge import Merged
+from .merge_rows import arrays_of
+from .rows import Groups, Ids, Side
+
+if TYPE_CHECKING:
+    from .._cache import Cache
+
+_NONE = np.zeros(0, np.int64)
+_AT_ONCE = 8
+
+
+class Origin(Protocol):
+    """One side, where it may be merged itself: what is asked of a base."""
+
+    def removed(self, dataset: str, level: int, row: int) -> np.ndarray:
+        """Rows of the removed objects of a batch."""
+        ...
+
+    def groups(self, dataset: str, level: int) -> Groups:
+        """The groups of a level."""
+        ...
+
+
+@dataclass
+class Snapshot:
+    """One snapshot, or what a session has staged.
+
+    Parameters
+    ----------
+    index : mapping of str to DatasetIndex
+    store : zarr.abc.store.Store
+    parts : Cache
+    """
+
+    index: Index
+    store: Any
+    parts: Cache
+    _readers: dict[tuple[str, int], LevelReader] = field(default_factory=dict)
+
+    def reader(self, dataset: str, level: int) -> LevelReader:
+        """A reader of a level."""
+        key = dataset, level
+        if key not in self._readers:
+            known = self.index[dataset]
+            reader = reader_of(self.store, known.meta, known.levels[level], self.parts)
+            self._readers[key] = reader
+        return self._readers[key]
+
+    def removed(self, dataset: str, level: int, row: int) -> np.ndarray:
+        """Rows of the removed objects of a batch."""
+        return removed_rows(self.reader(dataset, level), [row]).get(row, _NONE)
+
+    def groups(self, dataset: str, level: int) -> Groups:
+        """The groups of a level."""
+        known = self.index[dataset].levels[level]
+        return load_groups(self.store, known.path, known.facts, self.parts)
+
+
+class Nothing:
+    """A base that has nothing."""
+
+    def removed(self, dataset: str, level: int, row: int) -> np.ndarray:
+        """No objects."""
+        return _NONE
+
+    def groups(self, dataset: str, level: int) -> Groups:
+        """No groups."""
+        return {}
+
+
+@dataclass
+class Virtual:
+    """A base that is itself the merge of two: nothing of it is stored, it is only compared with.
+
+    Parameters
+    ----------
+    merged : Merged
+    details : StoredDetails
+        Those that it was merged with.
+    """
+
+    merged: Merged
+    details: StoredDetails
+
+    def removed(self, dataset: str, level: int, row: int) -> np.ndarray:
+        """Rows of the removed objects of a batch."""
+        plan = self.merged.datasets[dataset].levels[level]
+        table = plan.index.table
+        slot, content = int(table.slot[row]), int(table.content(REMOVED)[row])
+        if slot in plan.removed:
+            return plan.removed[slot]
+        uuid = bytes(table.uuid[row])
+        sides: tuple[Side, Side] = ("ours", "theirs")
+        for side in sides:
+            known = self.details.level(side, dataset, level)
+            at = -1 if known is None else known.rows().get(uuid, -1)
+            if known is not None and at >= 0 and known.table.content(REMOVED)[at] == content:
+                return self.details.removed(side, dataset, level, at)
+        return _NONE
+
+    def groups(self, dataset: str, level: int) -> Groups:
+        """The groups of a level."""
+        plan = self.merged.datasets[dataset].levels[level]
+        if plan.groups is not None:
+            return plan.groups
+        if plan.index.facts.groups == 0:
+            return {}
+        ours = self.details.level("ours", dataset, level)
+        mine = ours is not None and ours.facts.groups == plan.index.facts.groups
+        return self.details.groups("ours" if mine else "theirs", dataset, level)
+
+
+@dataclass
+class StoredDetails:
+    """The details of a merge of snapshots; see :class:`.rows.Details`."""
+
+    base: Origin
+    ours: Snapshot
+    theirs: Snapshot
+
+    def _side(self, side: Side) -> Snapshot:
+        return self.ours if side == "ours" else self.theirs
+
+    def level(self, side: Side, dataset: str, level: int) -> LevelIndex | None:
+        """A level of one side."""
+        known = self._side(side).index.get(dataset)
+        return None if known is None else known.levels.get(level)
+
+    def ids(self, side: Side, dataset: str, level: int, rows: Sequence[int]) -> list[Ids]:
+        """The ids of some batches."""
+        return self._side(side).reader(dataset, level).ids(rows)
+
+    def removed(self, side: Side, dataset: str, level: int, row: int) -> np.ndarray:
+        """Rows of the removed objects of a batch."""
+        if side == "base":
+            return self.base.removed(dataset, level, row)
+        return self._side(side).removed(dataset, level, row)
+
+    def lost(
+        self, side: Side, dataset: str, level: int, row: int, removed: np.ndarray
+    ) -> tuple[int, int, int]:
+        """Vertices, links, and objects that begin there, that a batch loses with some objects."""
+        reader = self._side(side).reader(dataset, level)
+        removal = removals_of(reader, {row: removed})[row]
+        ((_, begins),) = reader.ids([row])
+        links = 0
+        if reader.state.table.n_links[row]:
+            links = int((~live_links(reader, [row], {row: removal})[row]).sum())
+        return int(removal.total[-1]), links, int(begins[removed].sum())
+
+    def groups(self, side: Side, dataset: str, level: int) -> Groups:
+        """The groups of a level."""
+        if side == "base":
+            return self.base.groups(dataset, level)
+        return self._side(side).groups(dataset, level)
+
+    def equal(self, dataset: str, level: int, path: str, ours: int, theirs: int) -> bool:
+        """Whether a content of one batch is the same on both sides, byte by byte."""
+        pairs = [
+            self._chunks(side, dataset, level, path, row)
+            for side, row in ((self.ours, ours), (self.theirs, theirs))
+        ]
+        for first in range(0, len(pairs[0]), _AT_ONCE):
+            mine, its = (
+                _store.get_large(side.store, keys[first : first + _AT_ONCE])
+                for side, keys in zip((self.ours, self.theirs), pairs, strict=True)
+            )
+            if mine != its:
+                return False
+        return True
+
+    def _chunks(self, side: Snapshot, dataset: str, level: int, path: str, row: int) -> list[str]:
+        index = side.index[dataset].levels[level]
+        (head,) = side.reader(dataset, level).heads([row])
+        attributes = [a for family in FAMILIES for a in index.facts.family(family).values()]
+        arrays = next((arrays_of(a) for a in attributes if a.path == path), [path])
+        return [key for array in arrays for key in chunk_keys(index, array, row, head)]
+
+
+def chunk_keys(level: LevelIndex, path: str, row: int, head: BatchHead) -> list[str]:
+    """The chunks that a batch has in an array of its level."""
+    slot, array = int(level.table.slot[row]), _paths.join(level.path, path)
+    if path == INDEX:
+        return [_paths.shard_key(array, slot, (0,))]
+    if path in ("vertices", "links") or path.startswith((VERTEX_ATTRIBUTES, LINK_ATTRIBUTES)):
+        kept = path == "links" or path.startswith(LINK_ATTRIBUTES)
+        cells = head.cells[head.cell_links > 0] if kept else head.cells
+        blocks = Blocks.of(cells, level.facts.grid)
+        return [_paths.shard_key(array, slot, key) for key in blocks.keys]
+    return [_paths.shard_key(array, slot, ())]

@@ -1,0 +1,470 @@
+"""The merge of one level: which batches stay, come and go, and what they contain.
+
+Batches are matched by uuid, never by slot. A batch is immutable; what may differ
+between two sides for the same batch has a content id in the table, so equal
+contents are known to be equal without a look at them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..format.metadata import FAMILIES, TEXT, AttributeMeta
+from ..format.table import INDEX, REMOVED, BatchTable
+from .conflicts import Conflict
+from .index import LevelIndex, Uuid
+from .rows import Details, find, pick
+from .runs import shown
+
+Choose: TypeAlias = Callable[[Conflict], "str | None"]
+
+_NONE = np.zeros(0, np.int64)
+NOTHING = -1
+"""A content id that no content has: the base where its own parents disagree."""
+
+
+def undecided(conflict: Conflict) -> str | None:
+    """Leaves every conflict open."""
+    return None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to merge.
+
+    Parameters
+    ----------
+    choose : callable
+        Given a conflict, says "ours", "theirs", or None where it stays open.
+    load : callable, optional
+        Reads the three values of a conflict, when somebody asks for them.
+    renumber : bool
+        Count ids that clash anew, also where they were given.
+    undo : bool
+        A revert: what takes batches away wins over what was changed of them,
+        and batches that come back do so in their old slot.
+    virtual : bool
+        The result is the base of another merge: what is in conflict becomes
+        something that neither side has.
+    """
+
+    choose: Choose = undecided
+    load: Callable[[Conflict], tuple[Any, ...]] | None = None
+    renumber: bool = False
+    undo: bool = False
+    virtual: bool = False
+
+
+@dataclass
+class Report:
+    """Collects what is found on the way."""
+
+    options: Options
+    dataset: str = ""
+    level: int | None = None
+    conflicts: list[Conflict] = field(default_factory=list)
+
+    def conflict(self, kind: str, key: str, reason: str, **more: Any) -> str | None:
+        """Record a conflict; returns what was chosen for it."""
+        where = f"dataset {self.dataset!r}"
+        if self.level:
+            where = f"level {self.level} of {where}"
+        subject = {
+            "attribute": f"values of {key!r} of ",
+            "definition": f"{key!r} of ",
+            "metadata": f"metadata {key!r} of ",
+            "objects": f"objects {shown(more.get('objects', _NONE))} of ",
+        }.get(kind, "")
+        what = f"{subject}{where}: {reason}"
+        found = Conflict(kind, self.dataset, self.level, key, what, _load=self.options.load, **more)
+        choice = None if self.options.virtual else self.options.choose(found)
+        self.conflicts.append(replace(found, choice=choice))
+        return choice
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a result, by where each comes from; -1 where a side has no such batch.
+
+    Parameters
+    ----------
+    base, ours, theirs : ndarray of int64, shape (R,)
+        Rows of the three tables.
+    """
+
+    base: np.ndarray
+    ours: np.ndarray
+    theirs: np.ndarray
+
+    @property
+    def both(self) -> np.ndarray:
+        """Mask of the batches that both sides have."""
+        return np.asarray((self.ours >= 0) & (self.theirs >= 0))
+
+
+@dataclass(frozen=True)
+class Three:
+    """The three sides of a level."""
+
+    base: LevelIndex
+    ours: LevelIndex
+    theirs: LevelIndex
+
+    @property
+    def tables(self) -> tuple[BatchTable, BatchTable, BatchTable]:
+        """Their tables."""
+        return self.base.table, self.ours.table, self.theirs.table
+
+    def content(self, rows: Rows, path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Content ids of an array on the three sides; 0 where a side has none."""
+        base, ours, theirs = self.tables
+        return (
+            pick(base.content(path), rows.base),
+            pick(ours.content(path), rows.ours),
+            pick(theirs.content(path), rows.theirs),
+        )
+
+    def uuids(self, rows: Rows, which: np.ndarray) -> tuple[Uuid, ...]:
+        """The names of some batches of the result."""
+        _, ours, theirs = self.tables
+        return tuple(
+            bytes(ours.uuid[o] if o >= 0 else theirs.uuid[t])
+            for o, t in zip(rows.ours[which].tolist(), rows.theirs[which].tolist(), strict=True)
+        )
+
+
+# ---- which batches -----------------------------------------------------------
+
+
+def which_rows(three: Three, report: Report) -> Rows:
+    """The batches of the result: ours in their order, then those that theirs adds."""
+    base, ours, theirs = three.tables
+    ours_base, ours_theirs = find(ours.uuid, base.uuid), find(ours.uuid, theirs.uuid)
+    theirs_base, theirs_ours = find(theirs.uuid, base.uuid), find(theirs.uuid, ours.uuid)
+    add = (theirs_ours < 0) & (theirs_base < 0)
+    # A revert takes an append away whatever was done to it since; not so what others took the
+    # place of, since the objects are still there.
+    forget = report.options.undo and not add.any()
+    keep = (ours_theirs >= 0) | (ours_base < 0)
+    gone = np.flatnonzero(~keep)
+    keep[gone] = _stays(ours, gone, base, ours_base[gone], report, "theirs", forget)
+    gone = np.flatnonzero((theirs_ours < 0) & (theirs_base >= 0))
+    add[gone] = _stays(theirs, gone, base, theirs_base[gone], report, "ours", forget)
+    k, a = np.flatnonzero(keep), np.flatnonzero(add)
+    return Rows(
+        np.concatenate([ours_base[k], theirs_base[a]]),
+        np.concatenate([k, np.full(len(a), -1)]),
+        np.concatenate([ours_theirs[k], a]),
+    )
+
+
+def _stays(
+    table: BatchTable,
+    rows: np.ndarray,
+    base: BatchTable,
+    base_rows: np.ndarray,
+    report: Report,
+    remover: str,
+    forget: bool,
+) -> np.ndarray:
+    """Which batches stay though one side has removed them: those that the other has changed."""
+    names = (table.contents.keys() | base.contents.keys()) - {INDEX}
+    changed = np.zeros(len(rows), bool)
+    for name in names:
+        changed |= pick(table.content(name), rows) != pick(base.content(name), base_rows)
+    if forget or not changed.any():
+        return np.zeros(len(rows), bool)
+    one, other = ("this", "the other") if remover == "ours" else ("the other", "this")
+    choice = report.conflict(
+        "batch",
+        "",
+        f"{one} side removed batches that {other} side has changed since (an attribute was "
+        "written over them, or objects in them removed)",
+        batches=tuple(bytes(table.uuid[row]) for row in rows[changed].tolist()),
+    )
+    return changed & (choice != remover)
+
+
+# ---- what they contain -------------------------------------------------------
+
+
+@dataclass
+class Contents:
+    """What the batches of the result contain, and what has to be done for it.
+
+    Parameters
+    ----------
+    columns : dict of str to ndarray of int64, shape (R,)
+        Content ids by path.
+    scalars : dict of str to ndarray of int64, shape (R,)
+        Columns of the table that follow from contents.
+    carried : dict of str to ndarray of int64
+        By array, the rows of the result whose chunks come from theirs.
+    cleared : dict of str to ndarray of int64
+        By array, the rows whose chunks of ours go.
+    attributes : dict of str to dict of str to AttributeMeta
+        By family.
+    dropped : list of AttributeMeta
+        Of ours: their arrays go, or are made anew.
+    removed : dict of int to ndarray of int64
+        By row, the removed objects where both sides removed some.
+    """
+
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    scalars: dict[str, np.ndarray] = field(default_factory=dict)
+    carried: dict[str, np.ndarray] = field(default_factory=dict)
+    cleared: dict[str, np.ndarray] = field(default_factory=dict)
+    attributes: dict[str, dict[str, AttributeMeta]] = field(default_factory=dict)
+    dropped: list[AttributeMeta] = field(default_factory=list)
+    removed: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+def arrays_of(attribute: AttributeMeta) -> list[str]:
+    """The arrays that hold the values of an attribute."""
+    return [attribute.path, *([attribute.dictionary] if attribute.logical == TEXT else [])]
+
+
+def merge_contents(three: Three, rows: Rows, report: Report, details: Details) -> Contents:
+    """Merge what is kept of each batch."""
+    result = Contents()
+    for family in FAMILIES:
+        known = [level.facts.family(family) for level in (three.base, three.ours, three.theirs)]
+        merged: dict[str, AttributeMeta] = {}
+        for name in sorted(set().union(*known)):
+            base, ours, theirs = (side.get(name) for side in known)
+            merge = _Attribute(three, rows, report, details, base, ours, theirs)
+            found = merge.merge(result)
+            if found is not None:
+                merged[name] = found
+        result.attributes[family] = merged
+    _merge_removed(three, rows, report, details, result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Attribute:
+    """The merge of one attribute: its definition, then its values batch by batch."""
+
+    three: Three
+    rows: Rows
+    report: Report
+    details: Details
+    base: AttributeMeta | None
+    ours: AttributeMeta | None
+    theirs: AttributeMeta | None
+
+    @property
+    def path(self) -> str:
+        return next(a.path for a in (self.ours, self.theirs, self.base) if a is not None)
+
+    def merge(self, result: Contents) -> AttributeMeta | None:
+        """Add to the result; returns the definition that it has, None where it is dropped."""
+        base, ours, theirs = self.three.content(self.rows, self.path)
+        if self.ours == self.theirs or self._outlives(base, ours):
+            values = self._values(base, ours, theirs)
+            self._record(result, values, ours, theirs, self.ours, made_anew=False)
+            return self.ours
+        if self._comes_back(theirs):
+            values = self._values(base, ours, theirs)
+            self._record(result, values, ours, theirs, self.theirs, made_anew=False)
+            return self.theirs
+        side = self._world(base, ours, theirs)
+        if side == "ours":
+            values = np.where(self.rows.ours >= 0, ours, 0)
+            self._record(result, values, ours, np.zeros_like(ours), self.ours, made_anew=False)
+            return self.ours
+        if self.ours is not None:
+            result.dropped.append(self.ours)
+        values = np.where(self.rows.theirs >= 0, theirs, 0)
+        self._record(result, values, ours, theirs, self.theirs, made_anew=True)
+        if side == "neither" and self.theirs is not None:
+            return replace(self.theirs, row_shape=(NOTHING,))
+        return self.theirs
+
+    def _outlives(self, base: np.ndarray, ours: np.ndarray) -> bool:
+        """Whether what a revert takes back made the attribute, and others have used it since."""
+        made = self.report.options.undo and self.theirs is None and self.base == self.ours
+        return bool(made and ((ours != 0) & (ours != base)).any())
+
+    def _comes_back(self, theirs: np.ndarray) -> bool:
+        """Whether batches that a revert brings back have values of an attribute that is gone."""
+        gone = self.report.options.undo and self.ours is None and self.theirs == self.base
+        return bool(gone and (theirs[self.rows.ours < 0] != 0).any())
+
+    def _world(self, base: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> str:
+        """The side whose definition stands, and so all of whose values do."""
+        if self.base not in (self.ours, self.theirs):
+            choice = self.report.conflict(
+                "definition",
+                self.path,
+                f"this side has {_say(self.ours)}, the other {_say(self.theirs)}",
+            )
+            return choice or ("neither" if self.report.options.virtual else "ours")
+        side = "theirs" if self.base == self.ours else "ours"
+        # What the side that did not touch the definition has written under the old one.
+        written, known = (ours, theirs) if side == "theirs" else (theirs, ours)
+        lost = (written != 0) & (written != base) & (written != known)
+        if not lost.any():
+            return side
+        now = self.theirs if side == "theirs" else self.ours
+        who, other = ("the other", "this") if side == "theirs" else ("this", "the other")
+        choice = self.report.conflict(
+            "definition",
+            self.path,
+            f"{who} side has {_say(now)}, while {other} side wrote values of {_say(self.base)}",
+            batches=self.three.uuids(self.rows, np.flatnonzero(lost)),
+        )
+        return choice or side
+
+    def _values(self, base: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+        both = self.rows.both
+        values = np.where(self.rows.ours < 0, theirs, np.where(both & (ours == base), theirs, ours))
+        clash = both & (ours != theirs) & (ours != base) & (theirs != base)
+        if not clash.any():
+            return values
+        at = np.array(
+            [row for row in np.flatnonzero(clash).tolist() if not self._equal(row)], np.int64
+        )
+        if len(at) == 0:
+            return values
+        if self.report.options.virtual:
+            values[at] = NOTHING
+        choice = self.report.conflict(
+            "attribute",
+            self.path,
+            "both sides wrote values over the same batches",
+            batches=self.three.uuids(self.rows, at),
+        )
+        if choice == "theirs":
+            values[at] = theirs[at]
+        return values
+
+    def _equal(self, row: int) -> bool:
+        ours, theirs = int(self.rows.ours[row]), int(self.rows.theirs[row])
+        level = self.report.level or 0
+        return self.details.equal(self.report.dataset, level, self.path, ours, theirs)
+
+    def _record(
+        self,
+        result: Contents,
+        values: np.ndarray,
+        ours: np.ndarray,
+        theirs: np.ndarray,
+        attribute: AttributeMeta | None,
+        *,
+        made_anew: bool,
+    ) -> None:
+        if attribute is None:
+            values = np.zeros_like(values)
+        result.columns[self.path] = values
+        here = self.rows.ours >= 0
+        stays = here & (values == ours) & (not made_anew)
+        carried = np.flatnonzero((values != 0) & (values == theirs) & ~stays)
+        cleared = np.flatnonzero(here & (ours != 0) & (values == 0) & (not made_anew))
+        # What lies there for each batch besides the values goes along with them.
+        for array in arrays_of(attribute) if attribute is not None else []:
+            result.carried[array] = carried
+            result.cleared[array] = cleared
+
+
+def _say(attribute: AttributeMeta | None) -> str:
+    if attribute is None:
+        return "no such attribute"
+    shape = f" × {attribute.row_shape[0]}" if attribute.row_shape else ""
+    return f"{attribute.logical or attribute.dtype.name}{shape}"
+
+
+# ---- removed objects ---------------------------------------------------------
+
+_COUNTS = ("n_removed_vertices", "n_removed_links", "n_removed_objects")
+
+
+def _merge_removed(
+    three: Three, rows: Rows, report: Report, details: Details, result: Contents
+) -> None:
+    base, ours, theirs = three.content(rows, REMOVED)
+    take = (rows.ours < 0) | (rows.both & (ours == base))
+    values = np.where(take, theirs, ours)
+    counts = {
+        name: np.where(
+            take,
+            pick(three.theirs.table.scalars[name], rows.theirs),
+            pick(three.ours.table.scalars[name], rows.ours),
+        )
+        for name in _COUNTS
+    }
+    clash = rows.both & (ours != theirs) & (ours != base) & (theirs != base)
+    for row in np.flatnonzero(clash).tolist():
+        side, objects = _removed_by_both(three, rows, report, details, row)
+        if side == "ours":
+            continue
+        if side == "theirs":
+            values[row] = theirs[row]
+            numbers = [three.theirs.table.scalars[n][rows.theirs[row]] for n in _COUNTS]
+        else:
+            values[row] = content_of(rows_name(three, rows, row), objects)
+            result.removed[row] = objects
+            numbers = list(_lost(report, details, int(rows.ours[row]), objects))
+        for name, number in zip(_COUNTS, numbers, strict=True):
+            counts[name][row] = number
+    here = rows.ours >= 0
+    result.columns[REMOVED] = values
+    result.scalars.update(counts)
+    result.carried[REMOVED] = np.flatnonzero((values != 0) & (values == theirs) & (values != ours))
+    result.cleared[REMOVED] = np.flatnonzero(here & (ours != 0) & (values == 0))
+
+
+def _removed_by_both(
+    three: Three, rows: Rows, report: Report, details: Details, row: int
+) -> tuple[str, np.ndarray]:
+    where = (report.dataset, report.level or 0)
+    at = {"base": rows.base[row], "ours": rows.ours[row], "theirs": rows.theirs[row]}
+    none = np.zeros(0, np.int64)
+    base, ours, theirs = (
+        details.removed(side, *where, int(at[side])) if at[side] >= 0 else none
+        for side in ("base", "ours", "theirs")
+    )
+    objects = merge_sets(base, ours, theirs)
+    if np.array_equal(objects, ours):
+        return "ours", objects
+    if np.array_equal(objects, theirs):
+        return "theirs", objects
+    return "neither", objects
+
+
+def _lost(report: Report, details: Details, row: int, objects: np.ndarray) -> tuple[int, int, int]:
+    if len(objects) == 0:
+        return 0, 0, 0
+    return details.lost("ours", report.dataset, report.level or 0, row, objects)
+
+
+def rows_name(three: Three, rows: Rows, row: int) -> bytes:
+    """The uuid of one batch of the result."""
+    ours, theirs = int(rows.ours[row]), int(rows.theirs[row])
+    return bytes(three.ours.table.uuid[ours] if ours >= 0 else three.theirs.table.uuid[theirs])
+
+
+def content_of(name: bytes, *values: np.ndarray) -> int:
+    """A content id that follows from the content, so that two who merge the same agree.
+
+    Nothing has the id 0.
+    """
+    if not any(len(value) for value in values):
+        return 0
+    digest = hashlib.blake2b(name, digest_size=8)
+    for value in values:
+        digest.update(np.ascontiguousarray(value).tobytes())
+        digest.update(len(value).to_bytes(8, "little"))
+    return (int.from_bytes(digest.digest(), "little") >> 1) or 1
+
+
+def merge_sets(base: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Three-way merge of sets (ascending, distinct): never a conflict."""
+    added = np.setdiff1d(theirs, base, assume_unique=True)
+    taken = np.setdiff1d(base, theirs, assume_unique=True)
+    return np.setdiff1d(np.union1d(ours, added), taken, assume_unique=True)

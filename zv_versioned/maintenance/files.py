@@ -1,0 +1,450 @@
+"""Checking every stored file of a local repository: is it there, and is it what was written?
+
+icechunk checks next to nothing of this by itself. Its own files have seals
+(:mod:`zv_versioned.storage.seals`), chunks have a CRC-32C in each cell and in
+each shard's index, and between them these cover every byte.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import IntegrityError
+from ..format import cells, shards
+from ..format.cells import CellCodec
+from ..storage.files import Node, object_id
+from ..storage.hidden import HIDDEN
+from ..storage.lock import HOLDER_FILE, LOCK_FILE, note_is_whole
+from ..storage.seals import SEALS_FILE
+from .inventory import ROOT_ID, Inventory, chunk_ids
+from .report import DAMAGED, FOREIGN, MISSING, UNSEALED, UNUSED, Finding
+
+LEASES = "zv_versioned.leases/"
+STAGING = re.compile(r"#\d+$")
+"""What a file is called while it is being written, by icechunk on a local disk."""
+_ICECHUNK = ("chunks/", "manifests/", "snapshots/", "transactions/", "refs/", "overwritten/")
+_RESTORE = "Restore it from a copy of the repository"
+
+Progress = Callable[[str, int, int], None]
+
+
+def in_subset(name: str, subset: tuple[int, int] | None) -> bool:
+    """Whether something belongs to the n-th of m parts of all data."""
+    return subset is None or zlib.crc32(name.encode()) % subset[1] == subset[0] - 1
+
+
+class FileCheck:
+    """One pass over the files of a repository.
+
+    Parameters
+    ----------
+    folder : Path
+    read_data : bool
+        Whether to read chunks, not only see that they are there.
+    subset : (n, m), optional
+        Which part of the chunks to read.
+    progress : callable
+        Told what is done, how much of it, and of how much.
+    only : set of str, optional
+        The chunks' files to read, where not all of the part.
+
+    Attributes
+    ----------
+    inventory : Inventory
+    bytes_read : int
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        read_data: bool,
+        subset: tuple[int, int] | None,
+        progress: Progress,
+        only: frozenset[str] | None = None,
+    ) -> None:
+        self._only = only
+        self.folder = folder
+        self.inventory = Inventory.of(folder)
+        self._read_data = read_data
+        self._subset = subset
+        self._progress = progress
+        self._bad_manifests: set[str] = set()
+        self._chunks: dict[bytes, tuple[int, bytes]] = {}
+        self._in_use: set[str] = set()
+        self.bytes_read = 0
+
+    def run(self) -> list[Finding]:
+        """Check everything; faults first."""
+        self._in_use = self.inventory.reachable()
+        self._read_manifests()
+        damaged_chunks = self._check_chunks()
+        found = [
+            *self._refs(),
+            *self._snapshots(),
+            *self._damaged(),
+            *self._manifests(),
+            *self._chunk_findings(damaged_chunks),
+            *self._seals(),
+            *self._others(),
+        ]
+        self.bytes_read += self.inventory.read
+        return sorted(found, key=lambda finding: not finding.is_fault)
+
+    def unsound(self) -> set[str] | None:
+        """Snapshots that icechunk cannot read; None where that holds of all of them."""
+        inventory = self.inventory
+        damaged = inventory.unreadable.keys()
+        if any(path in ("repo", "config.yaml") or path.startswith("refs/") for path in damaged):
+            return None
+        if inventory.lost_root():
+            return None
+        bad = set()
+        for snapshot in self._in_use:
+            known = inventory.snapshots.get(snapshot)
+            if known is None or any(
+                f"manifests/{m}" in damaged or f"manifests/{m}" not in inventory.sizes
+                for m in known.manifests
+            ):
+                bad.add(snapshot)
+        return bad
+
+    # -- chunks --------------------------------------------------------------
+
+    def _read_manifests(self) -> None:
+        names = [path.removeprefix("manifests/") for path in self.inventory.below("manifests/")]
+        for number, name in enumerate(names):
+            arrays = self.inventory.manifest(name)
+            for node, refs in (arrays or {}).items():
+                ids, ends = chunk_ids(refs)
+                for chunk, end in zip(ids, ends.tolist(), strict=True):
+                    self._chunks[chunk] = max(end, self._chunks.get(chunk, (0, b""))[0]), node
+                for raw in refs.inline:
+                    if raw is not None and self._read_data:
+                        self._inline(name, node, raw)
+            if number % 64 == 0:
+                self._progress("manifests", number, len(names))
+
+    def _inline(self, manifest: str, node: bytes, raw: bytes) -> None:
+        try:
+            check_chunk(memoryview(raw), self.inventory.nodes.get(node))
+        except IntegrityError as error:
+            path = f"manifests/{manifest}"
+            self.inventory.unreadable.setdefault(path, f"a chunk in it is damaged: {error}")
+
+    def _check_chunks(self) -> dict[bytes, tuple[str, str]]:
+        """The chunks that manifests name and that are not whole: kind and reason."""
+        bad: dict[bytes, tuple[str, str]] = {}
+        for number, (chunk, (end, node)) in enumerate(self._chunks.items()):
+            path = f"chunks/{object_id(chunk)}"
+            size = self.inventory.sizes.get(path)
+            if size is None:
+                bad[chunk] = MISSING, "the file is not there"
+            elif size != end:
+                bad[chunk] = DAMAGED, f"it has {size:,} bytes, and {end:,} were written"
+            elif self._is_read(path):
+                why = self._read_chunk(path, [self.inventory.nodes.get(node)])
+                if why is not None:
+                    bad[chunk] = DAMAGED, why
+            if number % 64 == 0:
+                self._progress("chunks", number, len(self._chunks))
+        return bad
+
+    def _is_read(self, path: str) -> bool:
+        if self._only is not None:
+            return self._read_data and path in self._only
+        return self._read_data and in_subset(path, self._subset)
+
+    def _read_chunk(self, path: str, nodes: Iterable[Node | None]) -> str | None:
+        """Why a chunk's file is not whole, as one of these arrays' at least; None where it is."""
+        why: str | None = None
+        try:
+            raw = mapped(self.folder / path)
+            self.bytes_read += len(raw)
+            for node in nodes:
+                try:
+                    check_chunk(raw, node)
+                    return None
+                except IntegrityError as error:
+                    why = str(error)
+        except OSError as error:
+            return f"it cannot be read: {error}"
+        return why
+
+    def _chunk_findings(self, bad: dict[bytes, tuple[str, str]]) -> Iterator[Finding]:
+        if bad:
+            users = self._users(bad)
+            for chunk, (kind, why) in bad.items():
+                node, snapshots = self._chunks[chunk][1], users.get(chunk, set())
+                array = self.inventory.nodes.get(node)
+                of = f" (of {array.path})" if array else ""
+                path = f"chunks/{object_id(chunk)}"
+                if snapshots:
+                    yield Finding(
+                        kind, path, why + of + self._needed(snapshots), self._way(snapshots)
+                    )
+                else:
+                    yield Finding(UNUSED, path, f"{why}{of}; no snapshot needs it", "gc removes it")
+        yield from self._unused_chunks()
+
+    def _unused_chunks(self) -> Iterator[Finding]:
+        known = {f"chunks/{object_id(chunk)}" for chunk in self._chunks}
+        kinds = {_places(node): node for node in self.inventory.nodes.values()}
+        unused, total = 0, 0
+        for path in self.inventory.below("chunks/"):
+            if path in known or STAGING.search(path):
+                continue
+            unused, total = unused + 1, total + self.inventory.sizes[path]
+            if self._is_read(path):
+                why = self._read_chunk(path, [None, *kinds.values()])
+                if why is not None:
+                    what = f"no snapshot needs it, and it is not whole ({why})"
+                    yield Finding(UNUSED, path, what, "gc removes it")
+        if unused:
+            what = f"{unused:,} chunks, {total:,} bytes, which no snapshot needs"
+            yield Finding(UNUSED, "chunks", what, "gc removes them")
+
+    def _users(self, chunks: Iterable[bytes]) -> dict[bytes, set[str]]:
+        """The snapshots in use that need each of some chunks."""
+        wanted = set(chunks)
+        users: dict[bytes, set[str]] = {chunk: set() for chunk in wanted}
+        of_manifest: dict[str, set[str]] = {}
+        for snapshot in self._in_use & self.inventory.snapshots.keys():
+            for manifest in self.inventory.snapshots[snapshot].manifests:
+                of_manifest.setdefault(manifest, set()).add(snapshot)
+        for manifest, snapshots in of_manifest.items():
+            for refs in (self.inventory.manifest(manifest) or {}).values():
+                for chunk in wanted.intersection(refs.chunks()):
+                    users[chunk] |= snapshots
+                    self._bad_manifests.add(manifest)
+        return users
+
+    # -- what leads to them --------------------------------------------------
+
+    def _refs(self) -> Iterator[Finding]:
+        inventory = self.inventory
+        if inventory.lost_root():
+            yield Finding(
+                MISSING, "repo", "the file that leads to everything is gone",
+                f"{_RESTORE}, or copy the newest file of overwritten/ that is whole to its place: "
+                "that is the state one change earlier",
+            )  # fmt: skip
+        elif "main" not in inventory.refs.branches and "repo" not in inventory.unreadable:
+            place = "refs/branch.main/ref.json"
+            if place not in inventory.unreadable and place not in inventory.sealed.seals:
+                yield Finding(MISSING, place, "there is no branch main", _RESTORE)
+
+    def _snapshots(self) -> Iterator[Finding]:
+        inventory = self.inventory
+        for snapshot in sorted(self._in_use):
+            path = f"snapshots/{snapshot}"
+            if path not in inventory.sizes:
+                what = f"the snapshot's file is not there{self._needed({snapshot})}"
+                yield Finding(MISSING, path, what, self._way({snapshot}))
+            log = f"transactions/{snapshot}"
+            if log not in inventory.sizes and (
+                log in inventory.sealed.seals or snapshot != ROOT_ID
+            ):
+                what = "what the snapshot changed is not recorded any more; reading is not affected"
+                yield Finding(MISSING, log, what, _RESTORE)
+        unused = inventory.snapshots.keys() - self._in_use
+        if unused:
+            what = f"{len(unused):,} snapshots that no branch or tag leads to"
+            yield Finding(UNUSED, "snapshots", what, "gc removes them and what only they need")
+
+    def _manifests(self) -> Iterator[Finding]:
+        inventory = self.inventory
+        users: dict[str, set[str]] = {}
+        for snapshot in self._in_use & inventory.snapshots.keys():
+            for manifest in inventory.snapshots[snapshot].manifests:
+                if f"manifests/{manifest}" not in inventory.sizes:
+                    users.setdefault(manifest, set()).add(snapshot)
+        for manifest, snapshots in sorted(users.items()):
+            self._bad_manifests.add(manifest)
+            what = f"the file that says where chunks lie is not there{self._needed(snapshots)}"
+            yield Finding(MISSING, f"manifests/{manifest}", what, self._way(snapshots))
+
+    def _damaged(self) -> Iterator[Finding]:
+        inventory = self.inventory
+        for path, why in sorted(inventory.unreadable.items()):
+            folder, _, name = path.partition("/")
+            snapshots: set[str] = set()
+            if folder in ("snapshots", "transactions") and name in self._in_use:
+                snapshots = {name}
+            elif folder == "manifests":
+                self._bad_manifests.add(name)
+                snapshots = {
+                    snapshot
+                    for snapshot in self._in_use & inventory.snapshots.keys()
+                    if name in inventory.snapshots[snapshot].manifests
+                }
+            way = _RESTORE
+            if path == "repo":
+                way += ", or put the newest whole file of overwritten/ in its place"
+            elif folder == "overwritten":
+                way = "It is an earlier state of the file repo; gc removes it"
+            elif folder == "transactions":
+                way += "; reading is not affected"
+            elif snapshots:
+                way = self._way(snapshots)
+            yield Finding(DAMAGED, path, why + self._needed(snapshots), way)
+
+    def _needed(self, snapshots: set[str]) -> str:
+        if not snapshots:
+            return ""
+        refs = [
+            ref
+            for ref, tip in self.inventory.tips().items()
+            if not ref.startswith(f"branch {HIDDEN}")
+            and not snapshots.isdisjoint(self.inventory.ancestry(tip))
+        ]
+        shown = ", ".join(sorted(snapshots)[:3]) + (", …" if len(snapshots) > 3 else "")
+        where = ", ".join(refs[:4]) or "what was merged"
+        return f"; needed by {len(snapshots):,} snapshots ({shown}) in {where}"
+
+    def _way(self, snapshots: set[str]) -> str:
+        """How to go on: a copy, or the newest snapshot that is whole."""
+        inventory = self.inventory
+        whole = []
+        for name, tip in sorted(inventory.refs.branches.items()):
+            if name.startswith(HIDDEN):
+                continue
+            line = list(inventory.ancestry(tip))
+            if snapshots.isdisjoint(line):
+                continue
+            for snapshot in line[1:]:
+                known = inventory.snapshots.get(snapshot)
+                if (
+                    known is not None
+                    and snapshot not in snapshots
+                    and self._bad_manifests.isdisjoint(known.manifests)
+                ):
+                    whole.append(f"reset_branch({name!r}, to={snapshot!r})")
+                    break
+        if not whole:
+            return _RESTORE
+        return f"{_RESTORE}, or go back to the newest snapshot without it: {', '.join(whole[:3])}"
+
+    # -- everything else -----------------------------------------------------
+
+    def _seals(self) -> Iterator[Finding]:
+        inventory, sealed = self.inventory, self.inventory.sealed
+        if sealed.damaged:
+            lines = ", ".join(map(str, sealed.damaged[:5]))
+            what = f"{len(sealed.damaged):,} lines are damaged (line {lines})"
+            yield Finding(DAMAGED, SEALS_FILE, what, "fsck with repair=True writes it anew")
+        if sealed.torn:
+            what = "the last line was cut short: a process was killed as it wrote it"
+            yield Finding(DAMAGED, SEALS_FILE, what, "The next change takes it back")
+        unsealed = sorted(set(inventory.unsealed))
+        if unsealed:
+            shown = ", ".join(unsealed[:3]) + (", …" if len(unsealed) > 3 else "")
+            what = (
+                f"says nothing of {len(unsealed):,} files ({shown}); they can be read, but whether "
+                "they are as they were written cannot be told"
+            )
+            yield Finding(
+                UNSEALED, SEALS_FILE, what, "fsck with repair=True seals them as they are"
+            )
+        for path in sorted(sealed.seals.keys() - inventory.sizes.keys()):
+            folder, _, name = path.partition("/")
+            if path in ("repo", "config.yaml") or folder == "refs":
+                way = _RESTORE
+                if path == "repo":
+                    continue  # said already
+                yield Finding(MISSING, path, "the file is not there", way)
+            elif folder == "overwritten" or (
+                name not in self._in_use and not self._names(folder, name)
+            ):
+                what = "it was removed by somebody else; nothing needs it"
+                yield Finding(UNUSED, path, what, "gc forgets its seal")
+
+        lost = inventory.lost_states() - len(inventory.strays)
+        if lost > 0:
+            what = f"{lost:,} earlier states of the file repo are gone; nothing needs them"
+            yield Finding(UNUSED, "overwritten", what, "gc forgets their seals")
+
+    def _names(self, folder: str, name: str) -> bool:
+        """Whether a snapshot in use names a manifest."""
+        snapshots = self.inventory.snapshots
+        return folder == "manifests" and any(
+            name in snapshots[snapshot].manifests for snapshot in self._in_use & snapshots.keys()
+        )
+
+    def _others(self) -> Iterator[Finding]:
+        for path, size in sorted(self.inventory.sizes.items()):
+            if STAGING.search(path):
+                what = f"a file of {size:,} bytes that was never finished"
+                yield Finding(UNUSED, path, what, "gc removes it")
+            elif path == HOLDER_FILE:
+                if not note_is_whole((self.folder / path).read_bytes()):
+                    what = "the note of who changed the repository last is damaged; nobody needs it"
+                    yield Finding(DAMAGED, path, what, "The next change writes it anew")
+            elif not (
+                path.startswith((*_ICECHUNK, LEASES))
+                or path in ("repo", "config.yaml", LOCK_FILE, SEALS_FILE)
+            ):
+                what = f"a file of {size:,} bytes that is no part of the repository"
+                yield Finding(FOREIGN, path, what, "Remove it if you do not know it")
+        for path in (LOCK_FILE, HOLDER_FILE):
+            if path not in self.inventory.sizes:
+                yield Finding(UNUSED, path, "it is not there", "The next change makes it")
+
+
+def check_chunk(raw: memoryview, node: Node | None) -> None:
+    """Check every byte of a chunk: a shard, or a single cell where `node` does not say otherwise.
+
+    Raises
+    ------
+    IntegrityError
+        If a checksum does not fit.
+    """
+    places = _places(node)
+    if places is None:
+        return
+    if places:
+        shards.check(raw, places)
+    else:
+        if len(raw) < cells.CRC:
+            raise IntegrityError(f"a cell of {len(raw)} bytes is too short to be one")
+        cells.checked(raw)
+
+
+_known: dict[bytes, int | None] = {}
+
+
+def _places(node: Node | None) -> int | None:
+    """Places of an array's shards; 0 where a chunk is one cell, None where it is none of ours."""
+    if node is None:
+        return 0
+    if node.document not in _known:
+        _known[node.document] = _places_of(node.document)
+    return _known[node.document]
+
+
+def _places_of(document: bytes) -> int | None:
+    try:
+        parsed = json.loads(document)
+        codecs = parsed["codecs"]
+        outer = parsed["chunk_grid"]["configuration"]["chunk_shape"]
+        if codecs[0]["name"] == "sharding_indexed":
+            inner = codecs[0]["configuration"]
+            CellCodec.from_metadata(inner["codecs"])
+            return int(math.prod(outer) // math.prod(inner["chunk_shape"]))
+        CellCodec.from_metadata(codecs)
+    except (ValueError, KeyError, IndexError, TypeError, IntegrityError):
+        return None  # an array that somebody else put here
+    return 0
+
+
+def mapped(path: Path) -> memoryview:
+    """A file's bytes, not read before they are looked at."""
+    if path.stat().st_size == 0:
+        return memoryview(b"")
+    return np.memmap(path, np.uint8, "r").data

@@ -1,0 +1,300 @@
+"""icechunk's own files, decoded: snapshots, manifests, transaction logs, and what refs lead to.
+
+icechunk answers for what it needs; whoever checks a repository has to see every
+file of it, also those that nothing leads to. A file begins with a header of 39
+bytes (a mark, the writer's name, the version of the format, the kind of file,
+the compression), and the rest is a FlatBuffer, compressed with zstd as a rule.
+Nothing in it is a checksum.
+
+Source: the icechunk specification, versions 1 and 2, and its FlatBuffers schemas.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numcodecs import zstd
+
+from ..errors import IntegrityError
+from .flat import Buffer, Table
+
+MARK = "ICE\N{ICE CUBE}CHUNK".encode()
+HEADER = 39
+SNAPSHOT, MANIFEST, TRANSACTION, REPO = 1, 2, 4, 6
+KINDS = {"snapshots": SNAPSHOT, "manifests": MANIFEST, "transactions": TRANSACTION}
+"""The kind of the files in each folder."""
+_ID = 12
+_MOST = 1 << 31
+_CROCKFORD = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+)
+
+
+def object_id(raw: bytes) -> str:
+    """The name of a file, from the 12 bytes of its id."""
+    return base64.b32encode(raw).translate(_CROCKFORD).decode().rstrip("=")[:20]
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, IndexError, TypeError, KeyError, struct.error, MemoryError) as error:
+        raise IntegrityError(f"{what} cannot be read: {error}") from error
+    except RuntimeError as error:  # zstd
+        raise IntegrityError(f"{what} cannot be decompressed: {error}") from error
+
+
+def content(raw: bytes, kind: int, what: str) -> Table:
+    """The root of a file of icechunk's.
+
+    Raises
+    ------
+    IntegrityError
+        If it is no such file or is cut short.
+    """
+    if len(raw) < HEADER or raw[:12] != MARK:
+        raise IntegrityError(f"{what} does not begin as a file of icechunk's does")
+    if raw[37] != kind:
+        raise IntegrityError(f"{what} is of kind {raw[37]}, where {kind} belongs")
+    with _reading(what):
+        body = raw[HEADER:]
+        if raw[38] == 1:
+            _refuse_monsters(body)
+            body = bytes(zstd.decompress(body))
+        elif raw[38] != 0:
+            raise ValueError(f"compression {raw[38]} is unknown")
+        return Buffer(body).root()
+
+
+def _refuse_monsters(frame: bytes) -> None:
+    """Refuse a zstd frame that claims more than any file of icechunk's has."""
+    # Frame header: magic number, descriptor, window (absent in a single segment), dictionary id,
+    # content size. RFC 8878, section 3.1.1.1.
+    descriptor = frame[4]
+    size_bytes = (1 if descriptor & 0x20 else 0, 2, 4, 8)[descriptor >> 6]
+    at = 5 + (0 if descriptor & 0x20 else 1) + (0, 1, 2, 4)[descriptor & 3]
+    claimed = int.from_bytes(frame[at : at + size_bytes], "little")
+    if claimed > _MOST:
+        raise ValueError(f"it claims to hold {claimed:,} bytes")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A group or an array of a snapshot.
+
+    Parameters
+    ----------
+    id : bytes
+    path : str
+        Without the slash in front.
+    document : bytes
+        Its ``zarr.json``.
+    manifests : tuple of str, or None
+        Of an array: the manifests that its chunks stand in.
+    """
+
+    id: bytes
+    path: str
+    document: bytes
+    manifests: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class SnapshotFile:
+    """What a file in ``snapshots`` says.
+
+    Parameters
+    ----------
+    id : str
+    parent : str or None
+        Version 2 keeps it in ``repo``.
+    nodes : list of Node
+    manifests : mapping of str to int
+        All manifests of the snapshot, with their sizes in bytes.
+    flushed_at : int
+        Microseconds since 1970.
+    """
+
+    id: str
+    parent: str | None
+    nodes: list[Node]
+    manifests: Mapping[str, int]
+    flushed_at: int
+
+
+def _node(table: Table) -> Node:
+    manifests = None
+    if table.u8(3) == 1:
+        array = table.table(4)
+        if array is None:
+            raise ValueError("an array without its data")
+        manifests = tuple(_id(ref, 0) for ref in array.tables(2))
+    path = table.text(1).lstrip("/")
+    return Node(table.struct(0, 8) or b"", path, table.blob(2) or b"", manifests)
+
+
+def _id(table: Table, field: int) -> str:
+    raw = table.struct(field, _ID)
+    if raw is None:
+        raise ValueError("a file's id is missing")
+    return object_id(raw)
+
+
+def _manifests(root: Table) -> dict[str, int]:
+    # A struct is padded: 12 bytes of id, 4 of nothing, 8 of size, 4 of count, 4 of nothing.
+    old = root.structs(6, 32)
+    if len(old) == 0:
+        rows = root.columns(7)
+        ids, found = rows.structs(0, _ID), rows.u64(1)
+        return {object_id(bytes(i)): int(n) for i, n in zip(ids, found, strict=True)}
+    sizes = np.ascontiguousarray(old[:, 16:24]).view("<u8").reshape(-1)
+    return {object_id(bytes(i)): int(n) for i, n in zip(old[:, :_ID], sizes, strict=True)}
+
+
+def snapshot(raw: bytes, what: str) -> SnapshotFile:
+    """Read a file of ``snapshots``; `what` names it in errors."""
+    root = content(raw, SNAPSHOT, what)
+    with _reading(what):
+        parent = root.struct(1, _ID)
+        return SnapshotFile(
+            _id(root, 0),
+            None if parent is None else object_id(parent),
+            [_node(table) for table in root.tables(2)],
+            _manifests(root),
+            root.u64(3),
+        )
+
+
+def manifests_of(raw: bytes, what: str) -> Mapping[str, int]:
+    """The manifests of a snapshot and their sizes, without the rest of it."""
+    root = content(raw, SNAPSHOT, what)
+    with _reading(what):
+        return _manifests(root)
+
+
+@dataclass(frozen=True)
+class Refs:
+    """Where the chunks of one array lie, as columns.
+
+    Parameters
+    ----------
+    index : ndarray of int64, shape (n, ndim)
+        Coordinates of the chunks.
+    native : ndarray of bool, shape (n,)
+        Whether a chunk is a file of its own; else its bytes lie in the manifest.
+    chunk : ndarray of uint8, shape (n, 12)
+        Ids of the files; see :func:`object_id`.
+    inline : list of bytes or None
+        The bytes of the others.
+    offset, length : ndarray of int64, shape (n,)
+        The part of the file.
+    """
+
+    index: np.ndarray
+    native: np.ndarray
+    chunk: np.ndarray
+    inline: list[bytes | None]
+    offset: np.ndarray
+    length: np.ndarray
+
+    def chunks(self) -> list[bytes]:
+        """Ids of the files, of those chunks that are files."""
+        ids = np.ascontiguousarray(self.chunk[self.native])
+        return ids.view(f"V{_ID}").reshape(-1).tolist()
+
+
+def manifest(raw: bytes, what: str) -> tuple[str, dict[bytes, Refs]]:
+    """Read a file of ``manifests``: its id, and the chunks of each array, by node id."""
+    root = content(raw, MANIFEST, what)
+    with _reading(what):
+        arrays: dict[bytes, Refs] = {}
+        for table in root.tables(1):
+            rows = table.columns(1)
+            native = rows.has(4)
+            if not (native ^ rows.has(1)).all():
+                raise ValueError("a chunk is neither in a file of its own nor in the manifest")
+            arrays[table.struct(0, 8) or b""] = Refs(
+                rows.u32_vectors(0),
+                native,
+                rows.structs(4, _ID),
+                rows.blobs(1),
+                rows.u64(2),
+                rows.u64(3),
+            )
+        return _id(root, 0), arrays
+
+
+def transaction_id(raw: bytes, what: str) -> str:
+    """The id of a transaction log, all of whose parts can be read."""
+    root = content(raw, TRANSACTION, what)
+    with _reading(what):
+        for field in range(1, 7):
+            root.structs(field, 8)
+        for table in root.tables(7):
+            table.columns(1).u32_vectors(0)
+        return _id(root, 0)
+
+
+@dataclass(frozen=True)
+class RepoFile:
+    """What leads into a repository: the refs, and which snapshot came from which.
+
+    Parameters
+    ----------
+    branches, tags : mapping of str to str
+        Names to snapshot ids.
+    parents : mapping of str to (str or None)
+        All snapshots and what each came from; empty in version 1, where a
+        snapshot says it itself.
+    backups : tuple of str
+        Earlier states of the file that it refers to, by their names in
+        ``overwritten``.
+    """
+
+    branches: Mapping[str, str]
+    tags: Mapping[str, str]
+    parents: Mapping[str, str | None]
+    backups: tuple[str, ...] = ()
+
+
+def repo(raw: bytes, what: str) -> RepoFile:
+    """Read the file ``repo`` of version 2."""
+    root = content(raw, REPO, what)
+    with _reading(what):
+        rows = root.tables(4)
+        ids = [_id(row, 0) for row in rows]
+        steps = [row.i32(1) for row in rows]
+        parents = {i: ids[step] if step >= 0 else None for i, step in zip(ids, steps, strict=True)}
+
+        def refs(field: int) -> dict[str, str]:
+            return {ref.text(0): ids[ref.u32(1)] for ref in root.tables(field)}
+
+        backups = [update.text(3) for update in root.tables(7)] + [root.text(8)]
+        names = tuple(dict.fromkeys(name for name in backups if name))
+        return RepoFile(refs(2), refs(1), parents, names)
+
+
+def refs_of_folder(folder: Path) -> tuple[RepoFile, dict[str, str]]:
+    """The refs of version 1, which are files: and, by path, why one cannot be read."""
+    found: dict[str, dict[str, str]] = {"branch": {}, "tag": {}}
+    unreadable: dict[str, str] = {}
+    root = folder / "refs"
+    for path in sorted(root.glob("*/ref.json")):
+        kind, _, name = path.parent.name.partition(".")
+        if path.with_name("ref.json.deleted").exists():
+            continue
+        try:
+            document: Any = json.loads(path.read_bytes())
+            found[kind][name] = str(document["snapshot"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            unreadable[path.relative_to(folder).as_posix()] = repr(error)
+    return RepoFile(found["branch"], found["tag"], {}), unreadable

@@ -1,0 +1,265 @@
+"""Seals: the size and the checksum of every small file that icechunk writes.
+
+icechunk's files carry no checksum, and one that was damaged may still be read,
+as something else. (Chunks carry theirs: see :mod:`zv_versioned.format.cells`.)
+So whoever changes a local repository seals what was written, while the lock is
+held: a line each in ``zv_versioned.seals``, in which the newest line on a file
+counts::
+
+    CRC-32C of the rest, size, CRC-32C of the file, path
+
+A line that was cut short by a crash is taken back by the next one who writes.
+Files that were written without being sealed (by a process that was killed just
+then, or by icechunk alone) are not wrong; they can only be checked for whether
+they can be read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import google_crc32c
+
+from ..errors import IntegrityError
+from . import files
+
+SEALS_FILE = "zv_versioned.seals"
+_REF_FILES = ("ref.json", "ref.json.deleted")
+_GONE = -1
+_LONGEST = 8192
+_log = logging.getLogger("zv_versioned")
+
+Seal = tuple[int, int]
+"""Size in bytes, and CRC-32C."""
+
+
+@dataclass
+class Sealed:
+    """What the seals say.
+
+    Parameters
+    ----------
+    seals : dict of str to (int, int)
+        By path below the repository's folder.
+    states : set of (int, int)
+        Every seal that the file ``repo`` ever had: icechunk 2 keeps its
+        earlier states in ``overwritten``.
+    damaged : list of int
+        Lines that are not as they were written, counted from 1.
+    torn : bool
+        Whether the last line was cut short.
+    """
+
+    seals: dict[str, Seal] = field(default_factory=dict)
+    states: set[Seal] = field(default_factory=set)
+    damaged: list[int] = field(default_factory=list)
+    torn: bool = False
+
+
+def seal_of(raw: bytes) -> Seal:
+    """The seal of a file's bytes."""
+    return len(raw), int(google_crc32c.value(raw))
+
+
+def _line(path: str, seal: Seal) -> bytes:
+    text = f"{seal[0]} {seal[1]:08x} {path}".encode()
+    return b"%08x %s\n" % (google_crc32c.value(text), text)
+
+
+def parse(raw: bytes) -> Sealed:
+    """Read lines of seals."""
+    found = Sealed(torn=bool(raw) and not raw.endswith(b"\n"))
+    for number, line in enumerate(raw.split(b"\n")[:-1], 1):
+        check, _, text = line.partition(b" ")
+        if check != b"%08x" % google_crc32c.value(text):
+            found.damaged.append(number)
+            continue
+        size, crc, path = text.decode().split(" ", 2)
+        seal = int(size), int(crc, 16)
+        if seal[0] == _GONE:
+            found.seals.pop(path, None)
+            continue
+        found.seals[path] = seal
+        if path == "repo" or path.startswith("overwritten/"):
+            found.states.add(seal)
+    return found
+
+
+def last_seal(raw: bytes, path: str) -> Seal | None:
+    """What the newest line on a file says, without a look at the others."""
+    end = b" " + path.encode() + b"\n"
+    at = raw.rfind(end)
+    if at < 0:
+        return None
+    line = raw[raw.rfind(b"\n", 0, at) + 1 : at + len(end)]
+    return parse(line).seals.get(path)
+
+
+class Ledger:
+    """The seals of one repository's folder. All but :meth:`read` need the repository's lock.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._path = folder / SEALS_FILE
+        # What this process committed last, so that the next commit need not look it up.
+        self._tip: tuple[str, frozenset[str]] | None = None
+        self._repo: tuple[int, int, int] | None = None
+        self._refs: set[str] | None = None
+        self._listed = -1
+
+    def read(self) -> Sealed:
+        """All seals."""
+        return parse(self._raw())
+
+    def _raw(self) -> bytes:
+        return self._path.read_bytes() if self._path.exists() else b""
+
+    def committed(self, before: str, after: str) -> list[str]:
+        """Seal what a commit wrote; returns the paths.
+
+        Parameters
+        ----------
+        before, after : str
+            Snapshot ids. Where `before` was not sealed, it is now: its writer
+            was killed before it could.
+        """
+        paths: list[str] = []
+        if self._tip is None or self._tip[0] != before:
+            known = f" snapshots/{before}\n".encode() in self._raw()
+            manifests = self._manifests(before)
+            if not known:
+                paths += _of_snapshot(self.folder, before, manifests)
+        else:
+            manifests = self._tip[1]
+        now = self._manifests(after)
+        paths += _of_snapshot(self.folder, after, now - manifests)
+        self.add(paths)
+        self._tip = after, now
+        return paths
+
+    def _manifests(self, snapshot: str) -> frozenset[str]:
+        path = f"snapshots/{snapshot}"
+        try:
+            raw = (self.folder / path).read_bytes()
+        except FileNotFoundError:
+            return frozenset()
+        try:
+            return frozenset(files.manifests_of(raw, path))
+        except IntegrityError as error:
+            _log.warning("%s; fsck says more", error)
+            return frozenset()
+
+    def refs_changed(self, *names: str) -> list[str]:
+        """Seal what leads to snapshots, where it changed; returns the paths.
+
+        Parameters
+        ----------
+        *names : str
+            Of version 1: refs that were moved or deleted, such as ``branch.main``.
+            Those that were made are found without being named.
+        """
+        repo = self.folder / "repo"
+        if repo.exists():
+            at = repo.stat()
+            state = at.st_mtime_ns, at.st_size, at.st_ino
+            first, same = self._repo is None, state == self._repo
+            self._repo = state
+            if same or (first and last_seal(self._raw(), "repo") == seal_of(repo.read_bytes())):
+                return []
+            self.add(["repo"])
+            return ["repo"]
+        paths = [f"refs/{name}/{file}" for name in names for file in _REF_FILES]
+        paths = [path for path in paths if path.endswith(".json") or (self.folder / path).exists()]
+        refs = self.folder / "refs"
+        listed = refs.stat().st_mtime_ns if refs.is_dir() else 0
+        if listed != self._listed:
+            there = {p.relative_to(self.folder).as_posix() for p in refs.glob("*/ref.json*")}
+            if self._refs is None:
+                raw = self._raw()
+                known = {match.decode() for match in re.findall(rb" (refs/[^\n]+)\n", raw)}
+                self._refs = {path for path in known if last_seal(raw, path) is not None}
+            paths += sorted((there ^ self._refs) - set(paths))
+            self._refs, self._listed = there, listed
+        self.add(paths)
+        return [path for path in paths if (self.folder / path).exists()]
+
+    def forget_ref(self, name: str) -> None:
+        """Take back the seal of a ref that is about to be deleted.
+
+        Before, not after: who is killed in between must not seem to have lost it.
+        """
+        if not (self.folder / "repo").exists():
+            self._write({f"refs/{name}/ref.json": (_GONE, 0)})
+
+    def everything(self) -> list[str]:
+        """Paths of all files that want a seal."""
+        found = [p for p in (self.folder / "repo", self.folder / "config.yaml") if p.exists()]
+        found += (self.folder / "refs").glob("*/ref.json*")
+        for name in files.KINDS:
+            found += (self.folder / name).glob("*")
+        return sorted(path.relative_to(self.folder).as_posix() for path in found)
+
+    def add(self, paths: Iterable[str]) -> None:
+        """Seal files as they are now; those that are gone lose their seal.
+
+        A seal that cannot be written is not worth a commit that was made: the
+        files stay unsealed, and the log says so.
+        """
+        self._write({path: self._now(path) for path in paths})
+
+    def _write(self, seals: dict[str, Seal]) -> None:
+        try:
+            self._append(b"".join(_line(path, seal) for path, seal in seals.items()))
+        except OSError as error:
+            _log.warning("%s: seals could not be written: %s", self._path, error)
+            self._tip = self._repo = self._refs = None
+            self._listed = -1
+
+    def _now(self, path: str) -> Seal:
+        try:
+            return seal_of((self.folder / path).read_bytes())
+        except FileNotFoundError:
+            return _GONE, 0
+
+    def _append(self, lines: bytes) -> None:
+        if not lines:
+            return
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        with os.fdopen(descriptor, "r+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _LONGEST))
+            tail = file.read()
+            end = size - len(tail) + tail.rfind(b"\n") + 1 if tail else 0
+            file.truncate(end)
+            file.seek(end)
+            try:
+                if file.write(lines) != len(lines):
+                    raise OSError(f"only a part of {len(lines)} bytes could be written")
+            except OSError:
+                file.truncate(end)
+                raise
+
+    def rewrite(self, sealed: Sealed) -> None:
+        """Write the seals anew, one line a file: what was said of files long gone goes."""
+        lines = [_line(path, seal) for path, seal in sorted(sealed.seals.items())]
+        beside = self._path.with_name(SEALS_FILE + ".new")
+        beside.write_bytes(b"".join(lines))
+        os.replace(beside, self._path)
+
+
+def _of_snapshot(folder: Path, snapshot: str, manifests: Iterable[str]) -> list[str]:
+    """The files of a snapshot: its own, its transaction log where there is one, manifests."""
+    paths = [f"snapshots/{snapshot}", f"transactions/{snapshot}"]
+    return [p for p in paths if (folder / p).exists()] + [
+        f"manifests/{manifest}" for manifest in sorted(manifests)
+    ]

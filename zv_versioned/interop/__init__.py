@@ -18,6 +18,8 @@ from .meshes import export_meshes, import_meshes
 from .parquet import export_parquet, import_parquet
 from .streamlines import export_streamlines, import_streamlines
 from .swc import export_swc, import_swc
+from .zarr_vectors_export import export_zarr_vectors
+from .zarr_vectors_import import import_zarr_vectors
 
 __all__ = [
     "FORMATS",
@@ -36,6 +38,7 @@ __all__ = [
     "export_parquet",
     "export_streamlines",
     "export_swc",
+    "export_zarr_vectors",
     "import_csv",
     "import_distributed",
     "import_file",
@@ -45,5 +48,6 @@ __all__ = [
     "import_parquet",
     "import_streamlines",
     "import_swc",
+    "import_zarr_vectors",
     "scan_file",
 ]

@@ -15,6 +15,8 @@ from ._export import ExportOptions, ExportResult
 from ._files import Paths, files_of
 from ._import import ImportOptions, ImportResult
 from ._pieces import Scan, Source
+from .zarr_vectors_export import export_zarr_vectors
+from .zarr_vectors_import import SUFFIXES, import_zarr_vectors, is_store, open_zarr_vectors
 
 if TYPE_CHECKING:
     from ..level import Level
@@ -133,6 +135,15 @@ FORMATS: dict[str, Format] = {
         ),
         *map(_mesh, ("obj", "ply", "stl")),
         *map(_tracts, ("trk", "tck", "trx")),
+        Format(
+            "zarr_vectors",
+            "a store of any kind of geometry, with all its levels",
+            SUFFIXES,
+            "",
+            open_zarr_vectors,
+            import_zarr_vectors,
+            export_zarr_vectors,
+        ),
     )
 }
 """The formats by name."""
@@ -156,6 +167,9 @@ def format_of(source: Paths, format: str | None = None) -> Format:
         if format not in FORMATS:
             raise MetadataError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}")
         return FORMATS[format]
+    stores = [source] if isinstance(source, str | os.PathLike) else source
+    if any(map(is_store, stores)):
+        return FORMATS["zarr_vectors"]
     known = tuple(suffix for f in FORMATS.values() for suffix in f.suffixes)
     try:
         paths = files_of(source, known)

@@ -29,6 +29,7 @@ __all__ = [
     "ImportResult",
     "Into",
     "add_groups",
+    "add_levels",
     "append",
     "begin",
     "first_free",
@@ -189,6 +190,7 @@ def import_source(repo: Repository, source: Source, dataset: str, into: Into) ->
             done += piece.weight
             into.report(Progress("import", done, source.total, source.unit))
         add_groups(tx.writer(dataset), source, first)
+        add_levels(tx, source, dataset, into, done)
         into.report(Progress("publish", done, source.total, source.unit))
     return result(tx, source, dataset, kind, into, added)
 
@@ -225,7 +227,7 @@ def target(tx: Transaction, source: Source, dataset: str, into: Into, box: Box |
         dataset,
         kind=kind,
         bounds=(box.lo.tolist(), box.hi.tolist()),
-        chunk_shape=into.chunk_shape,
+        chunk_shape=source.chunk_shape if into.chunk_shape is None else into.chunk_shape,
         vertex_dtype=source.dtype if into.dtype is None else into.dtype,
         axes=_axes(source, into.unit),
         metadata=source.metadata,
@@ -292,6 +294,35 @@ def nothing_there(source: Source) -> ArrayError:
         f"{what}: no vertex is in it, so a new dataset would have no bounds. Give bounds to create "
         "an empty one, or leave the file out"
     )
+
+
+def add_levels(tx: Transaction, source: Source, dataset: str, into: Into, done: int) -> None:
+    """Make the coarser levels that the source has.
+
+    Parameters
+    ----------
+    done : int
+        Of the source's weight.
+    """
+    if into.append and source.coarser:
+        raise MetadataError(
+            f"{source.files[0]} has several levels, and only level 0 can be added to a dataset that "
+            "is there; give levels=[0]"
+        )
+    for coarser in source.coarser:
+        tx.create_level(
+            dataset,
+            coarser.level,
+            chunk_shape=coarser.chunk_shape if into.chunk_shape is None else None,
+            coarsened_from=coarser.coarsened_from,
+            method=coarser.method,
+        )
+        for part in coarser.parts:
+            for piece in part():
+                with tx._staging(dataset, coarser.level) as stage:
+                    append(stage, piece, into, 0)
+                done += piece.weight
+                into.report(Progress("import", done, source.total, source.unit))
 
 
 def first_free(tx: Transaction, dataset: str) -> int:

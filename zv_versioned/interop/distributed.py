@@ -32,6 +32,7 @@ from ._import import (
     ImportResult,
     Into,
     add_groups,
+    add_levels,
     begin,
     nothing_there,
     result,
@@ -179,7 +180,9 @@ class _Run:
                 place, tasks = self._prepare(tx, stage, source, looked)
                 written = self._write(tx, source, place, tasks)
             added = self._record(tx, dataset, written)
+            done = sum(told.weight for told in written)
             add_groups(tx.writer(dataset), source, place.first_counted)
+            add_levels(tx, source, dataset, into, done)
             into.report(Progress("publish", source.total or 0, source.total, source.unit))
         return result(tx, source, dataset, kind, into, added)
 

@@ -402,14 +402,31 @@ def test_a_block_whose_append_failed_cannot_end_in_a_commit(
     tx = repo.transaction()
     writer = tx.writer("p")
     fault.left = 1
-    with pytest.raises(zvv.StorageError):
-        writer.append_vertices_sync(POINTS)
+    # Its chunks are uploaded while the caller goes on; a new attribute waits for them.
+    writer.append_vertices_sync(POINTS)
+    with pytest.raises(zvv.StorageError, match="no space left"):
+        writer.append_vertices_sync(POINTS, attributes={"a": [1, 2, 3]})
     with pytest.raises(zvv.ReadOnlyError, match="can only be abandoned"), tx:
         pass
     assert (count(repo), tx.result) == (0, None)
     with repo.transaction() as tx:
         tx.writer("p").append_vertices_sync(POINTS)
     assert count(repo) == 3
+
+
+def test_an_upload_that_failed_behind_an_append_fails_the_commit(
+    repo: zvv.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tip = repo.resolve("main")
+    fault = Fault(monkeypatch)
+    tx = repo.transaction()
+    fault.left = 1
+    tx.writer("p").append_vertices_sync(POINTS)
+    with pytest.raises(zvv.StorageError, match="no space left"), tx:
+        pass
+    assert (repo.resolve("main"), count(repo), tx.result) == (tip, 0, None)
+    with pytest.raises(zvv.ReadOnlyError, match="was abandoned"):
+        tx.commit()
 
 
 # ---- the dataset's metadata, and compact -------------------------------------------------------

@@ -254,8 +254,9 @@ def _payloads(stage: LevelStage, batch: _Batch) -> Iterator[tuple[np.ndarray, in
 def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
     metas = [value.meta for value in batch.all_values]
     fresh = [meta for meta in metas if meta.name not in stage.facts.family(meta.family)]
-    _store.set_many(stage.store, stage.documents_of(fresh))
-    upload = _store.Uploader(stage.store)
+    if fresh:
+        _store.set_many(stage.store, stage.documents_of(fresh))
+    upload = stage.upload
     slot, plan, array = stage.facts.slots, batch.plan, batch.vertices.array
     blocks = Blocks.of(plan.cells, stage.facts.grid)
     vertex_bytes = _put(upload, stage, "vertices", array, plan.order, plan.cell_vertices, blocks)
@@ -269,7 +270,7 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
     index, head_bytes = _encode_index(batch)
     path = _paths.join(stage.path, "batches", "index")
     upload.put(_paths.shard_key(path, slot, (0,)), index)
-    upload.flush()
+    upload.start()
     objects = batch.objects
     return BatchRow(
         uuid=new_uuid(),

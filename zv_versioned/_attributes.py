@@ -255,7 +255,7 @@ def _write(
         _check_payload(where, int(place.cell_rows.max()) * attribute.row_bytes)
     with stage.uploading():
         _prepare(stage, attribute)
-        upload = _store.Uploader(stage.store)
+        upload = stage.upload
         done = 0
         for some in _pieces(rows):
             for row, place in zip(some, places(reader, some), strict=True):
@@ -263,7 +263,7 @@ def _write(
                 stored = _with_gaps(values.stored(done, stop), attribute, place.mask)
                 _put(upload, stage, int(table.slot[row]), attribute, stored, place)
                 done = stop
-        upload.flush()
+        upload.start()
     return _record(stage, values, rows)
 
 

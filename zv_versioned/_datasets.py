@@ -247,9 +247,11 @@ class StagesDatasets(ABC):
             level = _state.check_level(before, level)
             meta = without_last(before, level)
             with self._half_done():
+                stage = self._stages.pop((dataset, level), None)
+                if stage is not None:
+                    stage.finish()
                 _store.delete_tree(self._session.store, _paths.level_path(dataset, level))
             self._metas[dataset] = meta
-            self._stages.pop((dataset, level), None)
             self._notes.pop(stage_name(dataset, level), None)
             self._note(stage_name(dataset, level), level_deleted=True)
 

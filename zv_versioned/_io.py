@@ -14,7 +14,8 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future, wait
 from typing import Any, ParamSpec, TypeVar
 
 from .errors import StorageError
@@ -85,7 +86,25 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     object
         What the coroutine returns; what it raises is raised here.
     """
-    return asyncio.run_coroutine_threadsafe(coroutine, _get_loop()).result()
+    return start(coroutine).result()
+
+
+def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Begin to run `coroutine`, as :func:`run` does, and return at once.
+
+    Returns
+    -------
+    concurrent.futures.Future
+        Its result has to be waited for by whoever began it.
+    """
+    return asyncio.run_coroutine_threadsafe(coroutine, _get_loop())
+
+
+def settle(begun: Sequence[Future[Any]]) -> None:
+    """Wait for what :func:`start` began to end, however it ends."""
+    if begun:
+        _get_loop()  # in a forked child nothing would ever end
+        wait(begun)
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -33,7 +33,7 @@ def remove_objects(stage: LevelStage, ids: Any) -> dict[str, Any]:
     with stage.uploading():
         if not content.any():
             _store.set_many(stage.store, [_document(stage)])
-        upload = _store.Uploader(stage.store)
+        upload = stage.upload
         path = _paths.join(stage.path, REMOVED)
         gone = {r: np.union1d(at, before[r]) if r in before else at for r, at in members.items()}
         for row, removal in removals_of(reader, gone).items():
@@ -45,7 +45,7 @@ def remove_objects(stage: LevelStage, ids: Any) -> dict[str, Any]:
             content[row] = new_content_id()
             cell = batches.CODEC.encode(encode_rows(gone[row]))
             upload.put(_paths.shard_key(path, int(table.slot[row]), ()), cell)
-        upload.flush()
+        upload.start()
     lost = {name: int((columns[name] - table.scalars[name]).sum()) for name in columns}
     stage.removed(table.with_columns(columns, {REMOVED: content}), wanted, lost)
     without_members(stage, wanted)

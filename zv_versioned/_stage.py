@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _paths
+from . import _paths, _store
 from ._ids import Ids, KnownIds
 from ._read import LevelReader
 from ._state import LevelState, load_table, table_key
@@ -55,6 +55,8 @@ class LevelStage:
     ----------
     parts
         What was read of batches, and never changes.
+    upload : Uploader
+        Takes the chunks; :attr:`store` waits for it.
     meta, facts
         The dataset and the level as the transaction sees them now.
     new_ids : list of Ids
@@ -75,7 +77,8 @@ class LevelStage:
         tail: BatchTable | None = None,
         origin: int = 0,
     ) -> None:
-        self.store = store
+        self._store = store
+        self.upload = _store.Uploader(store)
         self.base = facts
         self._tail = tail
         self.origin = origin
@@ -90,6 +93,8 @@ class LevelStage:
         # Batches added since `_whole`, the table with all changes before them, was made.
         self._added: list[BatchRow] = []
         self._whole: BatchTable | None = None
+        # The open buckets, and how many added batches they have: made once for a commit.
+        self._open: tuple[int, BatchTable] | None = None
         self._base_reader: LevelReader | None = None
         self.changes: dict[str, Any] = {}
         # Ids of objects that this transaction removed: retired, though it may have begun them.
@@ -102,9 +107,23 @@ class LevelStage:
     @contextmanager
     def uploading(self) -> Iterator[None]:
         """Around what must be done whole: where it fails, the transaction cannot be published."""
-        self.broken = True
+        # What is held back may have to be written on the way.
+        outside, self.broken = self.broken, True
         yield
-        self.broken = False
+        self.broken = outside
+
+    # -- what is written -----------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """The transaction's own, with everything that was staged."""
+        self.finish()
+        return self._store
+
+    def finish(self) -> None:
+        """Wait for what is being uploaded."""
+        with self.uploading():
+            self.upload.finish()
 
     # -- the level as it is seen here ----------------------------------------
 
@@ -242,7 +261,8 @@ class LevelStage:
     def state(self) -> tuple[DatasetMeta, LevelFacts, BatchTable]:
         """What the next transaction needs to know of the level: facts and the last bucket."""
         table = self._open_buckets()
-        return self.meta, self.facts, table.take(table.slot >= self.facts.slots // BUCKET * BUCKET)
+        last = table.slot >= self.facts.slots // BUCKET * BUCKET
+        return self.meta, self.facts, table if last.all() else table.take(last)
 
     def _open_buckets(self) -> BatchTable:
         """The rows of the last bucket and of those after it."""
@@ -250,14 +270,17 @@ class LevelStage:
         if self._whole is not None:
             table = self.table()
             return table.take(table.slot >= first)
+        if self._open is not None and self._open[0] == len(self._added):
+            return self._open[1]
         table = BatchTable.from_rows(self._added, self.meta.ndim)
-        if self.base.slots % BUCKET == 0:
-            return table
-        if self._tail is None:
-            self._tail = load_table(
-                self.store, self.path, self.base, self.meta.ndim, first // BUCKET
-            )
-        return BatchTable.concatenate([self._tail, table])
+        if self.base.slots % BUCKET:
+            if self._tail is None:
+                self._tail = load_table(
+                    self._store, self.path, self.base, self.meta.ndim, first // BUCKET
+                )
+            table = BatchTable.concatenate([self._tail, table])
+        self._open = len(self._added), table
+        return table
 
     def _buckets(self) -> Iterator[tuple[int, BatchTable]]:
         """The buckets that a commit has to write."""
@@ -268,8 +291,9 @@ class LevelStage:
         else:
             table, written = self.table(), self.base_reader.state.table
         bucket_of = table.slot // BUCKET
-        for bucket in np.unique(bucket_of).tolist():
-            rows = table.take(bucket_of == bucket)
+        buckets = np.unique(bucket_of).tolist()
+        for bucket in buckets:
+            rows = table if len(buckets) == 1 else table.take(bucket_of == bucket)
             before = None if written is None else written.take(written.slot // BUCKET == bucket)
             if before is None or not rows.same_as(before):
                 yield bucket, rows

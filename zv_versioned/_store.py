@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +19,8 @@ from .storage.translate import reason, unreadable
 
 _PROTOTYPE = default_buffer_prototype()
 _WRITES_AT_ONCE = 16
+# To begin a write costs as much as to write some kilobytes.
+_START_BYTES = 64 << 10
 
 Value = bytes | bytearray
 Request = tuple[str, int, int]
@@ -285,29 +289,73 @@ def delete_tree(store: Store, path: str) -> None:
 
 
 class Uploader:
-    """Collects values and writes them in batches of bounded size.
+    """Writes values while the caller goes on, a bounded number of bytes at a time.
+
+    Values are only known to be written after :meth:`finish`. No key may be put
+    twice in between: which value stays would be left to chance.
 
     Parameters
     ----------
     store : zarr.abc.store.Store
     limit : int
-        Bytes to hold back at most before they are written.
+        Bytes that may be on their way before :meth:`put` waits.
     """
 
     def __init__(self, store: Store, limit: int = 16 << 20) -> None:
         self._store = store
         self._limit = limit
         self._held: list[tuple[str, Value]] = []
-        self._size = 0
+        self._held_bytes = 0
+        self._going: deque[tuple[Future[None], int]] = deque()
+        self._going_bytes = 0
 
     def put(self, key: str, value: Value) -> None:
-        """Take one value; write what is held where that is enough."""
-        self._held.append((key, value))
-        self._size += len(value)
-        if self._size >= self._limit:
-            self.flush()
+        """Take one value.
 
-    def flush(self) -> None:
-        """Write what is held; returns when it is written."""
-        items, self._held, self._size = self._held, [], 0
-        set_many(self._store, items)
+        Raises
+        ------
+        StorageError
+            If one that was taken earlier could not be written; the others are
+            then stopped.
+        """
+        self._held.append((key, value))
+        self._held_bytes += len(value)
+        if self._held_bytes >= min(_START_BYTES, self._limit // 2):
+            self.start()
+
+    def start(self) -> None:
+        """Begin to write what was taken so far; raises as :meth:`put`."""
+        if not self._held:
+            return
+        while self._going and self._going_bytes + self._held_bytes > self._limit:
+            self._wait_for_oldest()
+        items, size = self._held, self._held_bytes
+        self._held, self._held_bytes = [], 0
+        self._going.append((_io.start(_set_all(self._store, items)), size))
+        self._going_bytes += size
+
+    def finish(self) -> None:
+        """Return when all is written; raises as :meth:`put`."""
+        self.start()
+        while self._going:
+            self._wait_for_oldest()
+
+    def stop(self) -> None:
+        """Write no more; returns when nothing is on its way any more."""
+        going = [future for future, _ in self._going]
+        self._going.clear()
+        self._held, self._held_bytes, self._going_bytes = [], 0, 0
+        _io.settle(going)
+
+    def _wait_for_oldest(self) -> None:
+        future, size = self._going[0]
+        try:
+            future.result()
+        except BaseExceptionGroup as group:
+            self.stop()
+            raise group.exceptions[0] from group
+        except BaseException:
+            self.stop()
+            raise
+        self._going.popleft()
+        self._going_bytes -= size

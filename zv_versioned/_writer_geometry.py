@@ -82,7 +82,9 @@ class WritesGeometry:
         ReadOnlyError
             If the transaction is over.
         StorageError
-            If the storage fails; the transaction can then only be abandoned.
+            If the storage fails; the transaction can then only be abandoned. Chunks
+            are uploaded while the caller goes on, so that the next call or the
+            commit may be the one that raises.
 
         Notes
         -----

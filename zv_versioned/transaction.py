@@ -222,6 +222,8 @@ class Transaction(StagesDatasets):
             items = [item for stage in changed.values() for item in stage.documents()]
             items += self._dataset_changes()
             _store.set_many(self._session.store, items)
+            for stage in changed.values():
+                stage.finish()
             self._repository._audit(self._session, self.branch)
             own = {
                 "transaction": self._id,
@@ -280,6 +282,8 @@ class Transaction(StagesDatasets):
 
     def _abandon(self, state: str) -> None:
         self._state = state
+        for stage in self._stages.values():
+            stage.upload.stop()
         self._stages.clear()
         self._session.discard_changes()
 

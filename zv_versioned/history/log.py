@@ -13,31 +13,52 @@ from typing import Any, Protocol
 from ..errors import IntegrityError
 
 OWN = "zv_versioned"
-"""The key under which a commit's metadata has our own facts, as one text of JSON.
+"""The key under which a commit's metadata has our own facts.
 
-As a text, and a short one: icechunk keeps the metadata of every snapshot in one
-file, which each commit writes again, and a nested mapping costs it three times
-what its text does.
+They are kept short, also their names: each commit writes those of all others
+once more (design note 005).
 """
 
+_SHORT = {"transaction": "t", "author": "a", "changes": "c"}
+_SHORT_COUNTS = {"batches_added": "b", "vertices_added": "v", "objects_added": "o"}
 
-def encode_own(own: Mapping[str, Any]) -> str:
-    """Our own facts of a commit as text; what is empty is left out."""
+
+def _renamed(facts: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in facts.items()}
+
+
+def encode_own(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Our own facts of a commit as its metadata has them; what is empty is left out."""
     kept = {key: value for key, value in own.items() if value}
-    return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
+    if "changes" in kept:
+        kept["changes"] = {
+            name: _renamed(counts, _SHORT_COUNTS) for name, counts in kept["changes"].items()
+        }
+    return _renamed(kept, _SHORT)
 
 
 def own_facts(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Our own facts of a commit, from its metadata; empty where it is none of ours."""
-    text = metadata.get(OWN)
-    if text is None:
+    """Our own facts of a commit, from its metadata; empty where it is none of ours.
+
+    Early repositories have them as a text of JSON, with all names in full.
+
+    Raises
+    ------
+    IntegrityError
+        If they cannot be read.
+    """
+    facts = metadata.get(OWN)
+    if facts is None:
         return {}
     try:
-        facts = json.loads(text)
-    except (TypeError, ValueError) as error:
+        facts = json.loads(facts) if isinstance(facts, str) else facts
+        facts = _renamed(facts, {short: name for name, short in _SHORT.items()})
+        names = {short: name for name, short in _SHORT_COUNTS.items()}
+        if "changes" in facts:
+            changes = facts["changes"].items()
+            facts["changes"] = {name: _renamed(counts, names) for name, counts in changes}
+    except (AttributeError, ValueError) as error:
         raise IntegrityError(f"the metadata of a commit cannot be read: {error}") from error
-    if not isinstance(facts, dict):
-        raise IntegrityError(f"the metadata of a commit is no mapping: {text!r}")
     return facts
 
 

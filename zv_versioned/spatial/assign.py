@@ -89,16 +89,22 @@ def cell_numbers(positions: np.ndarray, box: Box, grid: Grid) -> tuple[np.ndarra
     first = np.floor(box.lo / size)
     counts = (np.floor(box.hi / size) - first).astype(np.int64) + 1
     strides = np.cumprod([1, *counts[:0:-1]])[::-1].copy()
-    # Whole numbers below 2**53 are exact in float64, and a dot product of floats is fast.
+    # Whole numbers below 2**53 are exact in float64.
     dtype = np.float64 if math.prod(counts.tolist()) < 1 << 53 else np.int64
-    strides = strides.astype(dtype)
     numbers = np.empty(len(positions), np.int64)
     for start in range(0, len(positions), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        index = np.divide(positions[rows], size, dtype=np.float64)
-        np.floor(index, out=index)
-        index -= first
-        numbers[rows] = index.astype(dtype, copy=False) @ strides
+        total = np.zeros(len(positions[rows]), dtype)
+        # Axis by axis: numpy is three times slower along rows of two or three.
+        for axis, stride in enumerate(strides.tolist()):
+            index = np.divide(positions[rows, axis], size[axis], dtype=np.float64)
+            np.floor(index, out=index)
+            index -= first[axis]
+            whole = index.astype(dtype, copy=False)
+            if stride != 1:
+                whole *= stride
+            total += whole
+        numbers[rows] = total
     return numbers, np.stack([first.astype(np.int64) - np.asarray(grid.origin), counts])
 
 

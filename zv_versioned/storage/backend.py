@@ -30,6 +30,7 @@ from .hidden import HIDDEN
 from .location import CLOUD, Location, Place, resolve
 from .lock import RepositoryLock
 from .seals import SEALS_FILE, Ledger
+from .trailer import joined, parted
 from .translate import translated
 
 # icechunk 1 makes a name part of a path, and gives back escaped what it had to escape there.
@@ -345,9 +346,9 @@ class Backend:
 
     def _infos(self, info: Any, iterator: Iterator[Any]) -> Iterator[SnapshotInfo]:
         while info is not None:
-            yield SnapshotInfo(
-                info.id, info.parent_id, info.message, info.written_at, dict(info.metadata)
-            )
+            message, metadata = parted(info.message)
+            metadata = {**info.metadata, **metadata}
+            yield SnapshotInfo(info.id, info.parent_id, message, info.written_at, metadata)
             self.check_process()
             with translated(self.location):
                 info = next(iterator, None)
@@ -407,7 +408,7 @@ class Backend:
             raise MetadataError(f"a commit message must be a string, not {message!r}")
         if not session.has_uncommitted_changes:
             raise MetadataError(f"nothing to publish to {branch!r}: the session changed nothing")
-        stored = json_object(metadata, "commit metadata")
+        text = joined(message, json_object(metadata, "commit metadata"))
         began = session.snapshot_id
         with self.mutation(f"commit to {branch}"):
             # An object store makes this check itself, where it decides, and a round trip is spared.
@@ -415,7 +416,7 @@ class Backend:
                 raise self._moved(branch, tip, began)
             with translated(self.location):
                 try:
-                    after = self._commit(session, branch, message, stored)
+                    after = self._commit(session, branch, text)
                 except ic.ConflictError as error:
                     if (tip := self.branch_tip(branch)) == began:
                         raise
@@ -423,12 +424,12 @@ class Backend:
             self.seal(f"branch.{branch}", committed=(began, after))
             return after
 
-    def _commit(self, session: ic.Session, branch: str, message: str, stored: Any) -> str:
+    def _commit(self, session: ic.Session, branch: str, text: str) -> str:
         if not self.durable or self.folder is None:
-            return session.commit(message, stored)
+            return session.commit(text)
         # What the branch is to lead to is on the disk before it leads there.
         began = session.snapshot_id
-        after = session.flush(message, metadata=stored)
+        after = session.flush(text)
         lasting.sync_files(self.folder, lasting.written_by(self.folder, began, after))
         self._repository.reset_branch(branch, after, from_snapshot_id=began)
         return after

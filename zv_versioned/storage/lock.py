@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ from weakref import WeakValueDictionary
 
 import filelock
 import google_crc32c
+
+if sys.platform != "win32":
+    import fcntl
 
 from .._io import check_process
 from ..errors import MetadataError, StorageError
@@ -48,11 +52,56 @@ class _Shared:
 
     def __init__(self, folder: str) -> None:
         self.thread_lock = threading.RLock()
+        self._path = os.path.join(folder, LOCK_FILE)
         # Held by whichever thread has `thread_lock`, hence not local to the thread that made it.
-        self.file_lock = filelock.FileLock(
-            os.path.join(folder, LOCK_FILE), thread_local=False, poll_interval=_POLL_SECONDS
+        self._file_lock = filelock.FileLock(
+            self._path, thread_local=False, poll_interval=_POLL_SECONDS
         )
+        self._descriptor: int | None = None
         self.depth = 0
+
+    def acquire(self, timeout: float) -> None:
+        """Lock the file: at once where nobody has it, else as filelock does, with all its care."""
+        self._descriptor = _locked_at_once(self._path)
+        if self._descriptor is None:
+            self._file_lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        """Let the file go."""
+        if self._descriptor is None:
+            self._file_lock.release()
+            return
+        descriptor, self._descriptor = self._descriptor, None
+        # By name, since a forked child may have the same file open.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+    def forget(self) -> None:
+        """Close, in a forked child, what it has open of its parent's; the parent keeps its lock."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _locked_at_once(path: str) -> int | None:
+    """A descriptor of the file, locked; None where that is not to be had in an instant.
+
+    The lock is the same that filelock takes, in a tenth of the time.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return None  # filelock says what is wrong
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
 
 
 _registry_lock = threading.Lock()
@@ -70,6 +119,8 @@ def _shared(folder: str) -> _Shared:
 def _forget_locks_in_child() -> None:
     # The thread that holds one of these did not come along, so it would never be released.
     global _registry_lock, _registry
+    for shared in list(_registry.values()):
+        shared.forget()
     _registry_lock = threading.Lock()
     _registry = WeakValueDictionary()
 
@@ -134,19 +185,19 @@ class RepositoryLock:
             finally:
                 shared.depth -= 1
                 if shared.depth == 0:
-                    shared.file_lock.release()
+                    shared.release()
         finally:
             shared.thread_lock.release()
 
     def _acquire_file(self, deadline: float, purpose: str) -> None:
-        file_lock = self._shared.file_lock
+        shared = self._shared
         # Where a repository was removed, filelock would bring an empty folder back.
         if not os.path.isdir(self.path):
             raise StorageError(
                 f"the repository at {self.path} cannot be locked to {purpose}: its folder is gone"
             )
         try:
-            file_lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+            shared.acquire(timeout=max(0.0, deadline - time.monotonic()))
         except filelock.Timeout:
             raise self._timed_out(purpose) from None
         except OSError as error:
@@ -157,7 +208,7 @@ class RepositoryLock:
         try:
             self._write_note(purpose)
         except BaseException as error:
-            file_lock.release()
+            shared.release()
             if isinstance(error, OSError):
                 raise StorageError(
                     f"the repository at {self.path} cannot be locked to {purpose}: its note "

@@ -108,7 +108,7 @@ def draw(repo: zvv.Repository, ref: str = "main") -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         f'width="{WIDTH}" height="{height}" font-family="system-ui, Segoe UI, Helvetica, Arial, '
         'sans-serif" font-size="15" role="img" aria-labelledby="title">',
-        "<title id=\"title\">A history with a branch, its merge, and an append taken back</title>",
+        '<title id="title">A history with a branch, its merge, and an append taken back</title>',
         f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="10" fill="#ffffff" '
         'stroke="#d4d4d8"/>',
     ]
@@ -153,9 +153,7 @@ def _way(x: int, y: int, to_x: int, to_y: int, colour: str) -> str:
     return f'<path d="{way}" fill="none" stroke="{colour}" stroke-width="3"/>'
 
 
-def _line(
-    x: int, y: int, commit: zvv.CommitInfo, names: Sequence[tuple[str, str]]
-) -> list[str]:
+def _line(x: int, y: int, commit: zvv.CommitInfo, names: Sequence[tuple[str, str]]) -> list[str]:
     """The words beside a commit: what names it, its message, and what it added."""
     parts = []
     for name, colour in names:

@@ -306,8 +306,8 @@ def add_levels(tx: Transaction, source: Source, dataset: str, into: Into, done: 
     """
     if into.append and source.coarser:
         raise MetadataError(
-            f"{source.files[0]} has several levels, and only level 0 can be added to a dataset that "
-            "is there; give levels=[0]"
+            f"{source.files[0]} has several levels, and only level 0 can be added to a dataset "
+            "that is there; give levels=[0]"
         )
     for coarser in source.coarser:
         tx.create_level(

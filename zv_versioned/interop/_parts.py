@@ -224,13 +224,18 @@ def write(task: Task, place: Place, into: Into, fork: Any) -> Written:
     if len(task.begun):
         stage.new_ids.append(Ids.of(task.begun))
     unnamed, weight = task.first_unnamed, 0
-    for piece in task.part():
-        weight += piece.weight
-        largest = place.largest if piece.object_ids is not None else unnamed - 1
-        stage.facts = replace(stage.facts, max_object_id=largest)
-        append(stage, piece, into, place.first_counted)
-        if piece.object_ids is None and len(piece.positions):
-            unnamed += _unnamed(piece, place.meta.kind)
+    try:
+        for piece in task.part():
+            weight += piece.weight
+            largest = place.largest if piece.object_ids is not None else unnamed - 1
+            stage.facts = replace(stage.facts, max_object_id=largest)
+            append(stage, piece, into, place.first_counted)
+            if piece.object_ids is None and len(piece.positions):
+                unnamed += _unnamed(piece, place.meta.kind)
+        stage.finish()
+    except BaseException:
+        stage.upload.stop()
+        raise
     return Written(fork, stage.rows, stage.batch_ids, stage.batch_new, stage.meta, weight)
 
 

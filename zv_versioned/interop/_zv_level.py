@@ -10,7 +10,7 @@ Source: Zarr Vectors 0.9.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -157,7 +157,8 @@ class ZVLevel:
                 f"{self.where}: its vertices are encoded as {attributes['encoding']!r}, and raw "
                 "ones can be read"
             )
-        return np.dtype(attributes["dtype"])
+        dtype: np.dtype[Any] = np.dtype(attributes["dtype"])
+        return dtype
 
     def filled(self, array: Any, where: str) -> np.ndarray:
         """The chunks that an array has, by coordinates, in their order: (C, K) int64."""
@@ -245,11 +246,13 @@ class ZVLevel:
         rows = spans(table.first[fragments], counts)
         listed = np.repeat(~table.is_range[fragments], counts)
         rows[listed] = table.rows[rows[listed]]
-        return rows + np.repeat(self.row_start[table.cell[fragments]], counts)
+        base: np.ndarray = np.repeat(self.row_start[table.cell[fragments]], counts)
+        return rows + base
 
     def cell_of(self, rows: np.ndarray) -> np.ndarray:
         """The position of the cell that each row is in."""
-        return np.searchsorted(self.row_start, rows, side="right") - 1
+        found: np.ndarray = np.searchsorted(self.row_start, rows, side="right") - 1
+        return found
 
     # -- objects -------------------------------------------------------------
 

@@ -137,7 +137,8 @@ def _values(
     for start, count, payload in zip(starts.tolist(), counts.tolist(), payloads, strict=True):
         if payload and len(payload) != count * size:
             raise ArrayError(
-                f"{level.where}, {path}: a chunk has {len(payload)} bytes for {count} links of {size}"
+                f"{level.where}, {path}: a chunk has {len(payload)} bytes, and {count} links of "
+                f"{size} belong there"
             )
         if payload:
             values = np.frombuffer(payload, dtype.newbyteorder("<")).reshape(count, *shape)

@@ -1,4 +1,4 @@
-"""Zarr Vectors stores, written: a dataset of any snapshot, or part of it, as a folder of its own."""
+"""Zarr Vectors stores, written: a dataset of any snapshot, or part of it, as a folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from zarr.core.buffer import default_buffer_prototype
@@ -95,7 +95,7 @@ def export_zarr_vectors(
     """
     part = Part(**options)
     chosen = Selected(level, part)
-    whole = (part.bbox, part.objects, part.attributes) == (None, None, None)
+    whole = all(asked is None for asked in (part.bbox, part.objects, part.attributes))
     with made(target, overwrite=part.overwrite, folder=True) as path:
         if whole and level.number == 0:
             files = _copy(level._dataset.store, path, chosen.report, by_number=by_number)
@@ -180,9 +180,7 @@ def _pieces(
             yield _piece(found, kind, ids, values)
 
 
-def _piece(
-    found: Geometry, kind: str, ids: np.ndarray, values: Mapping[str, np.ndarray]
-) -> Piece:
+def _piece(found: Geometry, kind: str, ids: np.ndarray, values: Mapping[str, np.ndarray]) -> Piece:
     """What was read, as it is appended."""
     _, first = np.unique(found.object_ids, return_index=True)
     mine = found.object_ids[np.sort(first)]  # values of objects go in this order

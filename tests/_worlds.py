@@ -238,6 +238,11 @@ class Known:
     ) -> tuple[int, int, int]:
         return len(removed), 0, int(self._batch(side, row).new[removed].sum())
 
+    def object_values(
+        self, side: Side, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        return None
+
     def groups(self, side: Side, dataset: str, level: int) -> Groups:
         return self.sides[side].groups
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_link_attributes import drawn
 
 import zv_versioned as zvv
-from zv_versioned import _read, _where
+from zv_versioned import _query, _read, _where
 from zv_versioned._read import LevelReader
 
 WORDS = ["ax", "pyramidal", "ünter", ""]
@@ -161,7 +161,7 @@ def draw_query(data: st.DataObject, whole: Whole) -> tuple[dict[str, Any], np.nd
     return query, found
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(data=st.data(), window=st.sampled_from([20, 1 << 20]))
 def test_any_mix_of_filters_finds_what_numpy_finds(
     whole: Whole, data: st.DataObject, window: int
@@ -264,6 +264,121 @@ def test_batches_without_values_are_not_read(
     monkeypatch.setattr(LevelReader, "rows_of", watched)
     points.level.read(where={"good": True}, attributes=["good"])
     assert set(read) == {0, 1, 3}
+
+
+@pytest.fixture(scope="module")
+def ranged() -> zvv.Level:
+    """Ten batches whose values lie apart, of every dtype that has an order."""
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0] * 3, [80] * 3))
+        for number in range(10):
+            steps = np.arange(20) % 10 + 10 * number
+            tx.writer("p").append_vertices_sync(
+                np.full((20, 3), number, "f4"),
+                attributes={
+                    "i": steps.astype("i4"),
+                    "large": steps + (1 << 53),
+                    "u": steps.astype("u8") + np.uint64(1 << 63),
+                    "f": np.where(steps % 10 == 9, np.nan, steps).astype("f4") / 10,
+                    "half": (steps / 8).astype("f2"),
+                    "day": steps.astype("M8[D]"),
+                    "took": steps.astype("m8[ms]"),
+                    "good": steps >= 50,
+                },
+            )
+    return repo.view()["p"][0]
+
+
+numbers = st.integers(-20, 120)
+ranged_values = {
+    "i": st.one_of(numbers, numbers.map(lambda i: i / 2), st.sampled_from([-(10**400), 10**30])),
+    "large": numbers.map(lambda i: i + (1 << 53)) | st.just(float(1 << 53)),
+    "u": numbers.map(lambda i: i + (1 << 63)),
+    "f": numbers.map(lambda i: i / 10) | st.sampled_from([1e300, -(10**400)]),
+    "half": numbers.map(lambda i: i / 8) | st.floats(0, 10),
+    "day": st.one_of(
+        numbers.map(lambda i: np.datetime64(i, "D")),
+        numbers.map(lambda i: np.datetime64(i * 25, "h")),
+        st.integers(-1, 4).map(lambda i: np.datetime64(i, "M")),
+    ),
+    "took": numbers.map(lambda i: np.timedelta64(i * 900, "us")),
+    "good": st.booleans(),
+}
+
+
+@settings(max_examples=50)
+@given(data=st.data(), name=st.sampled_from(sorted(ranged_values)))
+def test_what_is_left_out_by_its_smallest_and_largest_values_matches_nothing(
+    ranged: zvv.Level, data: st.DataObject, name: str
+) -> None:
+    op = data.draw(st.sampled_from(_where.OPERATORS))
+    value = data.draw(ranged_values[name])
+    if op in ("in", "not in"):
+        value = [value, data.draw(ranged_values[name])]
+    condition = {name: (op, value)}
+    found = ranged.read(where=condition).vertex_ids
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_where.Condition, "rows", lambda self, reader: np.ones(10, bool))
+        expected = ranged.read(where=condition).vertex_ids
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("where", "batches"),
+    [
+        ({"i": 35}, [3]),
+        ({"i": (">=", 75)}, [7, 8, 9]),
+        ({"i": ("<", 9.5)}, [0]),
+        ({"i": ("in", [5, 95])}, [0, 9]),
+        ({"f": [(">", 2.05), ("<=", 4.0)]}, [2, 3, 4]),
+        ({"day": ("<", "1970-01-15")}, [0, 1]),
+        ({"took": (">", np.timedelta64(80, "ms"))}, [8, 9]),
+        ({"good": True}, [5, 6, 7, 8, 9]),
+        ({"i": 1000}, []),
+        ([("i", "<", 30), ("good", "==", True)], []),
+    ],
+    ids=str,
+)
+def test_batches_whose_values_cannot_match_are_not_read(
+    ranged: zvv.Level, where: Any, batches: list[int]
+) -> None:
+    assert {s.row for s in _query.parse(ranged._reader, ranged, where=where).plan} == set(batches)
+
+
+def test_smallest_and_largest_values_follow_what_is_written_merged_and_removed() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0], [9]))
+        for number in range(3):
+            values = {"i": [10 * number, 10 * number + 1]}
+            tx.writer("p").append_vertices_sync([[1.0], [2.0]], attributes=values)
+    repo.create_branch("side", at="main")
+    with repo.transaction("side") as tx:
+        tx.writer("p").add_attribute_sync("i", np.arange(100, 106))
+    with repo.transaction("main") as tx:
+        tx.writer("p").append_vertices_sync([[3.0]], attributes={"i": [7]})
+    with repo.transaction("main") as tx:
+        tx.writer("p").remove_objects_sync([0])
+
+    def rows(where: Any) -> list[int]:
+        level = repo.view()["p"][0]
+        plan = _query.parse(level._reader, level, where=where).plan
+        every = level.attribute("i")
+        op, value = where["i"]
+        assert level.count(where=where) == OPERATORS[op](every, value).sum()
+        return [s.row for s in plan]
+
+    assert rows({"i": ("<", 9)}) == [0, 3]
+    repo.merge("side", into="main")
+    assert rows({"i": (">=", 104)}) == [2]
+    assert rows({"i": ("<", 9)}) == [3]
+    repo.revert("main", branch="main", parent=1)
+    assert rows({"i": ("<", 9)}) == [0, 3]
+    with repo.transaction("main") as tx:
+        tx.writer("p").drop_attribute_sync("i")
+        tx.writer("p").add_attribute_sync("i", np.arange(6) / 4)
+    assert rows({"i": (">", 1.1)}) == [3]
 
 
 def test_an_attribute_that_is_asked_for_and_compared_is_read_once(

@@ -190,6 +190,8 @@ def test_a_snapshot_has_many_names(grown: tuple[zvv.Repository, list[str]]) -> N
         assert repo.resolve(word) == snapshots[3]
     for word in ("main~2", "main~~", "main~1~1", "v1~", f"{snapshots[3][:9]}~1"):
         assert repo.resolve(word) == snapshots[2]
+    for word in ("main^^", "main^1~", "main~1^", "main~2^0"):
+        assert repo.resolve(word) == snapshots[2]
     assert repo.resolve("main~4") == snapshots[0]
 
 
@@ -203,7 +205,8 @@ def test_a_word_that_is_no_word_is_refused(repo: zvv.Repository, word: Any) -> N
 
 
 @pytest.mark.parametrize(
-    "word", ["main~x", "~1", "~", "abc", "MAIN", "main~-1", "main~" + "9" * 5000]
+    "word",
+    ["main~x", "~1", "~", "abc", "MAIN", "main~-1", "main~" + "9" * 5000, "main^2", "main^x"],
 )
 def test_a_word_that_stands_for_nothing_is_said_to(repo: zvv.Repository, word: str) -> None:
     with pytest.raises(zvv.NotFoundError):

@@ -291,6 +291,7 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
         origin=stage.origin,
         # Of no links nothing is stored.
         contents={value.meta.path: new_content_id() for value in batch.all_values if len(value)},
+        ranges={v.meta.path: r for v in batch.values if (r := v.range()) is not None},
     )
 
 

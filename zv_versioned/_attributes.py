@@ -7,7 +7,7 @@ that the table alone says what changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,7 @@ from .format.metadata import (
     VERTEX_ATTRIBUTES,
     AttributeMeta,
 )
-from .format.table import new_content_id
+from .format.table import EVERYTHING, new_content_id, ranges_of
 
 _BATCHES_AT_ONCE = 256
 
@@ -86,19 +86,27 @@ def put_object_rows(
     upload: _store.Uploader, stage: LevelStage, slot: int, attribute: AttributeMeta, stored: Stored
 ) -> None:
     """Upload the values of the objects that begin in one batch, by ascending id."""
-    path = _paths.join(stage.path, attribute.path)
+    for array, cell in object_cells(attribute, stored).items():
+        upload.put(_paths.shard_key(_paths.join(stage.path, array), slot, ()), cell)
+
+
+def object_cells(attribute: AttributeMeta, stored: Stored) -> dict[str, bytes]:
+    """The cells, by array, that the values of the objects of one batch are stored in."""
     payload = np.ascontiguousarray(stored.rows).reshape(-1).view(np.uint8).data
-    upload.put(_paths.shard_key(path, slot, ()), batches.CODEC.encode(payload))
-    _put_texts(upload, stage, slot, attribute, stored)
+    return {attribute.path: batches.CODEC.encode(payload), **_text_cells(attribute, stored)}
+
+
+def _text_cells(attribute: AttributeMeta, stored: Stored) -> dict[str, bytes]:
+    if stored.texts is None:
+        return {}
+    return {attribute.dictionary: batches.CODEC.encode(_values.pack_texts(stored.texts))}
 
 
 def _put_texts(
     upload: _store.Uploader, stage: LevelStage, slot: int, attribute: AttributeMeta, stored: Stored
 ) -> None:
-    if stored.texts is not None:
-        path = _paths.join(stage.path, attribute.dictionary)
-        cell = batches.CODEC.encode(_values.pack_texts(stored.texts))
-        upload.put(_paths.shard_key(path, slot, ()), cell)
+    for array, cell in _text_cells(attribute, stored).items():
+        upload.put(_paths.shard_key(_paths.join(stage.path, array), slot, ()), cell)
 
 
 # ---- whole attributes -------------------------------------------------------
@@ -257,14 +265,16 @@ def _write(
         _prepare(stage, attribute)
         upload = stage.upload
         done = 0
+        ranges: list[tuple[float, float] | None] = []
         for some in _pieces(rows):
             for row, place in zip(some, places(reader, some), strict=True):
                 stop = done + int(counts[row])
+                ranges.append(values.range(done, stop))
                 stored = _with_gaps(values.stored(done, stop), attribute, place.mask)
                 _put(upload, stage, int(table.slot[row]), attribute, stored, place)
                 done = stop
         upload.start()
-    return _record(stage, values, rows)
+    return _record(stage, values, rows, ranges)
 
 
 def _with_gaps(stored: Stored, attribute: AttributeMeta, mask: np.ndarray | None) -> Stored:
@@ -309,12 +319,20 @@ def _prepare(stage: LevelStage, attribute: AttributeMeta) -> None:
     _store.set_many(stage.store, stage.documents_of([attribute]))
 
 
-def _record(stage: LevelStage, values: Values, rows: np.ndarray) -> dict[str, Any]:
+def _record(
+    stage: LevelStage,
+    values: Values,
+    rows: np.ndarray,
+    ranges: Sequence[tuple[float, float] | None],
+) -> dict[str, Any]:
     """Record that some batches (rows of the table) have new content, and the others none."""
     attribute, table = values.meta, stage.table()
     content = np.zeros(len(table), np.int64)
     content[rows] = [new_content_id() for _ in range(len(rows))]
-    stage.replaced(table.with_columns({}, {attribute.path: content}))
+    lo_hi = np.full((len(table), 2), EVERYTHING)
+    lo_hi[rows] = [EVERYTHING if known is None else known for known in ranges]
+    of_contents = {attribute.path: ranges_of(content, lo_hi)}
+    stage.replaced(table.with_columns({}, {attribute.path: content}, of_contents))
     known = {**stage.facts.family(attribute.family), attribute.name: attribute}
     stage.facts = stage.facts.with_family(attribute.family, known)
     stage.note("attributes_written", attribute.path)

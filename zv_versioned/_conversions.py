@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Unpack
 
 from . import _query
+from ._twins import twin
 
 if TYPE_CHECKING:
     import dask.dataframe
@@ -207,6 +210,30 @@ class Conversions:
         from .interop.dask import to_dask
 
         return to_dask(self, attributes, partition_vertices, filters)
+
+    ato_xarray = twin(to_xarray)
+    ato_pandas = twin(to_pandas)
+    ato_arrow = twin(to_arrow)
+    ato_dask = twin(to_dask)
+
+    async def ato_arrow_batches(  # type: ignore[misc]
+        self: Level,
+        *,
+        attributes: _query.Names = "all",
+        rows: int | None = None,
+        **filters: Unpack[_query.Filters],
+    ) -> AsyncIterator[pyarrow.RecordBatch]:
+        """The record batches of :meth:`to_arrow_batches`, each read when it is awaited.
+
+        ``async for batch in level.ato_arrow_batches(): …``; parameters and errors are
+        the same.
+        """
+        reader = await asyncio.to_thread(
+            self.to_arrow_batches, attributes=attributes, rows=rows, **filters
+        )
+        batches = iter(reader)
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            yield batch
 
     def __arrow_c_stream__(self: Level, requested_schema: Any = None) -> Any:  # type: ignore[misc]
         return self.to_arrow_batches().__arrow_c_stream__(requested_schema)

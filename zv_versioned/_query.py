@@ -141,6 +141,17 @@ def names(reader: LevelReader, level: object, attributes: Names, family: str) ->
     return list(dict.fromkeys(known(reader, level, name, family).name for name in attributes))
 
 
+def refuse_limit(filters: Filters, verb: str) -> None:
+    """Refuse a limit where it means nothing.
+
+    Raises
+    ------
+    ArrayError
+    """
+    if filters.get("limit") is not None:
+        raise ArrayError(f"{verb} takes no limit, got {filters['limit']!r}; leave it out")
+
+
 def object_ids(reader: LevelReader, objects: Ids) -> np.ndarray:
     """Ids of objects that are asked for, ascending.
 

@@ -110,6 +110,22 @@ def object_values(
     table = reader.state.table
     if rows is None:
         rows = np.flatnonzero(table.live_new_objects > 0).tolist()
+    values = begun_values(reader, attribute, rows)
+    lossy = [row for row in rows if table.n_removed_objects[row]]
+    if not lossy:
+        return values
+    tables = dict(zip(lossy, reader.ids(lossy), strict=True))
+    live = dict(zip(lossy, reader.beginning(lossy), strict=True))
+    masks = [
+        live[row][tables[row][1]] if row in live else np.ones(int(table.n_new_objects[row]), bool)
+        for row in rows
+    ]
+    return np.asarray(values[np.concatenate(masks)])
+
+
+def begun_values(reader: LevelReader, attribute: AttributeMeta, rows: Sequence[int]) -> np.ndarray:
+    """Values of all objects that begin in some batches, also of those that were removed."""
+    table = reader.state.table
     present = table.content(attribute.path)
     has = [row for row in rows if present[row]]
     path = _paths.join(reader.state.path, attribute.path)
@@ -126,19 +142,7 @@ def object_values(
                 )
         found.append(np.frombuffer(payload, attribute.dtype).reshape(n, *attribute.row_shape))
     stored = np.concatenate(found) if found else attribute.fill(0)
-    values = spread(
-        reader, attribute, [(row, int(table.n_new_objects[row])) for row in rows], stored
-    )
-    lossy = [row for row in rows if table.n_removed_objects[row]]
-    if not lossy:
-        return values
-    tables = dict(zip(lossy, reader.ids(lossy), strict=True))
-    live = dict(zip(lossy, reader.beginning(lossy), strict=True))
-    masks = [
-        live[row][tables[row][1]] if row in live else np.ones(int(table.n_new_objects[row]), bool)
-        for row in rows
-    ]
-    return np.asarray(values[np.concatenate(masks)])
+    return spread(reader, attribute, [(row, int(table.n_new_objects[row])) for row in rows], stored)
 
 
 def check_missing(missing: object) -> bool:

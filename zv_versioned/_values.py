@@ -18,7 +18,8 @@ from . import _checks, _paths
 from .errors import ArrayError, IntegrityError
 from .format import columns
 from .format.cells import MAX_PAYLOAD
-from .format.metadata import TEXT, VERTEX_ATTRIBUTES, AttributeMeta
+from .format.metadata import TEXT, VERTEX_ATTRIBUTES, AttributeMeta, fill_value
+from .format.table import range_of
 
 _BLOCK_VALUES = 1 << 16
 _MAX_TEXT = MAX_PAYLOAD // 2
@@ -67,6 +68,17 @@ class Values:
             return Stored(rows)
         codes, texts = _encode_texts(rows.reshape(-1))
         return Stored(codes.reshape(rows.shape), texts)
+
+    def range(self, start: int = 0, stop: int | None = None) -> tuple[float, float] | None:
+        """Between what the values from `start` to `stop` lie; None where that is of no use.
+
+        It is for numbers, booleans and times, one for each vertex.
+        """
+        meta = self.meta
+        if meta.family != VERTEX_ATTRIBUTES or meta.row_shape or meta.logical_dtype.kind in "Oc":
+            return None
+        missing = fill_value(meta.dtype) if meta.logical_dtype.kind in "mM" else None
+        return range_of(self.given[start:stop], missing)
 
 
 def parse(

@@ -2,8 +2,9 @@
 
 A condition compares an attribute with a value, as numpy compares the stored
 values with it. A vertex without a value matches no condition: not where its
-batch has none, nor where it is NaN, NaT or None. So a batch without values is
-left out before anything of it is read.
+batch has none, nor where it is NaN, NaT or None. So a batch without values, or
+whose smallest and largest ones say that none can match, is left out before
+anything of it is read.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ class Condition:
             found = self._among(values)
             mask = ~found if self.operator == "not in" else found
         else:
-            mask = np.asarray(_COMPARE[self.operator](values, self.value), bool)
+            # A value that is larger than any of the dtype is infinite among them.
+            with np.errstate(over="ignore"):
+                mask = np.asarray(_COMPARE[self.operator](values, self.value), bool)
         if self.operator in ("!=", "not in"):
             if values.dtype.kind == "f":
                 mask &= values == values
@@ -112,7 +115,59 @@ class Condition:
 
     def rows(self, reader: LevelReader) -> np.ndarray:
         """Mask of the batches that can have vertices that it holds for: (B,) bool."""
-        return np.asarray(reader.state.table.content(self.attribute.path) != 0)
+        table = reader.state.table
+        lo, hi = table.range(self.attribute.path)
+        possible = (table.content(self.attribute.path) != 0) & (lo <= hi)
+        if self.operator in ("!=", "not in") or self.attribute.logical == TEXT:
+            return np.asarray(possible)
+        listed = self.value if self.operator == "in" else [self.value]
+        fits = np.zeros(len(table), bool)
+        for least, most in (_around(self.attribute, value) for value in listed):
+            # Never stricter than the comparison itself: both sides may have been rounded.
+            above = (hi >= least) | (self.operator in ("<", "<="))
+            below = (lo <= most) | (self.operator in (">", ">="))
+            fits |= above & below
+        return np.asarray(possible & fits)
+
+
+def _around(attribute: AttributeMeta, value: Any) -> tuple[float, float]:
+    """Two numbers that what an attribute's values are compared with lies between.
+
+    In the stored unit, and rounded as numpy rounds it for the comparison.
+    """
+    dtype = attribute.logical_dtype
+    if dtype.kind in "mM":
+        return _around_time(dtype, value)
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            rounded = float(dtype.type(value))
+        return rounded, rounded
+    if isinstance(value, np.generic):
+        value = value.item()
+    near = _as_float(value)
+    return near, near
+
+
+_UNITS = {"W": 604800, "D": 86400, "h": 3600, "m": 60, "s": 1}
+_FRACTIONS = {"ms": 3, "us": 6, "ns": 9, "ps": 12, "fs": 15, "as": 18}
+
+
+def _attoseconds(dtype: np.dtype[Any]) -> int | None:
+    """How long the unit of a time is; None of months and years, which differ."""
+    unit, number = np.datetime_data(dtype)
+    if unit in _UNITS:
+        return int(_UNITS[unit] * number * 10**18)
+    return int(number * 10 ** (18 - _FRACTIONS[unit])) if unit in _FRACTIONS else None
+
+
+def _around_time(dtype: np.dtype[Any], value: Any) -> tuple[float, float]:
+    stored, given = _attoseconds(dtype), _attoseconds(value.dtype)
+    if stored is None or given is None:
+        return -np.inf, np.inf
+    total = int(value.astype(np.int64)) * given
+    # A count that is no float64 is rounded, so the next ones are taken.
+    below, above = float(total // stored), float(-(-total // stored))
+    return float(np.nextafter(below, -np.inf)), float(np.nextafter(above, np.inf))
 
 
 def parse_where(where: object, known: Callable[[str], AttributeMeta]) -> list[Condition]:
@@ -214,7 +269,15 @@ def _comparable(attribute: AttributeMeta, value: Any, said: str) -> Any:
         wanted = "a number; a vertex without one (NaN) matches nothing"
     if not fits:
         raise ArrayError(f"{said}: {attribute.name!r} is compared with {wanted}")
-    return value
+    return _as_float(value) if dtype.kind == "f" else value
+
+
+def _as_float(value: float) -> float:
+    """A number as float64; infinite where it is a whole number beyond all of these."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf
 
 
 def _time(dtype: np.dtype[Any], value: Any, said: str) -> Any:

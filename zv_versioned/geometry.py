@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import ArrayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scipy.spatial import KDTree
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +76,30 @@ class Geometry:
         bounds = self.parts.tolist()
         return [self.positions[a:b] for a, b in pairwise(bounds)]
 
+    def kdtree(self) -> KDTree:
+        """A k-d tree of the vertices, for nearest neighbours and pairs.
+
+        Returns
+        -------
+        scipy.spatial.KDTree
+            Its indices are rows of `positions`.
+
+        Raises
+        ------
+        MissingExtraError
+            If scipy is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from zv_versioned import Geometry
+        >>> ids = np.arange(2)
+        >>> distance, row = Geometry(np.array([[0, 0], [3, 4]]), ids, ids).kdtree().query([3, 3])
+        >>> int(row)
+        1
+        """
+        return tree_of(lambda: self.positions)
+
     def __len__(self) -> int:
         return len(self.positions)
 
@@ -100,6 +130,15 @@ class Geometry:
 
     def _repr_html_(self) -> str:
         return html_table("Geometry", self._facts())
+
+
+def tree_of(positions: Callable[[], np.ndarray]) -> KDTree:
+    """A k-d tree of positions, which are read once scipy is there."""
+    from .interop._extras import need
+
+    tree: Any = need("scipy.spatial", "spatial", "kdtree()")
+    made: KDTree = tree.KDTree(positions())
+    return made
 
 
 def html_table(title: str, rows: list[tuple[str, str]]) -> str:

@@ -14,10 +14,13 @@ from ._conversions import Conversions
 from ._gather import gather
 from ._gather_lines import level_line_links
 from ._groups import Groups, load_groups
+from ._measures import Measures
 from ._read import LevelReader
 from ._read_links import level_links_of, link_values
 from ._read_values import check_missing, object_values, refuse_missing
 from ._removed import removed_rows
+from ._totals import Bounds, summary
+from ._twins import twin
 from .errors import ArrayError, MetadataError, NotFoundError, ReadOnlyError
 from .format.metadata import (
     LINES,
@@ -32,8 +35,6 @@ from .geometry import Geometry, html_table
 if TYPE_CHECKING:
     from .view import Dataset
     from .writer import ZVWriter
-
-Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,76 @@ class Batch:
     object_count: int
     bounds: Bounds
 
+    def _repr_html_(self) -> str:
+        lo, hi = (", ".join(f"{x:g}" for x in corner) for corner in self.bounds)
+        rows = [
+            ("uuid", str(self.uuid)),
+            ("vertices", f"{self.vertex_count:,}"),
+            ("objects", f"{self.object_count:,}"),
+            ("bounds", f"({lo}) to ({hi})"),
+        ]
+        return html_table(f"Batch {self.slot}", rows)
+
 
 class Objects:
-    """The objects of a level, by id: ``level.objects[5813024015]`` or a list of ids."""
+    """The objects of a level, by id: ``level.objects[5813024015]`` or a list of ids.
+
+    ``await level.objects.aread(ids)`` is the same, awaited.
+    """
 
     def __init__(self, level: Level) -> None:
         self._level = level
 
-    def __getitem__(self, ids: int | Sequence[int] | np.ndarray) -> Geometry:
+    def __getitem__(self, ids: _query.Ids) -> Geometry:
+        return self.read(ids)
+
+    def read(self, ids: _query.Ids) -> Geometry:
+        """All of some objects, with all attributes: what ``objects[ids]`` gives.
+
+        Raises
+        ------
+        NotFoundError
+            If one is not there.
+        """
         return self._level.read(objects=ids, attributes="all", link_attributes="all")
+
+    def summary(self, objects: _query.Ids | None = None) -> dict[str, np.ndarray]:
+        """How many vertices each object has, between what they lie, and how long it is.
+
+        Memory is needed for a window of vertices; for lengths, for those of a batch.
+
+        Parameters
+        ----------
+        objects : int or sequence of int, optional
+            Ids of objects; all where left out.
+
+        Returns
+        -------
+        dict of str to ndarray
+            ``object_id`` (O,), int64, in the order of :meth:`Level.object_ids`;
+            ``vertices`` (O,), int64; ``lo`` and ``hi`` (O, D), float64, the smallest and
+            largest coordinates; and of lines and graphs ``length`` (O,), float64, the sum
+            of the Euclidean lengths of its links, in the units of the coordinates.
+
+        Raises
+        ------
+        NotFoundError
+            If an object is not there.
+
+        Examples
+        --------
+        >>> import numpy as np, zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> with repo.transaction() as tx:
+        ...     ds = tx.create_dataset("p", kind="polyline", bounds=([0, 0], [10, 10]))
+        ...     n = tx.writer("p").append_polylines_sync([np.array([[0, 0], [3, 4], [3, 5]])])
+        >>> repo.view()["p"][0].objects.summary()["length"]
+        array([6.])
+        """
+        return summary(self._level._reader, objects)
+
+    aread = twin(read)
+    asummary = twin(summary)
 
     def __len__(self) -> int:
         return self._level.num_objects
@@ -86,9 +148,24 @@ class Objects:
     def __repr__(self) -> str:
         return f"<{len(self):,} objects of {self._level!r}>"
 
+    def _repr_html_(self) -> str:
+        ids = self._level.object_ids()
+        shown = ", ".join(map(str, ids[:10].tolist())) + (", …" if len(ids) > 10 else "")
+        level = self._level
+        rows = [
+            ("snapshot", level._dataset._view.snapshot_id),
+            ("objects", f"{len(ids):,}"),
+            ("ids", shown),
+            *((f"attribute {name!r}", "of objects") for name in level.object_attribute_names),
+        ]
+        return html_table(f"Objects of level {level.number} of {level._dataset.name!r}", rows)
 
-class Level(Conversions):
+
+class Level(Conversions, Measures):
     """One resolution level of a dataset, at the view's snapshot."""
+
+    _dataset: Dataset
+    _reader: LevelReader
 
     def __init__(self, dataset: Dataset, number: int, reader: LevelReader) -> None:
         self._dataset = dataset
@@ -424,6 +501,18 @@ class Level(Conversions):
     def object_ids(self) -> np.ndarray:
         """Ids of all objects, int64, shape (num_objects,): by batch, then ascending."""
         return self._reader.object_ids()
+
+    # -- the same, awaited ---------------------------------------------------
+
+    aread = twin(read)
+    apositions = twin(positions)
+    aattribute = twin(attribute)
+    aobject_attribute = twin(object_attribute)
+    alink_attribute = twin(link_attribute)
+    aface_attribute = twin(face_attribute)
+    alinks = twin(links)
+    afaces = twin(faces)
+    aobject_ids = twin(object_ids)
 
     # -- writing -------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from ._verbs import Verbs
 from .errors import MetadataError, NotFoundError
 from .geometry import html_table
 from .history.graph import History
-from .history.log import CommitInfo, CommitLog, read_log
+from .history.log import CommitInfo, CommitLog, parents_of, read_log
 from .storage import Backend
 from .transaction import Transaction
 from .view import View
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import icechunk
 
 _ID_PREFIX = re.compile(r"[0-9A-Z]{4,20}")
-_BACK = re.compile(r"(?P<ref>.+?)~(?P<steps>\d{0,9})$")
+_BACK = re.compile(r"(?P<ref>.+)(?P<way>[~^])(?P<number>\d{0,9})")
 _PARTS_BYTES = 256 << 20
 
 
@@ -61,7 +61,7 @@ class Repository(Verbs, Upkeep):
         self._parts = Cache(_PARTS_BYTES)
         self._ids: dict[str, KnownIds] = {}
         self._checks: list[Callable[[View], Any]] = []
-        self.retries = 64
+        self.retries = 256
         self._ids_lock = threading.Lock()
 
     # -- opening -------------------------------------------------------------
@@ -224,7 +224,7 @@ class Repository(Verbs, Upkeep):
         ----------
         branch : str
         to : str
-            A branch, tag, snapshot id, unique prefix, or ``REF~N``.
+            A branch, tag, snapshot id, unique prefix, ``REF~N`` or ``REF^N``.
 
         Raises
         ------
@@ -244,8 +244,9 @@ class Repository(Verbs, Upkeep):
         ----------
         ref : str
             A branch, a tag, a snapshot id, at least four characters of one that
-            only one snapshot begins with, or any of these followed by ``~N``: the
-            N-th ancestor.
+            only one snapshot begins with, or any of these followed by ``~N``, the
+            N-th ancestor over first parents, or by ``^N``, the N-th parent of a
+            merge; as often as you like.
 
         Raises
         ------
@@ -263,8 +264,9 @@ class Repository(Verbs, Upkeep):
             return _Resolved(self._backend.tag_target(ref), None)
         back = _BACK.fullmatch(ref)
         if back:
-            base = self._resolve(back["ref"]).snapshot_id
-            return _Resolved(self._ancestor(ref, base, int(back["steps"] or 1)), None)
+            base, number = self._resolve(back["ref"]).snapshot_id, int(back["number"] or 1)
+            there = self._ancestor if back["way"] == "~" else self._parent
+            return _Resolved(there(ref, base, number), None)
         if _ID_PREFIX.fullmatch(ref.upper()):
             found = self._by_prefix(ref.upper())
             if len(found) == 1:
@@ -286,6 +288,14 @@ class Repository(Verbs, Upkeep):
             if depth == steps:
                 return info.id
         raise NotFoundError(f"{ref!r}: {snapshot_id} has only {depth} ancestors")
+
+    def _parent(self, ref: str, snapshot_id: str, number: int) -> str:
+        parents = parents_of(self._backend.snapshot(snapshot_id))
+        if number == 0:
+            return snapshot_id
+        if number > len(parents):
+            raise NotFoundError(f"{ref!r}: {snapshot_id} has {len(parents)} parents")
+        return parents[number - 1]
 
     def _by_prefix(self, prefix: str) -> list[str]:
         if len(prefix) == 20:
@@ -365,7 +375,7 @@ class Repository(Verbs, Upkeep):
         Parameters
         ----------
         ref : str, optional
-            A branch, tag, snapshot id, unique prefix or ``REF~N``; "main" where
+            A branch, tag, snapshot id, unique prefix, ``REF~N`` or ``REF^N``; "main" where
             nothing else is given.
         branch, tag, snapshot_id : str, optional
             The same, saying which it is.

@@ -10,10 +10,11 @@ import numpy as np
 
 from . import _reopen, _state
 from ._read import LevelReader
+from ._totals import Bounds
 from .format.metadata import DatasetMeta
 from .geometry import html_table
 from .interop.zarr_vectors import ZarrVectorsStore
-from .level import Bounds, Level
+from .level import Level
 
 if TYPE_CHECKING:
     from .history.log import CommitInfo

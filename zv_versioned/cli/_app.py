@@ -80,7 +80,8 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback(
     epilog="A REF is a branch, a tag, a snapshot id or four or more of its first characters; "
-    "REF~2 is the second ancestor. Options of a command: zv-versioned COMMAND --help"
+    "REF~2 is the second ancestor, REF^2 the second parent of a merge. "
+    "Options of a command: zv-versioned COMMAND --help"
 )
 def _options(
     ctx: typer.Context,

@@ -7,6 +7,10 @@ has a *content id* in the row, under the column ``content:PATH``, where PATH is
 the array (``vertex_attributes/NAME``, ``batches/removed``, …): 0 where the batch
 has nothing there, or has what it began with. Equal ids mean equal bytes, so two
 snapshots are compared, and merged, by their tables alone.
+
+Under ``range:PATH`` stand the smallest and the largest value of a content, after
+its id: a range that names another content than the row has is out of date, and
+says nothing. So whoever changes a content need not know of ranges.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from .cells import CellCodec
 BUCKET = 64
 CODEC = CellCodec(typesize=8, cname="zstd", clevel=1)
 CONTENT = "content:"
+RANGE = "range:"
 REMOVED = "batches/removed"
 """The content of a batch that says which of its objects were removed."""
 INDEX = "batches/index"
@@ -60,6 +65,48 @@ def new_content_id() -> int:
     return secrets.randbits(63) or 1
 
 
+EVERYTHING = (-np.inf, np.inf)
+"""The range of values of which nothing is known."""
+
+
+def ranges_of(content: np.ndarray, lo_hi: np.ndarray) -> np.ndarray:
+    """Ranges (B, 2) as a table has them, with the ids of the contents that they are of: (B, 3)."""
+    bits = np.ascontiguousarray(lo_hi, np.float64).view(np.int64)
+    return np.column_stack([content, bits.reshape(-1, 2)])
+
+
+def range_of(rows: np.ndarray, missing: int | None = None) -> tuple[float, float]:
+    """Between what the values of one content lie.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n,)
+        Numbers or booleans, as they are stored. NaN is left out.
+    missing : int, optional
+        What stands for no value, and is left out.
+
+    Returns
+    -------
+    lo, hi : float
+        Rounded away from the values where they are no float64; (inf, -inf) where
+        there is no value.
+    """
+    if rows.dtype.kind == "f":
+        lo, hi = np.fmin.reduce(rows, initial=np.inf), np.fmax.reduce(rows, initial=-np.inf)
+        return float(lo), float(hi)
+    if missing is not None:
+        rows = rows[rows != missing]
+    if len(rows) == 0:
+        return np.inf, -np.inf
+    low, high = int(rows.min()), int(rows.max())
+    lo, hi = float(low), float(high)
+    if lo > low:
+        lo = float(np.nextafter(lo, -np.inf))
+    if hi < high:
+        hi = float(np.nextafter(hi, np.inf))
+    return lo, hi
+
+
 def new_transaction_id() -> str:
     """A random name of a transaction: 63 bits as hexadecimal digits."""
     return f"{new_content_id():016x}"
@@ -76,7 +123,8 @@ class BatchRow:
 
     ``n_removed_objects`` counts objects that began in this batch. ``default_ids``
     is 1 where the ids were counted on, not given, so that a merge may count anew.
-    ``origin`` is the number of the transaction that made the batch.
+    ``origin`` is the number of the transaction that made the batch. ``ranges`` are of
+    contents: no value is smaller than the first number or larger than the other.
     """
 
     uuid: np.ndarray
@@ -99,6 +147,7 @@ class BatchRow:
     default_ids: int = 0
     origin: int = 0
     contents: Mapping[str, int] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,6 +162,8 @@ class BatchTable:
     scalars : mapping of str to ndarray of int64, shape (B,)
     contents : mapping of str to ndarray of int64, shape (B,)
         Content ids by the array's path in the level; 0 where a batch has none.
+    ranges : mapping of str to ndarray of int64, shape (B, 3)
+        By path: a content id, and the bits of the smallest and largest value there.
     """
 
     uuid: np.ndarray
@@ -120,6 +171,7 @@ class BatchTable:
     hi: np.ndarray
     scalars: Mapping[str, np.ndarray]
     contents: Mapping[str, np.ndarray]
+    ranges: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> np.ndarray:
         try:
@@ -154,6 +206,13 @@ class BatchTable:
             np.stack([row.hi for row in rows]).astype("<f8"),
             {n: np.array([getattr(row, n) for row in rows], t) for n, t in SCALARS.items()},
             {n: np.array([row.contents.get(n, 0) for row in rows], "<i8") for n in names},
+            {
+                n: ranges_of(
+                    np.array([row.contents.get(n, 0) for row in rows], np.int64),
+                    np.array([row.ranges.get(n, EVERYTHING) for row in rows], np.float64),
+                )
+                for n in sorted({name for row in rows for name in row.ranges})
+            },
         )
 
     @classmethod
@@ -163,12 +222,17 @@ class BatchTable:
             return tables[0]
         names = sorted({name for table in tables for name in table.contents})
         zero = {id(table): np.zeros(len(table), np.int64) for table in tables}
+        unknown = {id(table): np.zeros((len(table), 3), np.int64) for table in tables}
         return cls(
             np.concatenate([t.uuid for t in tables]),
             np.concatenate([t.lo for t in tables]),
             np.concatenate([t.hi for t in tables]),
             {n: np.concatenate([t.scalars[n] for t in tables]) for n in SCALARS},
             {n: np.concatenate([t.contents.get(n, zero[id(t)]) for t in tables]) for n in names},
+            {
+                n: np.concatenate([t.ranges.get(n, unknown[id(t)]) for t in tables])
+                for n in sorted({name for table in tables for name in table.ranges})
+            },
         )
 
     def take(self, rows: np.ndarray | slice) -> BatchTable:
@@ -179,6 +243,7 @@ class BatchTable:
             self.hi[rows],
             {n: c[rows] for n, c in self.scalars.items()},
             {n: c[rows] for n, c in self.contents.items()},
+            {n: r[rows] for n, r in self.ranges.items()},
         )
 
     def content(self, path: str) -> np.ndarray:
@@ -186,8 +251,25 @@ class BatchTable:
         found = self.contents.get(path)
         return np.zeros(len(self), np.int64) if found is None else found
 
+    def range(self, path: str) -> tuple[np.ndarray, np.ndarray]:
+        """Between what the values of an array lie in each batch: two of (B,) float64.
+
+        Infinite where it is not known; the first is the larger one where a batch has
+        no value but missing ones.
+        """
+        found = self.ranges.get(path)
+        if found is None:
+            found = np.zeros((len(self), 3), np.int64)
+        content = self.content(path)
+        known = (found[:, 0] == content) & (content != 0)
+        lo, hi = np.ascontiguousarray(found[:, 1:].T).view(np.float64)
+        return np.where(known, lo, -np.inf), np.where(known, hi, np.inf)
+
     def with_columns(
-        self, scalars: Mapping[str, np.ndarray], contents: Mapping[str, np.ndarray]
+        self,
+        scalars: Mapping[str, np.ndarray],
+        contents: Mapping[str, np.ndarray],
+        ranges: Mapping[str, np.ndarray] | None = None,
     ) -> BatchTable:
         """The same batches with some columns replaced."""
         return BatchTable(
@@ -196,6 +278,7 @@ class BatchTable:
             self.hi,
             {**self.scalars, **scalars},
             {**self.contents, **contents},
+            {**self.ranges, **(ranges or {})},
         )
 
     def same_as(self, other: BatchTable) -> bool:
@@ -237,6 +320,9 @@ class BatchTable:
         table.update(self.scalars)
         # A content that no batch of this bucket has needs no column in it.
         table.update({CONTENT + name: c for name, c in self.contents.items() if c.any()})
+        for name, ranges in self.ranges.items():
+            if ((ranges[:, 0] != 0) & (ranges[:, 0] == self.content(name))).any():
+                table[RANGE + name] = ranges
         return CODEC.encode(columns.pack(table))
 
     @classmethod
@@ -251,5 +337,8 @@ class BatchTable:
             for name, column in table.items()
             if name.startswith(CONTENT)
         }
+        ranges = {
+            name[len(RANGE) :]: column for name, column in table.items() if name.startswith(RANGE)
+        }
         scalars = {name: table[name] for name in SCALARS}
-        return cls(table["uuid"], table["lo"], table["hi"], scalars, contents)
+        return cls(table["uuid"], table["lo"], table["hi"], scalars, contents, ranges)

@@ -13,9 +13,10 @@ from .._cells_io import Blocks
 from .._groups import load_groups
 from .._read import LevelReader
 from .._read_links import live_links
+from .._read_values import begun_values
 from .._removed import removals_of, removed_rows
 from ..format.batches import BatchHead
-from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, VERTEX_ATTRIBUTES
+from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, VERTEX_ATTRIBUTES, AttributeMeta
 from ..format.table import INDEX, REMOVED
 from .index import Index, LevelIndex, reader_of
 from .merge import Merged
@@ -34,6 +35,12 @@ class Origin(Protocol):
 
     def removed(self, dataset: str, level: int, row: int) -> np.ndarray:
         """Rows of the removed objects of a batch."""
+        ...
+
+    def object_values(
+        self, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch; None where nobody knows them."""
         ...
 
     def groups(self, dataset: str, level: int) -> Groups:
@@ -70,6 +77,12 @@ class Snapshot:
         """Rows of the removed objects of a batch."""
         return removed_rows(self.reader(dataset, level), [row]).get(row, _NONE)
 
+    def object_values(
+        self, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch."""
+        return begun_values(self.reader(dataset, level), attribute, [row])
+
     def groups(self, dataset: str, level: int) -> Groups:
         """The groups of a level."""
         known = self.index[dataset].levels[level]
@@ -82,6 +95,12 @@ class Nothing:
     def removed(self, dataset: str, level: int, row: int) -> np.ndarray:
         """No objects."""
         return _NONE
+
+    def object_values(
+        self, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """No values."""
+        return None
 
     def groups(self, dataset: str, level: int) -> Groups:
         """No groups."""
@@ -117,6 +136,25 @@ class Virtual:
             if known is not None and at >= 0 and known.table.content(REMOVED)[at] == content:
                 return self.details.removed(side, dataset, level, at)
         return _NONE
+
+    def object_values(
+        self, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch."""
+        plan = self.merged.datasets[dataset].levels[level]
+        table = plan.index.table
+        slot, content = int(table.slot[row]), int(table.content(attribute.path)[row])
+        for where, found in plan.objects:
+            if where == slot and found.attribute.path == attribute.path:
+                return found.values
+        uuid = bytes(table.uuid[row])
+        sides: tuple[Side, Side] = ("ours", "theirs")
+        for side in sides:
+            known = self.details.level(side, dataset, level)
+            at = -1 if known is None else known.rows().get(uuid, -1)
+            if known is not None and at >= 0 and known.table.content(attribute.path)[at] == content:
+                return self.details.object_values(side, dataset, level, attribute, at)
+        return None
 
     def groups(self, dataset: str, level: int) -> Groups:
         """The groups of a level."""
@@ -155,6 +193,14 @@ class StoredDetails:
         if side == "base":
             return self.base.removed(dataset, level, row)
         return self._side(side).removed(dataset, level, row)
+
+    def object_values(
+        self, side: Side, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch."""
+        if side == "base":
+            return self.base.object_values(dataset, level, attribute, row)
+        return self._side(side).object_values(dataset, level, attribute, row)
 
     def lost(
         self, side: Side, dataset: str, level: int, row: int, removed: np.ndarray

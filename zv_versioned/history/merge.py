@@ -32,6 +32,7 @@ from .conflicts import Conflict
 from .index import DatasetIndex, Index, LevelIndex, defined_alike
 from .lookup import Lookup
 from .merge_groups import MergedGroups, merge_groups
+from .merge_objects import ObjectValues
 from .merge_rows import (
     Contents,
     Options,
@@ -66,6 +67,8 @@ class LevelPlan:
         Indexes that get other ids, and their slots, after everything was carried.
     removed : mapping of int to ndarray
         By slot, the removed objects of batches that both sides took some from.
+    objects : list of (int, ObjectValues)
+        Slots, and values of objects that are neither side's.
     groups : Groups or None
         To be written, where they are neither side's.
     ours, theirs : IdMap
@@ -84,6 +87,7 @@ class LevelPlan:
     dropped: list[AttributeMeta] = field(default_factory=list)
     rewrites: list[tuple[Rewrite, int]] = field(default_factory=list)
     removed: Mapping[int, np.ndarray] = field(default_factory=dict)
+    objects: list[tuple[int, ObjectValues]] = field(default_factory=list)
     groups: Groups | None = None
     ours: IdMap = field(default_factory=IdMap.none)
     theirs: IdMap = field(default_factory=IdMap.none)
@@ -453,6 +457,7 @@ class _Level:
             dropped=self.contents.dropped,
             rewrites=rewrites,
             removed={int(slots[row]): rows for row, rows in self.contents.removed.items()},
+            objects=[(int(slots[row]), one) for (_, row), one in self.contents.objects.items()],
             groups=self.groups.groups if self.groups.written else None,
             ours=self.numbering.ours_anew,
             theirs=self.numbering.theirs_anew,
@@ -493,7 +498,22 @@ class _Level:
         )
         scalars = {"slot": slots, **self.contents.scalars, **self.numbering.columns}
         contents = {**self.contents.columns, INDEX: self.numbering.content}
-        return replace(whole.with_columns(scalars, {}), contents=contents)
+        ranges = self._ranges(whole, contents)
+        return replace(whole.with_columns(scalars, {}, ranges), contents=contents)
+
+    def _ranges(
+        self, table: BatchTable, contents: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Smallest and largest values of contents that batches of ours have from theirs."""
+        both = np.flatnonzero(self.rows.both)
+        ranges = {}
+        for path, its in self.three.theirs.table.ranges.items():
+            if path in contents:
+                column = table.ranges.get(path, np.zeros((len(table), 3), np.int64)).copy()
+                taken = both[contents[path][both] == its[self.rows.theirs[both], 0]]
+                column[taken] = its[self.rows.theirs[taken]]
+                ranges[path] = column
+        return ranges
 
     def _facts(self, table: BatchTable, slots: int) -> LevelFacts:
         facts = replace(

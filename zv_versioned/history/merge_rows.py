@@ -14,10 +14,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..format.metadata import FAMILIES, TEXT, AttributeMeta
+from ..format.metadata import FAMILIES, OBJECT_ATTRIBUTES, TEXT, AttributeMeta
 from ..format.table import INDEX, REMOVED, BatchTable
 from .conflicts import Conflict
 from .index import LevelIndex, Uuid
+from .merge_objects import ByObject, ObjectValues, differs
 from .rows import Details, find, pick
 from .runs import shown
 
@@ -213,6 +214,8 @@ class Contents:
         Of ours: their arrays go, or are made anew.
     removed : dict of int to ndarray of int64
         By row, the removed objects where both sides removed some.
+    objects : dict of (str, int) to ObjectValues
+        By path and row, values of objects where both sides wrote some.
     """
 
     columns: dict[str, np.ndarray] = field(default_factory=dict)
@@ -222,6 +225,7 @@ class Contents:
     attributes: dict[str, dict[str, AttributeMeta]] = field(default_factory=dict)
     dropped: list[AttributeMeta] = field(default_factory=list)
     removed: dict[int, np.ndarray] = field(default_factory=dict)
+    objects: dict[tuple[str, int], ObjectValues] = field(default_factory=dict)
 
 
 def arrays_of(attribute: AttributeMeta) -> list[str]:
@@ -266,11 +270,11 @@ class _Attribute:
         """Add to the result; returns the definition that it has, None where it is dropped."""
         base, ours, theirs = self.three.content(self.rows, self.path)
         if self.ours == self.theirs or self._outlives(base, ours):
-            values = self._values(base, ours, theirs)
+            values = self._values(base, ours, theirs, result)
             self._record(result, values, ours, theirs, self.ours, made_anew=False)
             return self.ours
         if self._comes_back(theirs):
-            values = self._values(base, ours, theirs)
+            values = self._values(base, ours, theirs, result)
             self._record(result, values, ours, theirs, self.theirs, made_anew=False)
             return self.theirs
         side = self._world(base, ours, theirs)
@@ -321,28 +325,87 @@ class _Attribute:
         )
         return choice or side
 
-    def _values(self, base: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    def _values(
+        self, base: np.ndarray, ours: np.ndarray, theirs: np.ndarray, result: Contents
+    ) -> np.ndarray:
         both = self.rows.both
         values = np.where(self.rows.ours < 0, theirs, np.where(both & (ours == base), theirs, ours))
         clash = both & (ours != theirs) & (ours != base) & (theirs != base)
         if not clash.any():
             return values
-        at = np.array(
-            [row for row in np.flatnonzero(clash).tolist() if not self._equal(row)], np.int64
+        at = [row for row in np.flatnonzero(clash).tolist() if not self._equal(row)]
+        by_object = {row: self._by_object(row) for row in at}
+        choice = self._choice(by_object)
+        for row, merged in by_object.items():
+            if self.report.options.virtual and (merged is None or len(merged.clash)):
+                values[row] = NOTHING
+            elif merged is not None:
+                values[row] = self._put(result, row, merged, choice, ours, theirs)
+            elif choice == "theirs":
+                values[row] = theirs[row]
+        return values
+
+    def _by_object(self, row: int) -> ByObject | None:
+        """The values of the objects of one batch, merged one by one, where that can be done."""
+        if not self.path.startswith(OBJECT_ATTRIBUTES) or self.ours != self.theirs:
+            return None
+        if self.ours is None or self.base not in (None, self.ours) or self.rows.base[row] < 0:
+            return None
+        at = {"base": self.rows.base, "ours": self.rows.ours, "theirs": self.rows.theirs}
+        base, ours, theirs = (
+            self.details.object_values(
+                side, self.report.dataset, self.report.level or 0, self.ours, int(at[side][row])
+            )
+            for side in ("base", "ours", "theirs")
         )
-        if len(at) == 0:
-            return values
-        if self.report.options.virtual:
-            values[at] = NOTHING
-        choice = self.report.conflict(
+        if base is None or ours is None or theirs is None:
+            return None
+        return ByObject.of(base, ours, theirs)
+
+    def _choice(self, by_object: dict[int, ByObject | None]) -> str | None:
+        """Which side is taken of what both have written; asked where there is something."""
+        at = [row for row, merged in by_object.items() if merged is None or len(merged.clash)]
+        if not at:
+            return None
+        ids = [
+            self._begun(row)[merged.clash]
+            for row, merged in by_object.items()
+            if merged is not None and len(merged.clash)
+        ]
+        objects = np.unique(np.concatenate([_NONE, *ids]))
+        what = f"of objects {shown(objects)}" if len(objects) else "over the same batches"
+        return self.report.conflict(
             "attribute",
             self.path,
-            "both sides wrote values over the same batches",
-            batches=self.three.uuids(self.rows, at),
+            f"both sides wrote values {what}",
+            batches=self.three.uuids(self.rows, np.array(at)),
+            objects=objects,
         )
-        if choice == "theirs":
-            values[at] = theirs[at]
-        return values
+
+    def _begun(self, row: int) -> np.ndarray:
+        """The ids, on our side, of the objects that begin in a batch."""
+        where = (self.report.dataset, self.report.level or 0)
+        ((ids, begins),) = self.details.ids("ours", *where, [int(self.rows.ours[row])])
+        return ids[begins]
+
+    def _put(
+        self,
+        result: Contents,
+        row: int,
+        merged: ByObject,
+        choice: str | None,
+        ours: np.ndarray,
+        theirs: np.ndarray,
+    ) -> int:
+        """The content id of merged values, which are to be written where they are not theirs."""
+        values = merged.decided(choice)
+        if not differs(values, merged.theirs).any():
+            return int(theirs[row])
+        assert self.ours is not None
+        found = result.objects[self.path, row] = ObjectValues(self.ours, values)
+        if not differs(values, merged.ours).any():
+            return int(ours[row])
+        return content_of(rows_name(self.three, self.rows, row), *found.parts())
 
     def _equal(self, row: int) -> bool:
         ours, theirs = int(self.rows.ours[row]), int(self.rows.theirs[row])

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from ..format.metadata import AttributeMeta
 from ..format.table import INDEX, BatchTable
 
 Side: TypeAlias = Literal["base", "ours", "theirs"]
@@ -38,6 +39,12 @@ class Details(Protocol):
         self, side: Side, dataset: str, level: int, row: int, removed: np.ndarray
     ) -> tuple[int, int, int]:
         """Vertices, links, and objects that begin there, that a batch loses with some objects."""
+        ...
+
+    def object_values(
+        self, side: Side, dataset: str, level: int, attribute: AttributeMeta, row: int
+    ) -> np.ndarray | None:
+        """Values of all objects that begin in one batch; None where nobody knows them."""
         ...
 
     def groups(self, side: Side, dataset: str, level: int) -> Groups:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _groups, _paths, _state, _store
+from .._attributes import object_cells
 from .._levels import level_documents
 from .._removed import encode_rows
 from .._stage import attribute_documents
@@ -298,6 +299,12 @@ def _finish(store: Any, plan: LevelPlan) -> LevelIndex:
         for slot, rows in plan.removed.items()
         if len(rows)
     ]
+    for slot, found in plan.objects:
+        cells = object_cells(found.attribute, found.as_values().stored())
+        items += [
+            (_paths.shard_key(_paths.join(index.path, array), slot, ()), cell)
+            for array, cell in cells.items()
+        ]
     if plan.groups is not None and index.facts.groups:
         cell = batches.CODEC.encode(_groups.encode_groups(plan.groups))
         items.append((_groups.key_of(index.path), cell))

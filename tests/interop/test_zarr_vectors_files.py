@@ -314,7 +314,15 @@ def test_what_goes_out_comes_back_the_same(tmp_path: Path, rng: np.random.Genera
     assert len(again.log("main")) == 2
 
 
-@pytest.mark.parametrize("name", ["points", "streamline", "graph", "skeleton", "mesh", "line"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "points",
+        "streamline",
+        "mesh",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("graph", "skeleton", "line")),
+    ],
+)
 def test_a_part_goes_out_alone(tmp_path: Path, rng: np.random.Generator, name: str) -> None:
     repo = memory()
     _ours(repo, rng)
@@ -372,12 +380,13 @@ def test_a_store_of_a_view_comes_in_without_a_file(rng: np.random.Generator) -> 
     assert _everything(level_of(other, "mesh")) == _everything(level_of(repo, "mesh"))
 
 
+@pytest.mark.long
 def test_small_batches_bring_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
     repo = memory()
     _ours(repo, rng)
     for name in ("points", "streamline", "skeleton", "mesh", "line"):
         export_file(repo.view()[name][0], tmp_path / name, format="zarr_vectors")
-        done = import_zarr_vectors(repo, tmp_path / name, f"{name}-2", batch_vertices=40)
+        done = import_zarr_vectors(repo, tmp_path / name, f"{name}-2", batch_vertices=12)
         assert done.batches > 2
         assert _everything(level_of(repo, f"{name}-2")) == _everything(level_of(repo, name))
 
@@ -403,7 +412,7 @@ def test_many_processes_import_a_store(
 
 
 def test_a_store_is_added_to_a_dataset_that_is_there(tmp_path: Path, cloud: np.ndarray) -> None:
-    write_points(str(tmp_path / "p"), cloud, **CELLS)
+    write_points(str(tmp_path / "p"), cloud, object_ids=np.arange(300), **CELLS)
     repo = memory()
     import_file(repo, tmp_path / "p", "p")
     with pytest.raises(zvv.ArrayError, match="overlap existing objects"):

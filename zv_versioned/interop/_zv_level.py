@@ -246,8 +246,8 @@ class ZVLevel:
         rows = spans(table.first[fragments], counts)
         listed = np.repeat(~table.is_range[fragments], counts)
         rows[listed] = table.rows[rows[listed]]
-        base: np.ndarray = np.repeat(self.row_start[table.cell[fragments]], counts)
-        return rows + base
+        base = np.repeat(self.row_start[table.cell[fragments]], counts)
+        return np.asarray(rows + base)
 
     def cell_of(self, rows: np.ndarray) -> np.ndarray:
         """The position of the cell that each row is in."""

@@ -120,7 +120,7 @@ def open_zarr_vectors(
     store = _one(source)
     facts, axes, there, metadata = _root(store)
     wanted = there if levels is None else list(levels)
-    if sorted(wanted) != list(range(len(wanted))) or not set(wanted) <= set(there):
+    if not wanted or sorted(wanted) != list(range(len(wanted))) or not set(wanted) <= set(there):
         raise NotFoundError(
             f"{store} has the levels {', '.join(map(str, there))}; levels must be of these, 0, 1 "
             f"and so on, got {wanted}"
@@ -178,7 +178,9 @@ def _root(
         group: Any = zarr.open_group(store, mode="r")
         facts = group.attrs.get("zarr_vectors")
         if not isinstance(facts, Mapping):
-            raise ArrayError("it has no 'zarr_vectors' among its attributes")
+            raise ArrayError(
+                "it is no Zarr Vectors store: 'zarr_vectors' is not among its attributes"
+            )
         scales = group.attrs.get("multiscales") or [{}]
         levels = sorted(int(name) for name, _ in group.members() if name.isdecimal())
         axes = [_axis(axis) for axis in scales[0].get("axes", [])] or None

@@ -37,8 +37,8 @@ demo: $(VENV)/.stamp-demo ## append, make a mistake, take it back: real neurons,
 test: $(VENV)/.stamp-dev ## run the tests (all but those marked long)
 	$(PY) -m pytest -m "not long" $(PARALLEL) $(TESTARGS)
 
-test-long: $(VENV)/.stamp-dev ## run all the tests, those that take minutes too
-	$(PY) -m pytest $(PARALLEL) $(TESTARGS)
+test-long: $(VENV)/.stamp-dev ## run all the tests, those that take hours too, with many more examples
+	HYPOTHESIS_PROFILE=long $(PY) -m pytest $(PARALLEL) $(TESTARGS)
 
 check: $(VENV)/.stamp-dev ## lint, formatting and types
 	$(PY) -m ruff check .

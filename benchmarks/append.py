@@ -23,19 +23,16 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
-import platform
 import shutil
-import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _commits import Commits
 from _harness import (
     EXTENT,
     SIDES,
@@ -43,15 +40,12 @@ from _harness import (
     Side,
     Source,
     boxes,
-    duration,
-    load,
     median,
-    number,
     peak_memory,
     stored_bytes,
-    table,
     timed,
 )
+from _report import Row, parser, run, short, times
 
 INNER = "peer, read_points"
 PARTS = ("append", "open", "read", "many", "write")
@@ -76,45 +70,6 @@ class Plan:
 
 
 QUICK = Plan(large=2_000_000, in_a_row=3, opens=7, writes=1, reads=3, boxes=6, many=100, middle=50)
-
-
-def times(value: float) -> str:
-    return f"{number(value)} ×"
-
-
-@dataclass
-class Row:
-    """A line of the table: a value a side, a ratio, a target for it or for our own value."""
-
-    what: str
-    values: dict[str, float]
-    show: Callable[[float], str] = duration
-    against: str = "peer"
-    ratio: float | None = None
-    ratio_at_least: float | None = None
-    ratio_at_most: float | None = None
-    ours_at_most: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.ratio is None and "ours" in self.values and self.against in self.values:
-            self.ratio = self.values[self.against] / self.values["ours"]
-
-    @property
-    def target(self) -> str:
-        if self.ratio_at_least is not None:
-            return f"ratio ≥ {self.ratio_at_least:g} ×"
-        if self.ratio_at_most is not None:
-            return f"ratio ≤ {self.ratio_at_most:g} ×"
-        return "" if self.ours_at_most is None else f"ours ≤ {self.show(self.ours_at_most)}"
-
-    @property
-    def reached(self) -> bool | None:
-        ours = self.values.get("ours")
-        if self.ratio_at_least is not None:
-            return None if self.ratio is None else self.ratio >= self.ratio_at_least
-        if self.ratio_at_most is not None:
-            return None if self.ratio is None else self.ratio <= self.ratio_at_most
-        return None if self.ours_at_most is None or ours is None else ours <= self.ours_at_most
 
 
 @dataclass
@@ -229,9 +184,14 @@ class Bench:
                         done[name] += self.append_to(
                             name, to, where, what, plan.in_a_row, cold=cold
                         )
+            if "sparse" in all_of:
+                for name, number in self._pairs(title, where, all_of).items():
+                    done[name] += number
             for name, to in all_of.items():
                 count = to.side.count(to.path)
                 self.agree(f"{title}, {name}", {name: count}, plan.base + plan.batch * done[name])
+        if "ours" in self.sides:
+            self._floor()
         for title in titles.values():
             self.add(title, self.medians(title), ratio_at_least=150)
         self._against("append, spread", "tiledb", 1)
@@ -241,7 +201,7 @@ class Bench:
         for title in ("append, spread", "append, scattered"):
             self._sparse(f"{title}, sparse ids, against dense", title)
         title = "append, spread, opened for it, sparse ids, against dense"
-        self._sparse(title, "append, spread, cold")
+        self._sparse(title, "append, spread", cold=True)
         for title in titles.values():
             self.add(
                 f"{title}: bytes, of raw",
@@ -256,9 +216,30 @@ class Bench:
             title = f"{what}, against {self.sides[other].label}"
             self.add(title, values, against=other, ratio_at_least=at_least)
 
-    def _sparse(self, title: str, what: str) -> None:
-        if self.samples[what]["sparse"]:
-            sparse, dense = (median(self.samples[what][name]) for name in ("sparse", "ours"))
+    def _floor(self) -> None:
+        """What no append of ours can be below; said before the appends themselves."""
+        floor = Commits(self.path("ours", "bare"), 10)
+        for _ in range(self.plan.rounds * self.plan.in_a_row):
+            self.note("bare commit", "ours", floor.commit())
+            if (took := floor.empty()) is not None:
+                self.note("empty commit", "ours", took)
+        self.add("the floor: an empty commit of icechunk", self.medians("empty commit"))
+        self.add("the floor: its commit of three chunks", self.medians("bare commit"))
+
+    def _pairs(self, title: str, where: str, all_of: dict[str, Appender]) -> dict[str, int]:
+        """Appends with dense and with sparse ids in turn, since the machine is never the same."""
+        pair = {name: all_of[name] for name in ("ours", "sparse")}
+        turns = self.plan.rounds * self.plan.in_a_row
+        for cold in (False, True):
+            for i in range(turns):
+                for name, to in _turned(pair, i):
+                    self.append_to(name, to, where, f"{title}, pairs{cold}", 1, cold=cold)
+        return dict.fromkeys(pair, 2 * turns)
+
+    def _sparse(self, title: str, what: str, *, cold: bool = False) -> None:
+        found = self.samples[f"{what}, pairs{cold}"]
+        if found["sparse"]:
+            sparse, dense = (median(found[name]) for name in ("sparse", "ours"))
             self.add(title, {"ours": sparse}, ratio=sparse / dense, ratio_at_most=1.1)
 
     def open(self) -> None:
@@ -278,7 +259,7 @@ class Bench:
         """100 objects of the base store, of small and of scattered ones."""
         random = np.random.default_rng(3)
         for store, title in (("base", ""), ("scattered", ", scattered")):
-            what = f"{self.plan.objects} objects of {_short(self.plan.base)}{title}"
+            what = f"{self.plan.objects} objects of {short(self.plan.base)}{title}"
             for _ in range(self.plan.reads):
                 ids = random.choice(self.plan.base // 100, self.plan.objects, replace=False)
                 self._read(what, store, lambda reader, ids=ids: reader.objects(ids))
@@ -309,7 +290,7 @@ class Bench:
     def write(self) -> None:
         """First writes of both sizes, their memory, and the reads of the large store."""
         plan = self.plan
-        small, large = _short(plan.base), _short(plan.large)
+        small, large = short(plan.base), short(plan.large)
         self.first_write("large", "large", Source(0).points(plan.large), plan.writes, batches=10)
         for _ in range(plan.reads):
             self._read("whole", "large", lambda reader: reader.whole())
@@ -358,10 +339,17 @@ class Bench:
             if i + 1 == plan.middle:
                 self._opens("open middle", "many", [name for name in old if name in self.sides])
         young = self.appenders("base", "few", "objects", slow=False, sparse=True)
+        floors = {}
+        if "ours" in self.sides:
+            floors["many, last"] = Commits(self.path("ours", "bare many"), appended)
+            floors["many, first"] = Commits(self.path("ours", "bare few"), 1)
         for i in range(plan.rounds):
             for name, to in _turned(young, i):
                 self.append_to(name, to, "objects", "many, first", plan.in_a_row)
                 self.append_to(name, old[name], "objects", "many, last", plan.in_a_row)
+            for _ in range(plan.in_a_row):
+                for what, floor in floors.items():
+                    self.note(f"{what}, bare", "ours", floor.commit())
         counts = {name: to.side.count(to.path) for name, to in old.items()}
         appended += plan.rounds * plan.in_a_row
         self.agree("many appends", counts, plan.base + appended * plan.batch)
@@ -374,8 +362,24 @@ class Bench:
             if "sparse" in growth:
                 values = {"ours": growth["sparse"]}
                 self.add(f"{title}, sparse ids", values, show=times, ours_at_most=1.4)
+        if floors:
+            self._growth()
         opened = self.medians("open middle")
         self.add(f"open and pinned view, {plan.middle:,} batches", opened, ours_at_most=0.02)
+
+    def _growth(self) -> None:
+        """What grows: bare icechunk, and what an append takes besides."""
+        took = {
+            (what, bare): median(self.samples[f"many, {what}{', bare' * bare}"]["ours"])
+            for what in ("first", "last")
+            for bare in (False, True)
+        }
+        grown = took["last", True] / took["first", True]
+        title = f"the floor: bare icechunk, commit {self.plan.many:,} against commit 10"
+        self.add(title, {"ours": grown}, show=times)
+        rest = [took[what, False] - took[what, True] for what in ("first", "last")]
+        self.add(f"append {self.plan.many:,}, less the bare commit", {"ours": rest[1]})
+        self.add("append 10, less the bare commit", {"ours": rest[0]})
 
 
 def _turned(all_of: dict[str, Appender], by: int) -> list[tuple[str, Appender]]:
@@ -385,59 +389,14 @@ def _turned(all_of: dict[str, Appender], by: int) -> list[tuple[str, Appender]]:
     return items[by:] + items[:by]
 
 
-def _short(count: int) -> str:
-    power = len(str(count)) - 1
-    return f"{count / 10**power:g}e{power}"
-
-
-def _table(rows: list[Row], sides: dict[str, Side], missing: dict[str, str]) -> str:
-    names = [name for name in SIDES if name in sides or name in missing]
-    lines = []
-    for row in rows:
-        cells = [row.show(row.values[n]) if n in row.values else missing.get(n, "") for n in names]
-        ratio = "" if row.ratio is None else times(row.ratio)
-        reached = {True: "yes", False: "no", None: ""}[row.reached]
-        lines.append([row.what, *cells, ratio, row.target, reached])
-    labels = [sides[n].label if n in sides else n for n in names]
-    return table(["what", *labels, "ratio", "target", "reached"], lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--quick", action="store_true", help="smaller sizes and few repeats: a smoke test"
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write rows and samples there, too"
-    )
-    parser.add_argument("--sides", default=",".join(SIDES), help="which ones, separated by commas")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"parts of it: {', '.join(PARTS)}")
-    options = parser.parse_args()
-    parts = options.only.split(",")
-    sides, missing = load(options.sides.split(","))
-    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
-    try:
-        bench = Bench(QUICK if options.quick else Plan(), sides, folder)
-        for store, where in (("base", "objects"), ("scattered", "points")):
-            repeats = bench.plan.writes if "write" in parts else 1
-            bench.first_write(store, store, Source(0).points(bench.plan.base, where), repeats)
-        for part in PARTS:
-            if part in parts:
-                print(f"... {part}", file=sys.stderr, flush=True)
-                getattr(bench, part)()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    versions = [side.version() for side in sides.values()] + [f"Python {platform.python_version()}"]
-    print(_table(bench.rows, sides, missing))
-    print("\n" + "; ".join(versions) + ". Ratio: the peer (or the side named) / ours.")
-    if options.json:
-        rows = [
-            {**asdict(r), "show": None, "target": r.target, "reached": r.reached}
-            for r in bench.rows
-        ]
-        report = {"versions": versions, "missing": missing, "rows": rows, "samples": bench.samples}
-        options.json.write_text(json.dumps(report, indent=1))
+def make(options: argparse.Namespace, sides: dict[str, Side], folder: Path) -> Bench:
+    """The run, with the base stores."""
+    bench = Bench(QUICK if options.quick else Plan(), sides, folder)
+    for store, where in (("base", "objects"), ("scattered", "points")):
+        repeats = bench.plan.writes if "write" in options.only.split(",") else 1
+        bench.first_write(store, store, Source(0).points(bench.plan.base, where), repeats)
+    return bench
 
 
 if __name__ == "__main__":
-    main()
+    run(parser(__doc__, tuple(SIDES), PARTS).parse_args(), PARTS, make)

@@ -14,23 +14,18 @@ anew. None of the others appends lines, meshes or trees to a store that has some
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import shutil
-import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _harness import CELL, Source, load, median, timed
+from _harness import CELL, Source, median, timed
 from _ours import BOUNDS
+from _report import Row, parser, run, short
 from _shapes import surface, trees, walks
-from append import Row, _short, _table
 
 import zv_versioned as zvv
 
@@ -107,7 +102,7 @@ class Bench:
         """One value for every vertex: float32, and text of ten words."""
         plan = self.plan
         for count, at_least in ((plan.small, 50), (plan.large, 20)):
-            what = f"add_attribute, float32, {_short(count)} vertices"
+            what = f"add_attribute, float32, {short(count)} vertices"
 
             def make(number: int, n: int = count) -> np.ndarray:
                 return np.random.default_rng(number).random(n, np.float32)
@@ -121,7 +116,7 @@ class Bench:
                 if not np.array_equal(np.sort(found), np.sort(last)):
                     raise AssertionError(f"{name}: other values were read back than written")
             self.add(what, ratio_at_least=at_least)
-        what = f"add_attribute, text, {_short(plan.small)} vertices"
+        what = f"add_attribute, text, {short(plan.small)} vertices"
         words = np.array([f"compartment {i}" for i in range(10)], object)
         self._ours(what, plan.small, "add_attribute", words[np.arange(plan.small) % 10])
         self.add(what)
@@ -133,7 +128,7 @@ class Bench:
             path = self.folder / "ours" / f"batches{title}"
             path.parent.mkdir(exist_ok=True)
             ours.write(path, Source(0).points(plan.small, where).split(plan.batches))
-            size = f"{_short(plan.small)} vertices, {plan.batches:,} batches{title}"
+            size = f"{short(plan.small)} vertices, {plan.batches:,} batches{title}"
             what = f"add_attribute, float32, {size}"
             values = np.random.default_rng(2).random(plan.small, np.float32)
             handle = ours.open(path)
@@ -147,7 +142,7 @@ class Bench:
     def objects(self) -> None:
         """One value for every object."""
         count = self.plan.large
-        what = f"add_object_attribute, {_short(count // 100)} objects"
+        what = f"add_object_attribute, {short(count // 100)} objects"
         random = np.random.default_rng(3)
         self.take_turns(
             what, count, "add_object_attribute", lambda _: random.random(count // 100, np.float32)
@@ -157,7 +152,7 @@ class Bench:
     def remove(self) -> None:
         """Remove 100 objects."""
         count = self.plan.small
-        what = f"remove_objects, 100 of {_short(count // 100)}"
+        what = f"remove_objects, 100 of {short(count // 100)}"
         repo = self.sides["ours"].open(self.store("ours", count))
         random = np.random.default_rng(4)
         for _ in range(self.plan.rounds):
@@ -202,7 +197,7 @@ class Bench:
         """Many trees at once."""
         count = self.plan.trees
         positions, edges = trees(count, 1_000, 0)
-        what = f"append of {_short(len(positions))} skeleton nodes in {count:,} trees"
+        what = f"append of {short(len(positions))} skeleton nodes in {count:,} trees"
         ids = np.repeat(np.arange(count), 1_000)
         repo = self._dataset("skeleton")
         for number in range(self.plan.rounds):
@@ -245,38 +240,10 @@ def _remove(repo: zvv.Repository, ids: np.ndarray) -> None:
         tx.writer("points").remove_objects_sync(ids)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--quick", action="store_true", help="smaller sizes and few repeats: a smoke test"
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write rows and samples there, too"
-    )
-    parser.add_argument("--sides", default=",".join(SIDES), help="which ones, separated by commas")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"parts of it: {', '.join(PARTS)}")
-    options = parser.parse_args()
-    sides, missing = load(options.sides.split(","))
-    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
-    bench = Bench(QUICK if options.quick else Plan(), sides, folder)
-    try:
-        for part in PARTS:
-            if part in options.only.split(","):
-                print(f"... {part}", file=sys.stderr, flush=True)
-                getattr(bench, part)()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    versions = [side.version() for side in sides.values()] + [f"Python {platform.python_version()}"]
-    print(_table(bench.rows, sides, missing))
-    print("\n" + "; ".join(versions) + ". Ratio: the peer / ours.")
-    if options.json:
-        rows = [
-            {**asdict(r), "show": None, "target": r.target, "reached": r.reached}
-            for r in bench.rows
-        ]
-        report = {"versions": versions, "missing": missing, "rows": rows, "samples": bench.samples}
-        options.json.write_text(json.dumps(report, indent=1))
+def make(options: argparse.Namespace, sides: dict[str, Any], folder: Path) -> Bench:
+    """The run; its stores are made when they are asked for."""
+    return Bench(QUICK if options.quick else Plan(), sides, folder)
 
 
 if __name__ == "__main__":
-    main()
+    run(parser(__doc__, SIDES, PARTS).parse_args(), PARTS, make)

@@ -28,16 +28,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
-import platform
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,14 +49,13 @@ from _harness import (
     _peak,
     _status,
     boxes,
-    load,
     median,
     number,
     timed,
 )
 from _ours import BOUNDS
+from _report import Row, parser, run, short, times
 from _s3 import Server
-from append import Row, _short, _table, times
 
 import zv_versioned as zvv
 
@@ -144,7 +139,7 @@ class Bench:
     def whole(self) -> None:
         """Positions and one attribute of all points, beside the floor."""
         for count, at_least in ((self.plan.small, 12), (self.plan.large, 6)):
-            what = f"whole read of {_short(count)}, positions and value"
+            what = f"whole read of {short(count)}, positions and value"
             floor = None
             if "ours" in self.sides:
                 floor = Floor(self.path("ours", count), self.folder / f"floor {count}")
@@ -166,7 +161,7 @@ class Bench:
     def box(self) -> None:
         """Boxes of 1/64 of the volume."""
         for count, at_least in ((self.plan.small, 6), (self.plan.large, 5)):
-            self._boxes(f"box of 1/64 of {_short(count)}", count, at_least)
+            self._boxes(f"box of 1/64 of {short(count)}", count, at_least)
 
     def _boxes(self, what: str, store: object, at_least: float | None, names: Any = None) -> None:
         for low, high in boxes(self.plan.boxes, EXTENT / 4):
@@ -178,7 +173,7 @@ class Bench:
     def objects(self) -> None:
         """100 objects, anywhere."""
         for count, at_least in ((self.plan.small, 10), (self.plan.large, 8)):
-            what = f"{self.plan.objects} objects of {_short(count)}"
+            what = f"{self.plan.objects} objects of {short(count)}"
             self._objects(what, count, count, at_least)
 
     def _objects(
@@ -196,7 +191,7 @@ class Bench:
         """One object."""
         random = np.random.default_rng(4)
         for count in (self.plan.small, self.plan.large):
-            what = f"one object of {_short(count)}"
+            what = f"one object of {short(count)}"
             for _ in range(2 * self.plan.reads):
                 ids = random.integers(count // 100, size=1)
                 self.read(what, count, lambda reader, ids=ids: reader.objects(ids))
@@ -214,7 +209,7 @@ class Bench:
             "to_xarray": lambda: self._level(location).to_xarray(),
         }
         for name, work in views.items():
-            what = f"{name} of {_short(self.plan.large)}, from nothing"
+            what = f"{name} of {short(self.plan.large)}, from nothing"
             for _ in range(4 * self.plan.reads):
                 took, found = timed(work)
                 self.samples[what]["ours"].append(took)
@@ -238,7 +233,7 @@ class Bench:
                 side.append(handle, source.points(plan.batch).valued())
             if hasattr(side, "settle"):
                 side.settle(path)
-        title = f"{_short(plan.small)} and {plan.appends} appends"
+        title = f"{short(plan.small)} and {plan.appends} appends"
         count = plan.small + plan.appends * plan.batch
         self._boxes(f"box of 1/64 of {title}", "appended", None, names)
         what = f"{plan.objects} objects of {title}"
@@ -256,7 +251,7 @@ class Bench:
         plan = self.plan
         points = Source(0).points(plan.large).valued()
         self.sides["ours"].write(self.path("ours", "batches"), points.split(10))
-        what = f"box of 1/64 of {_short(plan.large)} in 10 batches"
+        what = f"box of 1/64 of {short(plan.large)} in 10 batches"
         self._boxes(what, "batches", None, ["ours"])
 
     def memory(self) -> None:
@@ -269,7 +264,7 @@ class Bench:
                 if done.returncode:
                     raise RuntimeError(f"the memory run failed:\n{done.stderr[-2000:]}")
                 share = {"ours": float(done.stdout.splitlines()[-1])}
-                title = f"peak memory of {what}() of {_short(self.plan.large)}, of the result"
+                title = f"peak memory of {what}() of {short(self.plan.large)}, of the result"
                 self.rows.append(Row(title, share, times, ours_at_most=1.5))
 
     def s3(self) -> None:
@@ -295,12 +290,12 @@ class Bench:
                     level = self._level(location, **options)
                     server.forget()
                     took, _ = timed(partial(level.read, bbox=box, attributes=names))
-                    what = f"box of 1/64 of {_short(self.plan.large)} on S3{name}"
+                    what = f"box of 1/64 of {short(self.plan.large)} on S3{name}"
                     self.samples[what]["ours"].append(took)
                     self.samples[f"{what}: round trips"]["ours"].append(server.in_a_row())
                     self.samples[f"{what}: requests"]["ours"].append(server.requests())
         for name in ("", ", with value"):
-            what = f"box of 1/64 of {_short(self.plan.large)} on S3{name}"
+            what = f"box of 1/64 of {short(self.plan.large)} on S3{name}"
             self.add(what)
             self.add(f"{what}: round trips", show=number, ours_at_most=4)
             self.add(f"{what}: requests", show=number)
@@ -324,44 +319,21 @@ def measure(what: str, path: str) -> float:
     return peak / sum(column.nbytes for column in columns)
 
 
-def run(options: argparse.Namespace) -> None:
-    sides, missing = load(options.sides.split(","))
-    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
-    try:
-        bench = Bench(QUICK if options.quick else Plan(), sides, folder)
-        began = time.perf_counter()
-        bench.write()
-        for part in PARTS:
-            if part in options.only.split(","):
-                took = time.perf_counter() - began
-                print(f"... {part}, after {took:.0f} s", file=sys.stderr, flush=True)
-                getattr(bench, part)()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    versions = [side.version() for side in sides.values()] + [f"Python {platform.python_version()}"]
-    print(_table(bench.rows, sides, missing))
-    print("\n" + "; ".join(versions) + ". Ratio: the peer (or the side named) / ours.")
-    if options.json:
-        rows: Iterable[Any] = (
-            {**asdict(r), "show": None, "target": r.target, "reached": r.reached}
-            for r in bench.rows
-        )
-        report = {"versions": versions, "rows": list(rows), "samples": bench.samples}
-        options.json.write_text(json.dumps(report, indent=1))
+def make(options: argparse.Namespace, sides: dict[str, Any], folder: Path) -> Bench:
+    """The run, with the stores that are read."""
+    bench = Bench(QUICK if options.quick else Plan(), sides, folder)
+    bench.write()
+    return bench
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the sizes: a smoke test")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write rows and samples, too")
-    parser.add_argument("--sides", default=",".join(SIDES), help="which ones, separated by commas")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"parts of it: {', '.join(PARTS)}")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    made = parser(__doc__, tuple(SIDES), PARTS)
+    made.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    options = made.parse_args()
     if options.measure:
         print(measure(*options.measure))
     else:
-        run(options)
+        run(options, PARTS, make)
 
 
 if __name__ == "__main__":

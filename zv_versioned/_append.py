@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _checks, _checks_links, _paths, _store, _values
+from . import _checks, _checks_links, _digest, _paths, _store, _values
 from ._attributes import put_object_rows, put_rows
 from ._cells_io import Blocks, check_payloads, encode_rows
 from ._objects import Objects, object_values, objects_of
@@ -16,7 +16,7 @@ from ._read_links import LINKS
 from ._stage import LevelStage
 from ._values import Values
 from .errors import ArrayError, MetadataError
-from .format import arrays, batches, shards
+from .format import arrays, batches, digest, shards
 from .format.batches import BatchIndex
 from .format.metadata import CAPACITY, LINES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, DatasetMeta
 from .format.table import BatchRow, new_content_id, new_uuid
@@ -61,6 +61,7 @@ class _Batch:
     values: Sequence[Values] = ()
     link_values: Sequence[Values] = ()
     object_values: Sequence[Values] = ()
+    sums: digest.Sums = digest.NOTHING
 
     @property
     def all_values(self) -> list[Values]:
@@ -83,16 +84,17 @@ def append_points(stage: LevelStage, positions: Any, given: Given) -> dict[str, 
     vertices = _placed(stage, array, given)
     objects = objects_of(stage, ids, n, extend=given.extend)
     of_objects = object_values(stage, given.object_attributes, objects)
-    grid = stage.facts.grid
+    grid, values = stage.facts.grid, [value.once() for value in values]
     if stage.meta.kind in LINES:
         walk = Walk.of_vertices(objects.rows, len(objects.ids))
         plan = assign_lines(array, vertices.box, walk, grid)
         links: LinkPlan | None = place_line_links(walk, plan, ordered=False)
+        sums = _digest.of_lines(array, objects.ids, walk, values, walk.line_vertices, ())
     else:
         plan = assign(array, vertices.box, objects.rows, len(objects.ids), grid)
-        links = None
+        links, sums = None, _digest.of_points(array, objects, values)
     objects = objects.without_rows()
-    return _publish(stage, _Batch(vertices, objects, plan, links, values, (), of_objects))
+    return _publish(stage, _Batch(vertices, objects, plan, links, values, (), of_objects, sums))
 
 
 def append_lines(
@@ -129,8 +131,10 @@ def append_lines(
     walk = Walk.of_lines(counts, objects.rows, len(objects.ids))
     plan = assign_lines(array, vertices.box, walk, stage.facts.grid)
     links = place_line_links(walk, plan, ordered=bool(of_links))
+    values, of_links = [v.once() for v in values], [v.once() for v in of_links]
+    sums = _digest.of_lines(array, objects.ids, walk, values, counts, of_links)
     objects = objects.without_rows()
-    batch = _Batch(vertices, objects, plan, links, values, of_links, of_objects)
+    batch = _Batch(vertices, objects, plan, links, values, of_links, of_objects, sums)
     return _publish(stage, batch, links=True)
 
 
@@ -158,8 +162,10 @@ def append_links(
         _checks_links.within_objects(ends, objects.rows, objects.ids, meta.kind)
     of_objects = object_values(stage, given.object_attributes, objects)
     plan = assign(array, vertices.box, objects.rows, len(objects.ids), stage.facts.grid)
+    values, of_links = [v.once() for v in values], [v.once() for v in of_links]
+    sums = _digest.of_links(array, objects, values, ends, of_links)
     placed, objects = place_links(ends, plan), objects.without_rows()
-    batch = _Batch(vertices, objects, plan, placed, values, of_links, of_objects)
+    batch = _Batch(vertices, objects, plan, placed, values, of_links, of_objects, sums)
     return _publish(stage, batch, links=True)
 
 
@@ -272,6 +278,8 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
     upload.put(_paths.shard_key(path, slot, (0,)), index)
     upload.start()
     objects = batch.objects
+    # Of no links nothing is stored.
+    contents = {value.meta.path: new_content_id() for value in batch.all_values if len(value)}
     return BatchRow(
         uuid=new_uuid(),
         slot=slot,
@@ -289,8 +297,10 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
         hi=batch.vertices.box.hi,
         default_ids=int(objects.by_default),
         origin=stage.origin,
-        # Of no links nothing is stored.
-        contents={value.meta.path: new_content_id() for value in batch.all_values if len(value)},
+        digest_a=digest.signed(batch.sums[0]),
+        digest_b=digest.signed(batch.sums[1]),
+        digest_of=digest.made_of(contents, int(objects.ids[0]), int(objects.ids[-1])),
+        contents=contents,
         ranges={v.meta.path: r for v in batch.values if (r := v.range()) is not None},
     )
 

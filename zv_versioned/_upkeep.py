@@ -10,12 +10,14 @@ from .maintenance.report import FsckReport
 
 if TYPE_CHECKING:
     from .storage import Backend
+    from .view import View
 
 
 class Upkeep:
     """What keeps a :class:`Repository` sound and small."""
 
     _backend: Backend
+    view: Callable[..., View]
 
     def fsck(
         self,
@@ -79,3 +81,50 @@ class Upkeep:
             repair=repair,
             progress=progress,
         )
+
+    def digest(self, ref: str = "main", *, recompute: bool = False) -> str:
+        """A hash of all that a snapshot holds: two of equal content have the same.
+
+        It does not depend on how the content came about: in how many appends and
+        in what order, on which branch, compacted or not, in what grid of cells. It
+        does on every coordinate, value, link, id, group, name and unit.
+
+        Sums over what was appended are kept with each commit, so it is a matter of
+        milliseconds where nothing was changed since; batches whose values were
+        written later, or which lost objects, are read.
+
+        Parameters
+        ----------
+        ref : str
+            A branch, a tag, or a snapshot id.
+        recompute : bool
+            Read everything, rather than rely on what was kept.
+
+        Returns
+        -------
+        str
+            ``"zvd1-"`` and 32 hexadecimal digits.
+
+        Raises
+        ------
+        NotFoundError
+            If `ref` is nothing.
+        IntegrityError
+            If stored bytes that have to be read are damaged.
+
+        Notes
+        -----
+        Sums of multilinear hashes, whose keys everybody can know: made to find what
+        differs by accident, and no protection from somebody who wants two things to
+        have the same digest. ``Dataset.digest`` and ``Level.digest`` do the same for
+        a part. Source: Bellare and Micciancio, "A new paradigm for collision-free
+        hashing", 1997.
+
+        Examples
+        --------
+        >>> import zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> repo.digest() == zvv.Repository.create("memory://").digest()
+        True
+        """
+        return self.view(ref).digest(recompute=recompute)

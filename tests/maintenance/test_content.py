@@ -188,7 +188,7 @@ SABOTAGE: dict[str, tuple[str, Callable[[WholeIndex], dict[str, Any]]]] = {
     "twice, or to none": (
         "graph/0", lambda i: {"order": np.concatenate((i.order[:1], i.order[:-1]))},
     ),
-    "do not ascend": ("graph/0", lambda i: {"object_ids": np.arange(len(i.counts))[::-1] * 3}),
+    "there twice": ("graph/0", lambda i: {"object_ids": np.arange(len(i.counts)) // 2}),
     "order of their ranks": ("polyline/0", lambda i: {"fragment_rank": i.page.rank[::-1]}),
     "does not end": ("polyline/0", lambda i: {"fragment_ends": np.zeros(len(i.page.ends), bool)}),
     "in lines, and in lines alone": (

@@ -48,6 +48,7 @@ class Conflict:
     objects: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
     values: tuple[Any, ...] | None = field(default=None, repr=False)
     choice: str | None = None
+    _rows: tuple[np.ndarray | None, ...] = field(default=(), repr=False, compare=False)
     _load: Callable[[Conflict], tuple[Any, ...]] | None = field(
         default=None, repr=False, compare=False
     )
@@ -68,7 +69,9 @@ class Conflict:
         Returns
         -------
         tuple of 3
-            Of an attribute over batches: arrays, or None where a side has none.
+            Of an attribute over batches: arrays, or None where a side has none. Of
+            an object attribute they have the values of the objects in conflict alone,
+            batch by batch.
         """
         if self.values is not None:
             return self.values

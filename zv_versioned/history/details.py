@@ -20,7 +20,7 @@ from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, VERTEX_ATTRIBUTES, Attr
 from ..format.table import INDEX, REMOVED
 from .index import Index, LevelIndex, reader_of
 from .merge import Merged
-from .merge_rows import arrays_of
+from .merge_contents import arrays_of
 from .rows import Groups, Ids, Side
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..format.table import REMOVED
 from .lookup import Lookup
+from .merge_contents import Contents
 from .merge_groups import MergedGroups
-from .merge_rows import Contents
 from .renumber import Numbering
 from .rows import Groups, Ids, Side
 from .runs import Runs, overlapping, shown

@@ -22,8 +22,9 @@ from ..format.table import BUCKET, INDEX, REMOVED, BatchTable, new_content_id
 from ..storage.carry import Move, carry
 from .details import StoredDetails, chunk_keys
 from .index import Index, LevelIndex, same_meta
-from .merge import LevelPlan, Merged
-from .merge_rows import arrays_of
+from .merge import Merged
+from .merge_contents import arrays_of
+from .merge_level import LevelPlan
 from .renumber import Rewrite
 from .rows import Side, find, pick
 

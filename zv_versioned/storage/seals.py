@@ -111,6 +111,8 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._path = folder / SEALS_FILE
+        # Paths as texts where a commit waits: a Path costs as much as to read a small file.
+        self._root = os.path.join(folder, "")
         # What this process committed last, so that the next commit need not look it up.
         self._tip: tuple[str, frozenset[str]] | None = None
         self._repo: tuple[int, int, int] | None = None
@@ -138,11 +140,11 @@ class Ledger:
             known = f" snapshots/{before}\n".encode() in self._raw()
             manifests = self._manifests(before)
             if not known:
-                paths += _of_snapshot(self.folder, before, manifests)
+                paths += _of_snapshot(self._root, before, manifests)
         else:
             manifests = self._tip[1]
         now = self._manifests(after)
-        paths += _of_snapshot(self.folder, after, now - manifests)
+        paths += _of_snapshot(self._root, after, now - manifests)
         self.add(paths)
         self._tip = after, now
         return paths
@@ -150,7 +152,8 @@ class Ledger:
     def _manifests(self, snapshot: str) -> frozenset[str]:
         path = f"snapshots/{snapshot}"
         try:
-            raw = (self.folder / path).read_bytes()
+            with open(self._root + path, "rb", buffering=0) as file:
+                raw = file.read()
         except FileNotFoundError:
             return frozenset()
         try:
@@ -169,8 +172,11 @@ class Ledger:
             Those that were made are found without being named.
         """
         repo = self.folder / "repo"
-        if repo.exists():
-            at = repo.stat()
+        try:
+            at = os.stat(self._root + "repo")
+        except FileNotFoundError:
+            pass
+        else:
             state = at.st_mtime_ns, at.st_size, at.st_ino
             first, same = self._repo is None, state == self._repo
             self._repo = state
@@ -227,7 +233,8 @@ class Ledger:
 
     def _now(self, path: str) -> Seal:
         try:
-            return seal_of((self.folder / path).read_bytes())
+            with open(self._root + path, "rb", buffering=0) as file:
+                return seal_of(file.read())
         except FileNotFoundError:
             return _GONE, 0
 
@@ -240,7 +247,8 @@ class Ledger:
             file.seek(max(0, size - _LONGEST))
             tail = file.read()
             end = size - len(tail) + tail.rfind(b"\n") + 1 if tail else 0
-            file.truncate(end)
+            if end < size:
+                file.truncate(end)
             file.seek(end)
             try:
                 if file.write(lines) != len(lines):
@@ -257,9 +265,9 @@ class Ledger:
         os.replace(beside, self._path)
 
 
-def _of_snapshot(folder: Path, snapshot: str, manifests: Iterable[str]) -> list[str]:
+def _of_snapshot(root: str, snapshot: str, manifests: Iterable[str]) -> list[str]:
     """The files of a snapshot: its own, its transaction log where there is one, manifests."""
     paths = [f"snapshots/{snapshot}", f"transactions/{snapshot}"]
-    return [p for p in paths if (folder / p).exists()] + [
+    return [p for p in paths if os.path.exists(root + p)] + [
         f"manifests/{manifest}" for manifest in sorted(manifests)
     ]

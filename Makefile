@@ -30,7 +30,7 @@ help: ## list the targets
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  %-10s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.stamp-demo ## append, make a mistake, take it back: real neurons, under a minute
+demo: $(VENV)/.stamp-demo ## append, branch, merge, take mistakes back: real neurons, under a minute
 	@rm -rf $(DEMO_REPOSITORY)
 	@$(PY) -m zv_versioned demo --path $(DEMO_REPOSITORY)
 

@@ -42,7 +42,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class _Vertices:
+class Vertices:
     """The vertices of one append, checked: as given, with their box and the bounds they need."""
 
     array: np.ndarray
@@ -51,10 +51,10 @@ class _Vertices:
 
 
 @dataclass(frozen=True)
-class _Batch:
+class Batch:
     """All of one append, sorted and not yet uploaded."""
 
-    vertices: _Vertices
+    vertices: Vertices
     objects: Objects
     plan: Assignment
     links: LinkPlan | None = None
@@ -94,7 +94,7 @@ def append_points(stage: LevelStage, positions: Any, given: Given) -> dict[str, 
         plan = assign(array, vertices.box, objects.rows, len(objects.ids), grid)
         links, sums = None, _digest.of_points(array, objects, values)
     objects = objects.without_rows()
-    return _publish(stage, _Batch(vertices, objects, plan, links, values, (), of_objects, sums))
+    return _publish(stage, Batch(vertices, objects, plan, links, values, (), of_objects, sums))
 
 
 def append_lines(
@@ -134,7 +134,7 @@ def append_lines(
     values, of_links = [v.once() for v in values], [v.once() for v in of_links]
     sums = _digest.of_lines(array, objects.ids, walk, values, counts, of_links)
     objects = objects.without_rows()
-    batch = _Batch(vertices, objects, plan, links, values, of_links, of_objects, sums)
+    batch = Batch(vertices, objects, plan, links, values, of_links, of_objects, sums)
     return _publish(stage, batch, links=True)
 
 
@@ -165,7 +165,7 @@ def append_links(
     values, of_links = [v.once() for v in values], [v.once() for v in of_links]
     sums = _digest.of_links(array, objects, values, ends, of_links)
     placed, objects = place_links(ends, plan), objects.without_rows()
-    batch = _Batch(vertices, objects, plan, placed, values, of_links, of_objects, sums)
+    batch = Batch(vertices, objects, plan, placed, values, of_links, of_objects, sums)
     return _publish(stage, batch, links=True)
 
 
@@ -213,7 +213,7 @@ def _positions(stage: LevelStage, positions: Any, given: Given) -> np.ndarray:
     return _checks.positions(positions, stage.meta.ndim, stage.meta.vertex_dtype, given.dtype)
 
 
-def _placed(stage: LevelStage, array: np.ndarray, given: Given) -> _Vertices:
+def _placed(stage: LevelStage, array: np.ndarray, given: Given) -> Vertices:
     """The vertices, at least one, with room for them made sure of."""
     if stage.facts.slots >= CAPACITY:
         raise ArrayError(
@@ -226,18 +226,18 @@ def _placed(stage: LevelStage, array: np.ndarray, given: Given) -> _Vertices:
     stage.facts.grid.check_within(box)
     if given.out_of_bounds == "expand" and not meta.bounds.contains(box):
         meta = meta.with_bounds(meta.bounds.union(box))
-    return _Vertices(array, box, meta)
+    return Vertices(array, box, meta)
 
 
 # ---- bytes ------------------------------------------------------------------
 
 
-def _publish(stage: LevelStage, batch: _Batch, *, links: bool = False) -> dict[str, Any]:
+def _publish(stage: LevelStage, batch: Batch, *, links: bool = False) -> dict[str, Any]:
     """Upload a batch and record it."""
     for counts, row_bytes in _payloads(stage, batch):
         check_payloads(counts, row_bytes)
     with stage.uploading():
-        row = _upload(stage, batch)
+        row = upload_batch(stage, batch, stage.facts.slots)
     stage.meta = batch.vertices.meta
     for value in batch.all_values:
         family = value.meta.family
@@ -247,7 +247,7 @@ def _publish(stage: LevelStage, batch: _Batch, *, links: bool = False) -> dict[s
     return _summary(batch, links=links)
 
 
-def _payloads(stage: LevelStage, batch: _Batch) -> Iterator[tuple[np.ndarray, int]]:
+def _payloads(stage: LevelStage, batch: Batch) -> Iterator[tuple[np.ndarray, int]]:
     """Rows of each cell, and bytes of a row, of all that is to be stored by cell."""
     counts = batch.plan.cell_vertices
     yield counts, stage.meta.vertex_dtype.itemsize * stage.meta.ndim
@@ -257,20 +257,23 @@ def _payloads(stage: LevelStage, batch: _Batch) -> Iterator[tuple[np.ndarray, in
         yield from ((batch.links.cell_links, v.meta.row_bytes) for v in batch.link_values)
 
 
-def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
+def upload_batch(stage: LevelStage, batch: Batch, slot: int) -> BatchRow:
+    """Upload a batch under a slot; returns its row, which is not recorded yet."""
     metas = [value.meta for value in batch.all_values]
     fresh = [meta for meta in metas if meta.name not in stage.facts.family(meta.family)]
     if fresh:
         _store.set_many(stage.store, stage.documents_of(fresh))
     upload = stage.upload
-    slot, plan, array = stage.facts.slots, batch.plan, batch.vertices.array
+    plan, array = batch.plan, batch.vertices.array
     blocks = Blocks.of(plan.cells, stage.facts.grid)
-    vertex_bytes = _put(upload, stage, "vertices", array, plan.order, plan.cell_vertices, blocks)
+    vertex_bytes = _put(
+        upload, stage, slot, "vertices", array, plan.order, plan.cell_vertices, blocks
+    )
     for value in batch.values:
         stored = value.stored()
         put_rows(upload, stage, slot, value.meta, stored, plan.order, plan.cell_vertices, blocks)
     if batch.links is not None and len(batch.links):
-        _put_links(upload, stage, batch, batch.links)
+        _put_links(upload, stage, slot, batch, batch.links)
     for value in batch.object_values:
         put_object_rows(upload, stage, slot, value.meta, value.stored())
     index, head_bytes = _encode_index(batch)
@@ -308,6 +311,7 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
 def _put(
     upload: _store.Uploader,
     stage: LevelStage,
+    slot: int,
     array: str,
     rows: np.ndarray,
     order: np.ndarray | None,
@@ -318,23 +322,25 @@ def _put(
     path, size = _paths.join(stage.path, array), 0
     codec, places = arrays.vertex_codec(rows.dtype), stage.facts.grid.places
     for block, shard in encode_rows(rows, order, cell_rows, blocks, places, codec):
-        upload.put(_paths.shard_key(path, stage.facts.slots, block), shard)
+        upload.put(_paths.shard_key(path, slot, block), shard)
         size += len(shard)
     return size
 
 
-def _put_links(upload: _store.Uploader, stage: LevelStage, batch: _Batch, links: LinkPlan) -> None:
+def _put_links(
+    upload: _store.Uploader, stage: LevelStage, slot: int, batch: Batch, links: LinkPlan
+) -> None:
     """Upload links and what was given for them; cells that keep none get none."""
     has = links.cell_links > 0
     counts, blocks = links.cell_links[has], Blocks.of(batch.plan.cells[has], stage.facts.grid)
     if links.rows is not None:
-        _put(upload, stage, LINKS, links.rows, None, counts, blocks)
+        _put(upload, stage, slot, LINKS, links.rows, None, counts, blocks)
     for value in batch.link_values:
         stored = value.stored()
-        put_rows(upload, stage, stage.facts.slots, value.meta, stored, links.order, counts, blocks)
+        put_rows(upload, stage, slot, value.meta, stored, links.order, counts, blocks)
 
 
-def _summary(batch: _Batch | None, *, links: bool = False) -> dict[str, Any]:
+def _summary(batch: Batch | None, *, links: bool = False) -> dict[str, Any]:
     """What an append tells; None for one of nothing."""
     ids = np.zeros(0, np.int64) if batch is None else batch.objects.ids
     told: dict[str, Any] = {
@@ -348,7 +354,7 @@ def _summary(batch: _Batch | None, *, links: bool = False) -> dict[str, Any]:
     return told
 
 
-def _encode_index(batch: _Batch) -> tuple[bytearray, int]:
+def _encode_index(batch: Batch) -> tuple[bytearray, int]:
     """The shard of a batch's index, and the length of its head."""
     objects, plan = batch.objects, batch.plan
     index = BatchIndex(

@@ -32,6 +32,8 @@ CONTENT = "content:"
 RANGE = "range:"
 REMOVED = "batches/removed"
 """The content of a batch that says which of its objects were removed."""
+LINEAGE = "batches/lineage"
+"""The content of a batch that says which batches a compaction made it of."""
 INDEX = "batches/index"
 """The content of a batch's index: 0 until its object ids were written anew."""
 

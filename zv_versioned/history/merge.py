@@ -28,6 +28,7 @@ from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
 from ..format.table import BatchTable
 from ..spatial.boxes import Box
 from .conflicts import Conflict
+from .crossings import refuse_crossings
 from .index import DatasetIndex, Index, LevelIndex, defined_alike
 from .lookup import Lookup
 from .merge_contents import merge_contents
@@ -171,6 +172,8 @@ class _Dataset:
     def merge(
         self, base: DatasetIndex | None, ours: DatasetIndex | None, theirs: DatasetIndex | None
     ) -> DatasetPlan | None:
+        if ours is not None and base is not None and base.same_as(theirs):
+            return unchanged(ours)
         if ours is not None and theirs is not None and _alike(ours.meta, theirs.meta):
             if base is not None and not _alike(base.meta, ours.meta):
                 base = None
@@ -280,6 +283,7 @@ class _Dataset:
         if base is None:
             base = LevelIndex(ours.path, replace(_undefined(ours.facts), groups=0), empty)
         three = Three(base, ours, theirs)
+        refuse_crossings(three, self.report, self.details)
         rows = which_rows(three, self.report)
         contents = merge_contents(three, rows, self.report, self.details)
         look = Lookup(three, rows, self.report, self.details)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..format.metadata import FAMILIES, OBJECT_ATTRIBUTES, TEXT, AttributeMeta
-from ..format.table import REMOVED
+from ..format.table import LINEAGE, REMOVED
 from .merge_objects import ByObject, ObjectValues, differs
 from .merge_rows import NOTHING, Report, Rows, Three, content_of, merge_sets, rows_name
 from .rows import Details, Side, pick
@@ -69,7 +69,16 @@ def merge_contents(three: Three, rows: Rows, report: Report, details: Details) -
                 merged[name] = found
         result.attributes[family] = merged
     _merge_removed(three, rows, report, details, result)
+    _keep_lineage(three, rows, result)
     return result
+
+
+def _keep_lineage(three: Three, rows: Rows, result: Contents) -> None:
+    """What a batch was made of never changes."""
+    _, ours, theirs = three.content(rows, LINEAGE)
+    added = rows.ours < 0
+    result.columns[LINEAGE] = np.where(added, theirs, ours)
+    result.carried[LINEAGE] = np.flatnonzero(added & (theirs != 0))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ArrayError
 from ..format.metadata import CAPACITY, FAMILIES, AttributeMeta, LevelFacts
-from ..format.table import INDEX, REMOVED, BatchTable
+from ..format.table import INDEX, LINEAGE, REMOVED, BatchTable
 from .index import LevelIndex
 from .merge_contents import Contents, arrays_of
 from .merge_groups import MergedGroups
@@ -205,8 +205,9 @@ class LevelMerge:
         found = {"vertices": lost.slot, INDEX: lost.slot}
         if self.links and lost.n_links.any():
             found["links"] = lost.slot[lost.n_links > 0]
-        if lost.content(REMOVED).any():
-            found[REMOVED] = lost.slot[lost.content(REMOVED) != 0]
+        for path in (REMOVED, LINEAGE):
+            if lost.content(path).any():
+                found[path] = lost.slot[lost.content(path) != 0]
         for family in FAMILIES:
             for attribute in self.three.ours.facts.family(family).values():
                 has = lost.content(attribute.path) != 0

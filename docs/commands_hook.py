@@ -1,25 +1,59 @@
-"""For mkdocs: the page of commands, from what the command line itself says of them."""
+"""For mkdocs: pages that follow from the code, and the place of each page.
+
+The page of commands is what the command line itself says of them, the page of Python
+has every public name, and design notes need not be listed one by one.
+"""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import typer
 
+import zv_versioned
 from zv_versioned import cli
 
-PAGE = "reference/commands.md"
-MARK = "<!-- the commands -->"
+DOCS = Path(__file__).resolve().parent
+
+
+def on_config(config: Any, **_: Any) -> Any:
+    """Give the pages that the list of places does not name a place at its end."""
+    config["nav"] = with_all_pages(config["nav"])
+    return config
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Put the commands into their page; other pages stay as they are."""
-    if page.file.src_uri != PAGE:
+    """Put what follows from the code into its pages; other pages stay as they are."""
+    made = {
+        "reference/commands.md": ("<!-- the commands -->", commands),
+        "reference/python.md": ("<!-- the public names -->", names),
+    }
+    if page.file.src_uri not in made:
         return markdown
-    if MARK not in markdown:
-        raise ValueError(f"{PAGE} has no place for the commands: {MARK}")
-    return markdown.replace(MARK, commands())
+    mark, make = made[page.file.src_uri]
+    if mark not in markdown:
+        raise ValueError(f"{page.file.src_uri} has lost its mark: {mark}")
+    return markdown.replace(mark, make())
+
+
+def with_all_pages(nav: list[Any]) -> list[Any]:
+    """A list of places, with all design notes, and with other pages that it does not name."""
+    listed = set(re.findall(r"'([^']+\.md)'", str(nav)))
+    pages = sorted(p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*.md"))
+    lacking = [page for page in pages if page not in listed]
+    notes = [page for page in lacking if page.startswith("design/")]
+    others = [page for page in lacking if page not in notes]
+    more = {"Design notes": notes, "More": others}
+    return [*nav, *({title: found} for title, found in more.items() if found)]
+
+
+def names() -> str:
+    """The public names, first what one begins with."""
+    first = ["Repository", "Transaction", "ZVWriter", "View", "Dataset", "Level", "Geometry"]
+    others = [n for n in zv_versioned.__all__ if n not in first and not n.endswith("Error")]
+    return "\n".join(f"::: zv_versioned.{name}" for name in [*first, *others])
 
 
 def commands() -> str:

@@ -533,6 +533,7 @@ class Level(Conversions, Measures):
     alinks = twin(links)
     afaces = twin(faces)
     aobject_ids = twin(object_ids)
+    adigest = twin(digest)
 
     # -- writing -------------------------------------------------------------
 

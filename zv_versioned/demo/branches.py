@@ -76,7 +76,7 @@ def go_on(location: str | Path, neurons: Sequence[Neuron]) -> Sequel:
     _append(repo, NEW, neurons[0], 0, NANOMETRES_PER_VOXEL)
     note(NEW, f"more of {neurons[0].id}")
     _append(repo, "main", neurons[1], 0, 1)  # voxels again
-    bad = note("main", f"more of {neurons[1].id}, in voxels")
+    bad = note("main", f"more of {neurons[1].id} in voxels")
     for source in (CORRECTION, NEW):
         repo.merge(source, into="main", author=AUTHOR)
         note("main", f"merge {source}")
@@ -89,7 +89,7 @@ def go_on(location: str | Path, neurons: Sequence[Neuron]) -> Sequel:
     repo.create_tag(PAPER, at="main")
     paper = measure(repo.view(tag=PAPER))
     _append(repo, "main", neurons[1], NODES_A_SYNAPSE // 2, NANOMETRES_PER_VOXEL)
-    note("main", f"more of {neurons[1].id}, rightly")
+    note("main", f"more of {neurons[1].id} rightly")
     paper_at_end = measure(repo.view(tag=PAPER))
     if paper != paper_at_end:
         raise IntegrityError(f"the snapshot of tag {PAPER} moved: {paper}, {paper_at_end}")

@@ -142,7 +142,7 @@ def _events(events: list[Event], bad: str) -> Table:
         ("commit", "left"),
         ("", "left"),
         ("synapses", "right"),
-        ("confid.", "right"),
+        ("conf.", "right"),
     )
     for event in events:
         table.add_row(

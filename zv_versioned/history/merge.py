@@ -358,7 +358,8 @@ def _mark_stale(
         )
         stale = not fresh and plan.index.facts.slots > 0
         if stale != coarsened["stale"]:
-            facts = replace(plan.index.facts, coarsened={**coarsened, "stale": stale})
+            coarsened = {**coarsened, "stale": stale}
+            facts = replace(plan.index.facts, coarsened=coarsened, version=0)
             marked[number] = replace(plan, index=replace(plan.index, facts=facts), changed=True)
     return marked
 

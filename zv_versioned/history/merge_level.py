@@ -93,6 +93,9 @@ class LevelMerge:
         index = LevelIndex(self.three.ours.path, self._facts(table, facts_slots), table)
         ours = self.three.ours
         changed = index.facts != ours.facts or not table.same_as(ours.table)
+        if changed:
+            # Equal versions are taken for equal tables, so it must not keep that of ours.
+            index = replace(index, facts=replace(index.facts, version=0))
         return LevelPlan(
             index,
             carried=carried,

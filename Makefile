@@ -30,15 +30,15 @@ help: ## list the targets
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  %-10s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.stamp-demo ## append, make a mistake, take it back: real neurons, under a minute
+demo: $(VENV)/.stamp-demo ## append, branch, merge, take mistakes back: real neurons, under a minute
 	@rm -rf $(DEMO_REPOSITORY)
 	@$(PY) -m zv_versioned demo --path $(DEMO_REPOSITORY)
 
 test: $(VENV)/.stamp-dev ## run the tests (all but those marked long)
 	$(PY) -m pytest -m "not long" $(PARALLEL) $(TESTARGS)
 
-test-long: $(VENV)/.stamp-dev ## run all the tests, those that take minutes too
-	$(PY) -m pytest $(PARALLEL) $(TESTARGS)
+test-long: $(VENV)/.stamp-dev ## run all the tests, those that take hours too, with many more examples
+	HYPOTHESIS_PROFILE=long $(PY) -m pytest $(PARALLEL) $(TESTARGS)
 
 check: $(VENV)/.stamp-dev ## lint, formatting and types
 	$(PY) -m ruff check .

@@ -17,6 +17,7 @@ NAMES = [
     "CommitInfo",
     "CommitLog",
     "CommitResult",
+    "Compaction",
     "ConflictError",
     "Dataset",
     "Finding",

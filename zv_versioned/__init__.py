@@ -15,6 +15,7 @@ from .errors import (
 from .geometry import Geometry
 from .history.log import CommitInfo, CommitLog
 from .level import Batch, Level
+from .maintenance.compact import Compaction
 from .maintenance.report import Finding, FsckReport
 from .repository import Repository
 from .result import CommitResult
@@ -30,6 +31,7 @@ __all__ = [
     "CommitInfo",
     "CommitLog",
     "CommitResult",
+    "Compaction",
     "ConflictError",
     "Dataset",
     "Finding",

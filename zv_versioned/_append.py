@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _checks, _checks_links, _paths, _store, _values
+from . import _checks, _checks_links, _digest, _paths, _store, _values
 from ._attributes import put_object_rows, put_rows
 from ._cells_io import Blocks, check_payloads, encode_rows
 from ._objects import Objects, object_values, objects_of
@@ -16,7 +16,7 @@ from ._read_links import LINKS
 from ._stage import LevelStage
 from ._values import Values
 from .errors import ArrayError, MetadataError
-from .format import arrays, batches, shards
+from .format import arrays, batches, digest, shards
 from .format.batches import BatchIndex
 from .format.metadata import CAPACITY, LINES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, DatasetMeta
 from .format.table import BatchRow, new_content_id, new_uuid
@@ -42,7 +42,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class _Vertices:
+class Vertices:
     """The vertices of one append, checked: as given, with their box and the bounds they need."""
 
     array: np.ndarray
@@ -51,16 +51,17 @@ class _Vertices:
 
 
 @dataclass(frozen=True)
-class _Batch:
+class Batch:
     """All of one append, sorted and not yet uploaded."""
 
-    vertices: _Vertices
+    vertices: Vertices
     objects: Objects
     plan: Assignment
     links: LinkPlan | None = None
     values: Sequence[Values] = ()
     link_values: Sequence[Values] = ()
     object_values: Sequence[Values] = ()
+    sums: digest.Sums = digest.NOTHING
 
     @property
     def all_values(self) -> list[Values]:
@@ -83,16 +84,17 @@ def append_points(stage: LevelStage, positions: Any, given: Given) -> dict[str, 
     vertices = _placed(stage, array, given)
     objects = objects_of(stage, ids, n, extend=given.extend)
     of_objects = object_values(stage, given.object_attributes, objects)
-    grid = stage.facts.grid
+    grid, values = stage.facts.grid, [value.once() for value in values]
     if stage.meta.kind in LINES:
         walk = Walk.of_vertices(objects.rows, len(objects.ids))
         plan = assign_lines(array, vertices.box, walk, grid)
         links: LinkPlan | None = place_line_links(walk, plan, ordered=False)
+        sums = _digest.of_lines(array, objects.ids, walk, values, walk.line_vertices, ())
     else:
         plan = assign(array, vertices.box, objects.rows, len(objects.ids), grid)
-        links = None
+        links, sums = None, _digest.of_points(array, objects, values)
     objects = objects.without_rows()
-    return _publish(stage, _Batch(vertices, objects, plan, links, values, (), of_objects))
+    return _publish(stage, Batch(vertices, objects, plan, links, values, (), of_objects, sums))
 
 
 def append_lines(
@@ -129,8 +131,10 @@ def append_lines(
     walk = Walk.of_lines(counts, objects.rows, len(objects.ids))
     plan = assign_lines(array, vertices.box, walk, stage.facts.grid)
     links = place_line_links(walk, plan, ordered=bool(of_links))
+    values, of_links = [v.once() for v in values], [v.once() for v in of_links]
+    sums = _digest.of_lines(array, objects.ids, walk, values, counts, of_links)
     objects = objects.without_rows()
-    batch = _Batch(vertices, objects, plan, links, values, of_links, of_objects)
+    batch = Batch(vertices, objects, plan, links, values, of_links, of_objects, sums)
     return _publish(stage, batch, links=True)
 
 
@@ -158,8 +162,10 @@ def append_links(
         _checks_links.within_objects(ends, objects.rows, objects.ids, meta.kind)
     of_objects = object_values(stage, given.object_attributes, objects)
     plan = assign(array, vertices.box, objects.rows, len(objects.ids), stage.facts.grid)
+    values, of_links = [v.once() for v in values], [v.once() for v in of_links]
+    sums = _digest.of_links(array, objects, values, ends, of_links)
     placed, objects = place_links(ends, plan), objects.without_rows()
-    batch = _Batch(vertices, objects, plan, placed, values, of_links, of_objects)
+    batch = Batch(vertices, objects, plan, placed, values, of_links, of_objects, sums)
     return _publish(stage, batch, links=True)
 
 
@@ -207,7 +213,7 @@ def _positions(stage: LevelStage, positions: Any, given: Given) -> np.ndarray:
     return _checks.positions(positions, stage.meta.ndim, stage.meta.vertex_dtype, given.dtype)
 
 
-def _placed(stage: LevelStage, array: np.ndarray, given: Given) -> _Vertices:
+def _placed(stage: LevelStage, array: np.ndarray, given: Given) -> Vertices:
     """The vertices, at least one, with room for them made sure of."""
     if stage.facts.slots >= CAPACITY:
         raise ArrayError(
@@ -220,18 +226,18 @@ def _placed(stage: LevelStage, array: np.ndarray, given: Given) -> _Vertices:
     stage.facts.grid.check_within(box)
     if given.out_of_bounds == "expand" and not meta.bounds.contains(box):
         meta = meta.with_bounds(meta.bounds.union(box))
-    return _Vertices(array, box, meta)
+    return Vertices(array, box, meta)
 
 
 # ---- bytes ------------------------------------------------------------------
 
 
-def _publish(stage: LevelStage, batch: _Batch, *, links: bool = False) -> dict[str, Any]:
+def _publish(stage: LevelStage, batch: Batch, *, links: bool = False) -> dict[str, Any]:
     """Upload a batch and record it."""
     for counts, row_bytes in _payloads(stage, batch):
         check_payloads(counts, row_bytes)
     with stage.uploading():
-        row = _upload(stage, batch)
+        row = upload_batch(stage, batch, stage.facts.slots)
     stage.meta = batch.vertices.meta
     for value in batch.all_values:
         family = value.meta.family
@@ -241,7 +247,7 @@ def _publish(stage: LevelStage, batch: _Batch, *, links: bool = False) -> dict[s
     return _summary(batch, links=links)
 
 
-def _payloads(stage: LevelStage, batch: _Batch) -> Iterator[tuple[np.ndarray, int]]:
+def _payloads(stage: LevelStage, batch: Batch) -> Iterator[tuple[np.ndarray, int]]:
     """Rows of each cell, and bytes of a row, of all that is to be stored by cell."""
     counts = batch.plan.cell_vertices
     yield counts, stage.meta.vertex_dtype.itemsize * stage.meta.ndim
@@ -251,20 +257,23 @@ def _payloads(stage: LevelStage, batch: _Batch) -> Iterator[tuple[np.ndarray, in
         yield from ((batch.links.cell_links, v.meta.row_bytes) for v in batch.link_values)
 
 
-def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
+def upload_batch(stage: LevelStage, batch: Batch, slot: int) -> BatchRow:
+    """Upload a batch under a slot; returns its row, which is not recorded yet."""
     metas = [value.meta for value in batch.all_values]
     fresh = [meta for meta in metas if meta.name not in stage.facts.family(meta.family)]
     if fresh:
         _store.set_many(stage.store, stage.documents_of(fresh))
     upload = stage.upload
-    slot, plan, array = stage.facts.slots, batch.plan, batch.vertices.array
+    plan, array = batch.plan, batch.vertices.array
     blocks = Blocks.of(plan.cells, stage.facts.grid)
-    vertex_bytes = _put(upload, stage, "vertices", array, plan.order, plan.cell_vertices, blocks)
+    vertex_bytes = _put(
+        upload, stage, slot, "vertices", array, plan.order, plan.cell_vertices, blocks
+    )
     for value in batch.values:
         stored = value.stored()
         put_rows(upload, stage, slot, value.meta, stored, plan.order, plan.cell_vertices, blocks)
     if batch.links is not None and len(batch.links):
-        _put_links(upload, stage, batch, batch.links)
+        _put_links(upload, stage, slot, batch, batch.links)
     for value in batch.object_values:
         put_object_rows(upload, stage, slot, value.meta, value.stored())
     index, head_bytes = _encode_index(batch)
@@ -272,6 +281,8 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
     upload.put(_paths.shard_key(path, slot, (0,)), index)
     upload.start()
     objects = batch.objects
+    # Of no links nothing is stored.
+    contents = {value.meta.path: new_content_id() for value in batch.all_values if len(value)}
     return BatchRow(
         uuid=new_uuid(),
         slot=slot,
@@ -289,8 +300,10 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
         hi=batch.vertices.box.hi,
         default_ids=int(objects.by_default),
         origin=stage.origin,
-        # Of no links nothing is stored.
-        contents={value.meta.path: new_content_id() for value in batch.all_values if len(value)},
+        digest_a=digest.signed(batch.sums[0]),
+        digest_b=digest.signed(batch.sums[1]),
+        digest_of=digest.made_of(contents, int(objects.ids[0]), int(objects.ids[-1])),
+        contents=contents,
         ranges={v.meta.path: r for v in batch.values if (r := v.range()) is not None},
     )
 
@@ -298,6 +311,7 @@ def _upload(stage: LevelStage, batch: _Batch) -> BatchRow:
 def _put(
     upload: _store.Uploader,
     stage: LevelStage,
+    slot: int,
     array: str,
     rows: np.ndarray,
     order: np.ndarray | None,
@@ -308,23 +322,25 @@ def _put(
     path, size = _paths.join(stage.path, array), 0
     codec, places = arrays.vertex_codec(rows.dtype), stage.facts.grid.places
     for block, shard in encode_rows(rows, order, cell_rows, blocks, places, codec):
-        upload.put(_paths.shard_key(path, stage.facts.slots, block), shard)
+        upload.put(_paths.shard_key(path, slot, block), shard)
         size += len(shard)
     return size
 
 
-def _put_links(upload: _store.Uploader, stage: LevelStage, batch: _Batch, links: LinkPlan) -> None:
+def _put_links(
+    upload: _store.Uploader, stage: LevelStage, slot: int, batch: Batch, links: LinkPlan
+) -> None:
     """Upload links and what was given for them; cells that keep none get none."""
     has = links.cell_links > 0
     counts, blocks = links.cell_links[has], Blocks.of(batch.plan.cells[has], stage.facts.grid)
     if links.rows is not None:
-        _put(upload, stage, LINKS, links.rows, None, counts, blocks)
+        _put(upload, stage, slot, LINKS, links.rows, None, counts, blocks)
     for value in batch.link_values:
         stored = value.stored()
-        put_rows(upload, stage, stage.facts.slots, value.meta, stored, links.order, counts, blocks)
+        put_rows(upload, stage, slot, value.meta, stored, links.order, counts, blocks)
 
 
-def _summary(batch: _Batch | None, *, links: bool = False) -> dict[str, Any]:
+def _summary(batch: Batch | None, *, links: bool = False) -> dict[str, Any]:
     """What an append tells; None for one of nothing."""
     ids = np.zeros(0, np.int64) if batch is None else batch.objects.ids
     told: dict[str, Any] = {
@@ -338,7 +354,7 @@ def _summary(batch: _Batch | None, *, links: bool = False) -> dict[str, Any]:
     return told
 
 
-def _encode_index(batch: _Batch) -> tuple[bytearray, int]:
+def _encode_index(batch: Batch) -> tuple[bytearray, int]:
     """The shard of a batch's index, and the length of its head."""
     objects, plan = batch.objects, batch.plan
     index = BatchIndex(

@@ -94,6 +94,30 @@ def load_dictionaries(
     return found
 
 
+def stored_object_values(
+    reader: LevelReader, attribute: AttributeMeta, rows: Sequence[int]
+) -> list[np.ndarray]:
+    """What is stored of an object attribute for some batches, all of which have values.
+
+    It is of all objects that begin there, also of those that were removed.
+    """
+    table = reader.state.table
+    path = _paths.join(reader.state.path, attribute.path)
+    keys = [_paths.shard_key(path, int(table.slot[row]), ()) for row in rows]
+    found = []
+    raw = _store.get_many(reader.store, [(key, 0, -1) for key in keys])
+    for row, key, value in zip(rows, keys, raw, strict=True):
+        n = int(table.n_new_objects[row])
+        with _store.damage_in(key):
+            payload = cells.decode(value)
+            if len(payload) != n * attribute.row_bytes:
+                raise IntegrityError(
+                    f"{len(payload)} bytes where {n} values of {attribute.row_bytes} belong"
+                )
+        found.append(np.frombuffer(payload, attribute.dtype).reshape(n, *attribute.row_shape))
+    return found
+
+
 def object_values(
     reader: LevelReader, attribute: AttributeMeta, rows: Sequence[int] | None = None
 ) -> np.ndarray:
@@ -127,20 +151,7 @@ def begun_values(reader: LevelReader, attribute: AttributeMeta, rows: Sequence[i
     """Values of all objects that begin in some batches, also of those that were removed."""
     table = reader.state.table
     present = table.content(attribute.path)
-    has = [row for row in rows if present[row]]
-    path = _paths.join(reader.state.path, attribute.path)
-    keys = [_paths.shard_key(path, int(table.slot[row]), ()) for row in has]
-    found = []
-    raw = _store.get_many(reader.store, [(key, 0, -1) for key in keys])
-    for row, key, value in zip(has, keys, raw, strict=True):
-        n = int(table.n_new_objects[row])
-        with _store.damage_in(key):
-            payload = cells.decode(value)
-            if len(payload) != n * attribute.row_bytes:
-                raise IntegrityError(
-                    f"{len(payload)} bytes where {n} values of {attribute.row_bytes} belong"
-                )
-        found.append(np.frombuffer(payload, attribute.dtype).reshape(n, *attribute.row_shape))
+    found = stored_object_values(reader, attribute, [row for row in rows if present[row]])
     stored = np.concatenate(found) if found else attribute.fill(0)
     return spread(reader, attribute, [(row, int(table.n_new_objects[row])) for row in rows], stored)
 

@@ -51,6 +51,8 @@ class Removal:
 
     def holds(self, vertices: np.ndarray) -> np.ndarray:
         """Mask of those of some vertices, within the batch, that were removed."""
+        if len(self.start) == 0:
+            return np.zeros(vertices.shape, bool)  # the objects had no vertices left
         at = np.searchsorted(self.start, vertices, side="right") - 1
         return np.asarray((at >= 0) & (vertices < self.start[at] + self.count[at]))
 

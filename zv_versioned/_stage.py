@@ -269,6 +269,8 @@ class LevelStage:
         first = self.base.slots // BUCKET * BUCKET
         if self._whole is not None:
             table = self.table()
+            # A compaction may have left fewer slots than there were.
+            first = min(first, self.facts.slots // BUCKET * BUCKET)
             return table.take(table.slot >= first)
         if self._open is not None and self._open[0] == len(self._added):
             return self._open[1]
@@ -291,7 +293,8 @@ class LevelStage:
         else:
             table, written = self.table(), self.base_reader.state.table
         bucket_of = table.slot // BUCKET
-        buckets = np.unique(bucket_of).tolist()
+        numbers = bucket_of if written is None else np.append(bucket_of, written.slot // BUCKET)
+        buckets = np.unique(numbers).tolist()
         for bucket in buckets:
             rows = table if len(buckets) == 1 else table.take(bucket_of == bucket)
             before = None if written is None else written.take(written.slot // BUCKET == bucket)

@@ -5,17 +5,106 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .maintenance import fsck
+from .maintenance import compact, fsck, policy
+from .maintenance.compact import Compaction
 from .maintenance.report import FsckReport
 
 if TYPE_CHECKING:
     from .storage import Backend
+    from .view import View
 
 
 class Upkeep:
     """What keeps a :class:`Repository` sound and small."""
 
     _backend: Backend
+    view: Callable[..., View]
+
+    def compact(
+        self,
+        branch: str = "main",
+        *,
+        dataset: str | None = None,
+        level: int | None = None,
+        target_vertices: int = policy.TARGET_VERTICES,
+        max_batches: int | None = None,
+        dry_run: bool = False,
+        message: str | None = None,
+        author: str | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Compaction:
+        """Merge small batches of a branch into larger ones, as one commit.
+
+        What objects consist of stays as it is, with all values, links and groups;
+        what was removed is left behind for good (the ids stay retired). Views of
+        earlier snapshots are untouched. Vertices and links are numbered anew:
+        :meth:`Level.vertex_map` says how. Where a batch has no values of an attribute
+        and one that it is merged with has some, the missing ones become stored fill values.
+
+        Works beside others who write: their appends are merged with it, and where
+        they write to a batch that is being merged, it begins anew. What another
+        *branch* did to such batches cannot be merged across a compaction, which is
+        a :class:`ConflictError` there: merge first, then compact.
+
+        Parameters
+        ----------
+        branch : str
+        dataset : str, optional
+            All of them where left out.
+        level : int, optional
+            All of them where left out.
+        target_vertices : int
+            Batches with fewer vertices are merged with their neighbours in space, up to
+            about so many: what is held in memory at a time. Batches that lost objects
+            are written anew whatever their size.
+        max_batches : int, optional
+            How many batches of a level are merged at most, the smallest first.
+        dry_run : bool
+            Say what would be done, and do nothing.
+        message, author : str, optional
+            Of the commit.
+        progress : callable, optional
+            Told what is being done, how many batches are, and of how many.
+
+        Returns
+        -------
+        Compaction
+
+        Raises
+        ------
+        ConflictError
+            If others kept writing to the same batches, eight times in a row.
+        NotFoundError
+            If there is no such branch, dataset or level.
+        MetadataError
+            If a number is not acceptable.
+
+        Examples
+        --------
+        >>> import numpy as np, zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> with repo.transaction() as tx:
+        ...     ds = tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        >>> for i in range(3):
+        ...     with repo.transaction() as tx:
+        ...         n = tx.writer("p").append_vertices_sync(np.eye(2, dtype="f4"))
+        >>> repo.compact().batches_merged
+        3
+        >>> len(repo.view()["p"][0].batches)
+        1
+        """
+        return compact.compact(
+            self,  # type: ignore[arg-type]
+            branch,
+            dataset=dataset,
+            level=level,
+            target_vertices=target_vertices,
+            max_batches=max_batches,
+            dry_run=dry_run,
+            message=message,
+            author=author,
+            progress=progress,
+        )
 
     def fsck(
         self,
@@ -79,3 +168,50 @@ class Upkeep:
             repair=repair,
             progress=progress,
         )
+
+    def digest(self, ref: str = "main", *, recompute: bool = False) -> str:
+        """A hash of all that a snapshot holds: two of equal content have the same.
+
+        It does not depend on how the content came about: in how many appends and
+        in what order, on which branch, compacted or not, in what grid of cells. It
+        does on every coordinate, value, link, id, group, name and unit.
+
+        Sums over what was appended are kept with each commit, so it is a matter of
+        milliseconds where nothing was changed since; batches whose values were
+        written later, or which lost objects, are read.
+
+        Parameters
+        ----------
+        ref : str
+            A branch, a tag, or a snapshot id.
+        recompute : bool
+            Read everything, rather than rely on what was kept.
+
+        Returns
+        -------
+        str
+            ``"zvd1-"`` and 32 hexadecimal digits.
+
+        Raises
+        ------
+        NotFoundError
+            If `ref` is nothing.
+        IntegrityError
+            If stored bytes that have to be read are damaged.
+
+        Notes
+        -----
+        Sums of multilinear hashes, whose keys everybody can know: made to find what
+        differs by accident, and no protection from somebody who wants two things to
+        have the same digest. ``Dataset.digest`` and ``Level.digest`` do the same for
+        a part. Source: Bellare and Micciancio, "A new paradigm for collision-free
+        hashing", 1997.
+
+        Examples
+        --------
+        >>> import zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> repo.digest() == zvv.Repository.create("memory://").digest()
+        True
+        """
+        return self.view(ref).digest(recompute=recompute)

@@ -9,7 +9,7 @@ another. Everything is checked before a byte is written.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,21 +53,30 @@ class Values:
     meta : AttributeMeta
     given : ndarray, shape (N, *row_shape)
         The numbers to be stored, or, where they are texts, the texts.
+    encoded : Stored, optional
+        What is stored of all of them, where that was worked out already.
     """
 
     meta: AttributeMeta
     given: np.ndarray
+    encoded: Stored | None = None
 
     def __len__(self) -> int:
         return len(self.given)
 
     def stored(self, start: int = 0, stop: int | None = None) -> Stored:
         """What is stored of the values from `start` to `stop`."""
+        if self.encoded is not None and start == 0 and stop is None:
+            return self.encoded
         rows = self.given[start:stop]
         if self.meta.logical != TEXT:
             return Stored(rows)
         codes, texts = _encode_texts(rows.reshape(-1))
         return Stored(codes.reshape(rows.shape), texts)
+
+    def once(self) -> Values:
+        """The same, with what is stored worked out once for all who ask."""
+        return replace(self, encoded=self.stored())
 
     def range(self, start: int = 0, stop: int | None = None) -> tuple[float, float] | None:
         """Between what the values from `start` to `stop` lie; None where that is of no use.

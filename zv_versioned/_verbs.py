@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import MetadataError, StorageError, ViolationError
+from .errors import ConflictError, MetadataError, StorageError, ViolationError, ZVError
 from .format.table import new_transaction_id
 from .history import operations
 from .history.blame import Blame, blame, history_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .storage import Backend
     from .view import View
 
-_LOOK_BACK = 200
+_LOOK_BACK = 1_000
 """How many commits are looked through for one whose answer was lost."""
 
 
@@ -344,21 +344,28 @@ class Verbs:
         ConflictError
             If the branch has moved.
         """
+        began = str(session.snapshot_id)
         if not session.has_uncommitted_changes:
-            return str(session.snapshot_id)
+            return began
         try:
             return self._backend.publish(session, branch, message, {OWN: encode_own(own)})
-        except StorageError as error:
-            made = self._find_transaction(branch, own["transaction"], error)
+        except (StorageError, ConflictError) as error:
+            # It may be this very commit that moved the branch: a storage that was asked again,
+            # since its first answer was lost, says that somebody was faster. A local one is locked.
+            if isinstance(error, ConflictError) and self._backend.is_local:
+                raise
+            made = self._find_transaction(branch, own["transaction"], began, error)
             if made is None:
                 raise
             return made
 
-    def _find_transaction(self, branch: str, name: str, lost: StorageError) -> str | None:
-        """The commit of a transaction, among the last ones of a branch."""
+    def _find_transaction(self, branch: str, name: str, began: str, lost: ZVError) -> str | None:
+        """The commit of a transaction, among those of a branch since it began."""
         try:
             line = self._backend.ancestry(self._backend.branch_tip(branch))
             for _, info in zip(range(_LOOK_BACK), line, strict=False):
+                if info.id == began:
+                    break
                 if own_facts(info.metadata).get("transaction") == name:
                     return info.id
         except StorageError as error:

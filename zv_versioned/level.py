@@ -31,6 +31,7 @@ from .format.metadata import (
     AttributeMeta,
 )
 from .geometry import Geometry, html_table
+from .maintenance import digest
 
 if TYPE_CHECKING:
     from .view import Dataset
@@ -169,7 +170,7 @@ class Level(Conversions, Measures):
 
     def __init__(self, dataset: Dataset, number: int, reader: LevelReader) -> None:
         self._dataset = dataset
-        self._reader = reader
+        self._reader: LevelReader = reader
         self.number = number
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -498,6 +499,25 @@ class Level(Conversions, Measures):
             )
         return self.links()
 
+    def digest(self, objects: Any = None, *, recompute: bool = False) -> str:
+        """A hash of the content, the same however it was batched; see :meth:`Repository.digest`.
+
+        Parameters
+        ----------
+        objects : int or sequence of int, optional
+            As if these objects were all that there is.
+        recompute : bool
+            Read everything, rather than rely on what was kept at commits.
+
+        Raises
+        ------
+        NotFoundError
+            If one of `objects` is not there.
+        """
+        if objects is not None:
+            return digest.of_objects(self._reader, _checks.ids_asked_for(objects))
+        return digest.of_level(self._reader, recompute=recompute)
+
     def object_ids(self) -> np.ndarray:
         """Ids of all objects, int64, shape (num_objects,): by batch, then ascending."""
         return self._reader.object_ids()
@@ -513,6 +533,7 @@ class Level(Conversions, Measures):
     alinks = twin(links)
     afaces = twin(faces)
     aobject_ids = twin(object_ids)
+    adigest = twin(digest)
 
     # -- writing -------------------------------------------------------------
 

@@ -113,6 +113,9 @@ def describe(changes: Mapping[str, Any]) -> list[str]:
         )
     if changes.get("objects_removed"):
         parts.append(f"remove {changes['objects_removed']:,} objects from")
+    if changes.get("batches_merged"):
+        merged, made = changes["batches_merged"], changes["batches_made"]
+        parts.append(f"merge {merged:,} batches into {made:,} (vertices are numbered anew) of")
     for key, verb in (("attributes_written", "write"), ("attributes_dropped", "drop")):
         if changes.get(key):
             parts.append(f"{verb} {', '.join(changes[key])} of")

@@ -71,6 +71,8 @@ class Transaction(StagesDatasets):
         self.base_snapshot_id: str = self._session.snapshot_id
         self.result: CommitResult | None = None
         self._landed: Landed | None = None
+        # What is done beyond what a writer does, for the commit's metadata.
+        self._operation = ""
         # One transaction does one thing at a time, whichever threads ask.
         self._lock = threading.RLock()
 
@@ -204,12 +206,26 @@ class Transaction(StagesDatasets):
             self._remember(self.result.snapshot_id)
             return self.result
 
-    def _compact(self, dataset: str, level: int) -> tuple[CommitResult, _state.LevelState]:
-        """Commit, and return with the result the state of a level that it made."""
+    def _compact(self, dataset: str, level: int) -> dict[str, Any]:
+        """Commit, then merge small batches of a level; see :meth:`ZVWriter.compact`."""
         result = self.commit().for_level(dataset, level)
-        store = self._repository._backend.read_store(result.snapshot_id)
-        meta = _state.load_dataset(store, dataset)
-        return result, _state.load_level(store, meta, level)
+        repository = self._repository
+        done = repository.compact(
+            self.branch, dataset=dataset, level=level, author=self._metadata["author"]
+        )
+        store = repository._backend.read_store(done.snapshot_id)
+        state = _state.load_level(store, _state.load_dataset(store, dataset), level)
+        merged = done.levels.get(stage_name(dataset, level))
+        after = len(state.table)
+        return {
+            "compacted": True,
+            "num_objects": state.facts.num_objects,
+            "vertex_count": state.facts.vertex_count,
+            "batches_before": after if merged is None else merged.batches_before,
+            "batches_after": after,
+            "snapshot_id": done.snapshot_id,
+            "objects_committed": result.objects_committed,
+        }
 
     def _publish(self, message: str | None) -> CommitResult:
         changed = {stage_name(*key): stage for key, stage in self._stages.items() if stage.changed}
@@ -228,6 +244,7 @@ class Transaction(StagesDatasets):
             own = {
                 "transaction": self._id,
                 "author": self._metadata["author"],
+                "operation": self._operation,
                 "created": self._created,
                 "changes": changes,
                 "metadata": self._metadata["user"],

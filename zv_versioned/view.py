@@ -15,6 +15,7 @@ from .format.metadata import DatasetMeta
 from .geometry import html_table
 from .interop.zarr_vectors import ZarrVectorsStore
 from .level import Level
+from .maintenance import digest
 
 if TYPE_CHECKING:
     from .history.log import CommitInfo
@@ -76,6 +77,11 @@ class View(Mapping[str, "Dataset"]):
     def info(self) -> CommitInfo:
         """The commit that made this snapshot."""
         return self._repository.log(self.snapshot_id, limit=1)[0]
+
+    def digest(self, *, recompute: bool = False) -> str:
+        """A hash of all that the snapshot holds; see :meth:`Repository.digest`."""
+        of = {name: self[name].digest(recompute=recompute) for name in self.datasets}
+        return digest.of_snapshot(of)
 
     def __getitem__(self, name: str) -> Dataset:
         if not isinstance(name, str):
@@ -173,6 +179,11 @@ class Dataset:
     def levels(self) -> list[int]:
         """Numbers of the resolution levels: 0 is full resolution."""
         return list(self._meta.levels)
+
+    def digest(self, *, recompute: bool = False) -> str:
+        """A hash of the content, the same however it was batched; see :meth:`Repository.digest`."""
+        readers = {number: self[number]._reader for number in self.levels}
+        return digest.of_dataset(self._meta, readers, recompute=recompute)
 
     @property
     def store(self) -> ZarrVectorsStore:

@@ -72,9 +72,10 @@ class ZVWriter(WritesGeometry, WritesAttributes, WritesObjects):
     commit = _io.coroutine_of(commit_sync)
 
     def compact_sync(self) -> dict[str, Any]:
-        """Commit what is pending, and say what the level then consists of.
+        """Commit what is pending, then merge the small batches of the level.
 
-        Batches are not merged yet: ``batches_after`` equals ``batches_before``.
+        Two commits: of what is pending, and of the compaction, as by
+        :meth:`Repository.compact`.
 
         Returns
         -------
@@ -88,16 +89,7 @@ class ZVWriter(WritesGeometry, WritesAttributes, WritesObjects):
         ConflictError, ViolationError, ReadOnlyError
             As for :meth:`commit_sync`.
         """
-        result, state = self._transaction._compact(self.dataset, self.level)
-        return {
-            "compacted": True,
-            "num_objects": state.facts.num_objects,
-            "vertex_count": state.facts.vertex_count,
-            "batches_before": len(state.table),
-            "batches_after": len(state.table),
-            "snapshot_id": result.snapshot_id,
-            "objects_committed": result.objects_committed,
-        }
+        return self._transaction._compact(self.dataset, self.level)
 
     compact = _io.coroutine_of(compact_sync)
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import zv_versioned as zvv
 from zv_versioned.cli import app
 from zv_versioned.demo import data
+from zv_versioned.demo.branches import PAPER, Sequel, go_on
 from zv_versioned.demo.data import Mesh, Neuron, Skeleton
 from zv_versioned.demo.picture import draw
 from zv_versioned.demo.show import show
@@ -56,13 +57,27 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Story:
     return tell(tmp_path_factory.mktemp("demo") / "repository", NEURONS)
 
 
-def _printed(story: Story, *, encoding: str = "utf-8", width: int = 80, kept: bool = True) -> str:
+@pytest.fixture(scope="module")
+def sequel(tmp_path_factory: pytest.TempPathFactory) -> Sequel:
+    location = tmp_path_factory.mktemp("demo") / "repository"
+    tell(location, NEURONS)
+    return go_on(location, NEURONS)
+
+
+def _printed(
+    story: Story,
+    *,
+    sequel: Sequel | None = None,
+    encoding: str = "utf-8",
+    width: int = 80,
+    kept: bool = True,
+) -> str:
     class Out(StringIO):
         pass
 
     Out.encoding = encoding  # type: ignore[misc,assignment]
     out = Out()
-    show(story, Console(file=out, width=width, highlight=False), kept=kept)
+    show(story, Console(file=out, width=width, highlight=False), sequel=sequel, kept=kept)
     return out.getvalue()
 
 
@@ -149,6 +164,46 @@ def test_one_neuron_is_not_enough_for_a_story(tmp_path: Path) -> None:
     with pytest.raises(zvv.ArrayError, match="at least 2 neurons, got 1"):
         tell(tmp_path / "repository", NEURONS[:1])
     assert not zvv.Repository.exists(tmp_path / "repository")
+
+
+# ---- how it goes on ----------------------------------------------------------
+
+
+def test_main_has_what_both_branches_did_and_not_what_was_reverted(sequel: Sequel) -> None:
+    # Twenty new synapses a neuron; those that came in voxels are taken back, and come again.
+    assert [(event.branch, event.synapses) for event in sequel.events] == [
+        ("correction", 1_200),
+        ("new-synapses", 1_220),
+        ("main", 1_220),
+        ("main", 1_220),
+        ("main", 1_240),
+        ("main", 1_260),
+        ("main", 1_240),
+        ("main", 1_260),
+    ]
+    confidence = np.concatenate([neuron.confidence for neuron in NEURONS]).astype("f8")
+    expected = (np.concatenate([confidence**2, np.full(40, 0.9)])).mean()
+    assert sequel.events[-2].mean_confidence == pytest.approx(expected, rel=1e-6)
+    messages = [commit.message for commit in sequel.history]
+    assert sum("merge" in message for message in messages) == 2
+    assert sequel.history[4].snapshot_id == sequel.history[3].parents[0]
+
+
+def test_the_analysis_of_the_paper_gives_the_same_number_after_more_appends(
+    sequel: Sequel,
+) -> None:
+    assert sequel.paper == sequel.paper_at_end
+    assert sequel.paper.digest != sequel.main_at_end.digest
+    assert sequel.paper.synapses == 1_240
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_what_goes_on_fits_80_columns(told: Story, sequel: Sequel, encoding: str) -> None:
+    text = _printed(replace(told, location="demo"), sequel=sequel, encoding=encoding)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert PAPER in text
+    assert sequel.paper.digest[:8] in text
+    text.encode(encoding)
 
 
 # ---- what is printed ---------------------------------------------------------
@@ -261,7 +316,7 @@ def test_the_demo_runs_on_real_data_outside_of_a_terminal(tmp_path: Path) -> Non
     assert done.returncode == 0
     assert "1734350908" in done.stdout
     assert "\x1b" not in done.stdout
-    assert zvv.Repository.open(path).view("main")[DATASET][0].vertex_count == 14_836
+    assert zvv.Repository.open(path).view("main")[DATASET][0].vertex_count == 15_531
 
 
 def _environment(**more: str) -> dict[str, str]:

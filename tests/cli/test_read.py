@@ -71,6 +71,53 @@ def test_a_part_is_a_box_some_objects_some_attributes_some_vertices(
     assert [v["attributes"] for v in bare] == [{}, {}, {}]
 
 
+def test_balls_and_conditions_choose_vertices(known: Any) -> None:
+    level = known.repository.view("main")["synapses"][0]
+    r = ("-r", known.path)
+    data = run_json("read", *r, "--near", "12,6,3:2.5", "--where", "confidence >= 0.2")
+    expected = level.read(near=([12, 6, 3], 2.5), where={"confidence": (">=", 0.2)})
+    assert [v["vertex_id"] for v in data["vertices"]] == expected.vertex_ids.tolist()
+    assert 0 < len(expected) < level.count(near=([12, 6, 3], 2.5))
+    both = ("--where", "confidence>0.2", "--where", "confidence<0.5")
+    assert run_json("read", *r, *both, "--count")["count"] == 6
+    listed = run_json("read", *r, "--where", "confidence in 0, 1", "--count")
+    assert listed == {
+        "dataset": "synapses",
+        "level": 0,
+        "snapshot_id": known.snapshots[2],
+        "count": 4,
+    }
+    assert run_json("read", *r, "--where", "confidence not in 0,1", "--count")["count"] == 16
+    assert run("read", *r, "--count", "-n", "7").startswith("7 vertices of 20 in 'synapses'")
+    assert run_csv("read", *r, "--count")[0]["count"] == "20"
+
+
+def test_text_is_compared_with_text(known: Any) -> None:
+    with known.repository.transaction("main") as tx:
+        words = [*"ab" * 9, "5", None]
+        tx.writer("synapses").add_attribute_sync("word", np.array(words, object))
+    r = ("-r", known.path, "--count")
+    for condition, count in (
+        ("word==a", 9),
+        ('word=="5"', 1),
+        ("word in a,b", 18),
+        ("word!=a", 10),
+    ):
+        assert run_json("read", *r, "--where", condition)["count"] == count
+    assert "compared with text" in failed("read", *r, "--where", "word==5", code=11)
+
+
+def test_a_sample_is_drawn_by_its_seed(known: Any) -> None:
+    def drawn(*options: str) -> list[int]:
+        data = run_json("read", "-r", known.path, "--sample", "5", *options)
+        return [v["vertex_id"] for v in data["vertices"]]
+
+    level = known.repository.view("main")["synapses"][0]
+    assert drawn() == drawn("--seed", "0") == level.sample(5, 0).vertex_ids.tolist()
+    assert drawn("--seed", "1") == level.sample(5, 1).vertex_ids.tolist() != drawn()
+    assert drawn("--objects", "10") == [0, 1, 2, 3, 4]
+
+
 def test_an_old_snapshot_reads_as_it_was(known: Any) -> None:
     assert len(run_json("read", "--ref", "main~1", "-r", known.path)["vertices"]) == 10
     assert run_json("read", "--ref", "main~2", "-r", known.path)["vertices"] == []
@@ -99,6 +146,12 @@ def test_what_is_not_there_is_said_in_one_line(known: Any) -> None:
     assert "has no level 3" in failed("read", *r, "--level", "3", code=40)
     assert "whole numbers" in failed("read", *r, "--objects", "a", code=2)
     assert "missing.txt" in failed("read", *r, "--objects", "@missing.txt", code=11)
+    for near in ("5,5,2", "5,5,2:", "5,5,2:a", "5,5,2:1,2"):
+        assert "--near" in failed("read", *r, "--near", near, code=2)
+    assert "3 numbers" in failed("read", *r, "--near", "1,2:3", code=11)
+    assert "an operator" in failed("read", *r, "--where", "confidence", code=2)
+    assert "no attribute 'x'" in failed("read", *r, "--where", "x>1", code=40)
+    assert "--limit" in failed("read", *r, "--sample", "3", "-n", "3", code=2)
     assert "axes" in failed("read", *r, "--bbox", "0,0:1,1", code=11).lower()
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import zv_versioned as zvv
+from zv_versioned import _state
+from zv_versioned._cache import Cache
 
 
 def points(n: int, seed: int) -> np.ndarray:
@@ -173,3 +175,32 @@ def test_equal_values_written_on_both_sides_are_no_conflict(repo: zvv.Repository
         repo.merge("try")
     base, ours, theirs = caught.value.conflict.load()
     assert (base.tolist(), ours.tolist(), theirs.tolist()) == ([0, 1, 2], [5] * 3, [6] * 3)
+
+
+def test_what_is_merged_compared_or_reverted_reads_tables_of_what_changed_alone(
+    repo: zvv.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "qrs":
+        with repo.transaction() as tx:
+            tx.create_dataset(name, kind="point_cloud", bounds=([0, 0], [10, 10]))
+            tx.writer(name).append_vertices_sync(points(5, 1))
+    repo.merge("main", into="try")
+    for branch, seed in (("main", 1), ("try", 2)):
+        append(repo, branch, 3, seed)
+    # As by somebody who has read nothing yet.
+    monkeypatch.setattr(repo, "_parts", Cache(1 << 20))
+    read: list[str] = []
+    load = _state.load_table
+
+    def recorded(store: Any, path: str, *arguments: Any, **named: Any) -> Any:
+        read.append(path)
+        return load(store, path, *arguments, **named)
+
+    monkeypatch.setattr(_state, "load_table", recorded)
+    merged = repo.merge("try")
+    repo.diff("main~1", "main")
+    repo.revert(merged.snapshot_id, parent=1)
+    assert set(read) == {"p/0"}
+    # Each version of it once: the base, the two sides, and the result.
+    assert len(read) <= 5
+    assert repo.view()["q"][0].num_objects == 5

@@ -373,3 +373,47 @@ def test_of_objects_with_two_new_values_the_conflict_names_those_alone(
     (conflict,) = caught.value.conflicts
     assert conflict.objects.tolist() == [1]
     assert conflict.key == "object_attributes/name"
+
+
+# ---- after a criss-cross -------------------------------------------------------------------------
+
+
+def _crossed(repo: zvv.Repository, chosen: tuple[str, str]) -> None:
+    """Two branches that wrote other values, and merged each other with a choice each."""
+    for branch, value in (("main", 1.0), ("try", 2.0)):
+        with repo.transaction(branch) as tx:
+            n = repo.view(branch)["p"][0].vertex_count
+            tx.writer("p").add_attribute_sync("crossed", np.full(n, value))
+    mine, its = repo.resolve("main"), repo.resolve("try")
+    repo.merge(its, into="main", on_conflict=chosen[0])
+    repo.merge(mine, into="try", on_conflict=chosen[1])
+
+
+def test_a_criss_cross_does_not_hide_that_each_side_chose_its_own(repo: zvv.Repository) -> None:
+    _crossed(repo, ("ours", "ours"))
+    tip = repo.resolve("main")
+    with pytest.raises(zvv.ConflictError, match="crossed") as caught:
+        repo.merge("try")
+    assert [c.kind for c in caught.value.conflicts] == ["attribute"]
+    assert repo.resolve("main") == tip
+    result = repo.merge("try", on_conflict="theirs")
+    assert len(result.base) == 2
+    assert set(repo.view()["p"][0].attribute("crossed")) == {2.0}
+
+
+def test_a_criss_cross_whose_sides_agreed_has_nothing_to_decide(repo: zvv.Repository) -> None:
+    _crossed(repo, ("ours", "theirs"))
+    result = repo.merge("try", ff="no")
+    assert (len(result.base), result.conflicts) == (2, ())
+    assert set(repo.view()["p"][0].attribute("crossed")) == {1.0}
+
+
+def test_a_result_is_a_table_with_a_row_for_each_level(repo: zvv.Repository) -> None:
+    with repo.transaction("try") as tx:
+        tx.writer("p").set_metadata_sync({"a": 1})
+        tx.writer("p").append_vertices_sync(np.ones((3, 2), "f4"))
+    result = repo.merge("try", ff="no")
+    (row,) = result.to_pandas().to_dict("records")
+    assert (row["dataset"], row["vertices_added"], row["batches_added"]) == ("p", 3, 1)
+    assert row["metadata_changed"] == ["a"]
+    assert len(repo.merge("try").to_pandas()) == 0

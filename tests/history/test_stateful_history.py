@@ -74,6 +74,21 @@ def merge_sets(base: frozenset, ours: frozenset, theirs: frozenset) -> frozenset
     return (ours & theirs) | (ours - base) | (theirs - base)
 
 
+def numbered_like(batch: Batch, other: Batch) -> Batch:
+    """A batch with the ids that it has elsewhere: a run is moved as a whole."""
+    return moved(batch, other.ids[0] - batch.ids[0]) if batch.by_default else batch
+
+
+def moved(batch: Batch, shift: int) -> Batch:
+    """A batch whose ids are larger by some number."""
+    return replace(
+        batch,
+        ids=tuple(i + shift for i in batch.ids),
+        removed=frozenset(i + shift for i in batch.removed),
+        contents={n: (t, frozenset(i + shift for i in g)) for n, (t, g) in batch.contents.items()},
+    )
+
+
 def merge_batches(
     base: dict[int, Batch], ours: dict[int, Batch], theirs: dict[int, Batch], reverting: bool
 ) -> dict[int, Batch]:
@@ -82,6 +97,8 @@ def merge_batches(
         b, o, t = base.get(key), ours.get(key), theirs.get(key)
         if o is None or t is None:
             there = o or t
+            # A merge may have given the same batch other ids on one of the sides.
+            b = b if b is None or there is None else numbered_like(b, there)
             if b is None:
                 merged[key] = there
             elif reverting and o is None:
@@ -91,6 +108,7 @@ def merge_batches(
                     continue
                 raise CannotMergeError
             continue
+        b, t = None if b is None else numbered_like(b, o), numbered_like(t, o)
         names = o.contents.keys() | t.contents.keys()
         before = {} if b is None else b.contents
         contents = {n: pick(before.get(n), o.contents.get(n), t.contents.get(n)) for n in names}
@@ -310,15 +328,7 @@ class Histories(RuleBasedStateMachine):
             now[t] - i for t, i in zip(batch.tags.tolist(), batch.ids, strict=True) if t in now
         }
         assert len(shifts) <= 1
-        shift = next(iter(shifts), 0)
-        return replace(
-            batch,
-            ids=tuple(i + shift for i in batch.ids),
-            removed=frozenset(i + shift for i in batch.removed),
-            contents={
-                n: (t, frozenset(i + shift for i in g)) for n, (t, g) in batch.contents.items()
-            },
-        )
+        return moved(batch, next(iter(shifts), 0))
 
     @precondition(lambda self: len(self.tips) < 3)
     @rule(data=st.data())

@@ -14,6 +14,7 @@ import zv_versioned as zvv
 from zv_versioned import _paths, _store
 from zv_versioned.format import arrays, batches, cells, columns, shards
 from zv_versioned.format.metadata import dumps
+from zv_versioned.format.table import new_content_id, ranges_of
 from zv_versioned.maintenance.indexes import WholeIndex, read_whole
 
 PATH = "graph/0"
@@ -71,6 +72,26 @@ def test_a_wrong_number_in_the_table_is_found(
     found = said(made, branch)
     assert any("graph" in text for text in found), found
     assert not any("polyline" in text for text in found)
+
+
+@pytest.mark.parametrize("narrowed", [(0, 18), (1, 19)])
+def test_values_outside_the_range_of_their_batch_are_found(narrowed: tuple[int, int]) -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0], [9]))
+        values = {"i": np.arange(20), "word": np.array([*"ab"] * 10, object)}
+        tx.writer("p").append_vertices_sync(np.zeros((20, 1)), attributes=values)
+    assert repo.fsck().ok
+    for range_, ok in (((0, 19), True), (narrowed, False)):
+        with repo.transaction() as tx, tx._staging("p", 0) as stage:
+            table = stage.table()
+            content, path = np.array([new_content_id()]), "vertex_attributes/i"
+            ranges = {path: ranges_of(content, np.array([range_], "f8"))}
+            stage.replaced(table.with_columns({}, {path: content}, ranges))
+            stage.changes["sabotage"] = 1
+        assert repo.fsck("main").ok == ok
+    assert ["'i' lie outside the range" in text for text in said(repo, "main")] == [True]
+    assert repo.fsck("main", read_data=False).ok
 
 
 @pytest.mark.parametrize("column", ["n_fragments", "n_cells", "n_links", "n_removed_links"])
@@ -188,7 +209,7 @@ SABOTAGE: dict[str, tuple[str, Callable[[WholeIndex], dict[str, Any]]]] = {
     "twice, or to none": (
         "graph/0", lambda i: {"order": np.concatenate((i.order[:1], i.order[:-1]))},
     ),
-    "do not ascend": ("graph/0", lambda i: {"object_ids": np.arange(len(i.counts))[::-1] * 3}),
+    "there twice": ("graph/0", lambda i: {"object_ids": np.arange(len(i.counts)) // 2}),
     "order of their ranks": ("polyline/0", lambda i: {"fragment_rank": i.page.rank[::-1]}),
     "does not end": ("polyline/0", lambda i: {"fragment_ends": np.zeros(len(i.page.ends), bool)}),
     "in lines, and in lines alone": (

@@ -34,6 +34,7 @@ _COMMANDS = (
     "cherry_pick",
     "reset",
     "fsck",
+    "digest",
 )
 for _name in _COMMANDS:
     import_module(f"{__name__}.{_name}")

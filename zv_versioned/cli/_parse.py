@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import typer
 
-__all__ = ["box", "key_values", "names", "numbers", "object_ids"]
+__all__ = ["ball", "box", "conditions", "key_values", "names", "numbers", "object_ids"]
 
 Box = tuple[tuple[float, ...], tuple[float, ...]]
+_CONDITION = re.compile(r"\s*(.+?)\s*(==|!=|<=|>=|<|>|\bnot in\b|\bin\b)\s*(.*?)\s*", re.DOTALL)
 
 
 def numbers(text: str, hint: str) -> tuple[float, ...]:
@@ -40,6 +42,46 @@ def box(text: str | None, hint: str = "--bbox") -> Box | None:
             param_hint=hint,
         )
     return corners
+
+
+def ball(text: str | None, hint: str = "--near") -> tuple[tuple[float, ...], float] | None:
+    """``POINT:RADIUS``, such as ``5,5,2:1.5``."""
+    if text is None:
+        return None
+    point, colon, radius = text.partition(":")
+    reach = numbers(radius, hint) if colon else ()
+    if len(reach) != 1:
+        raise typer.BadParameter(
+            f"{text!r}: a point and a radius are expected, such as 5,5,2:1.5", param_hint=hint
+        )
+    return numbers(point, hint), reach[0]
+
+
+def conditions(given: list[str] | None, hint: str = "--where") -> list[tuple[str, str, Any]] | None:
+    """``NAME OPERATOR VALUE``, such as ``confidence>=0.5`` or ``layer in 1,2``."""
+    if not given:
+        return None
+    found = []
+    for text in given:
+        match = _CONDITION.fullmatch(text)
+        if match is None:
+            raise typer.BadParameter(
+                f"{text!r}: a name, an operator (==, !=, <, <=, >, >=, in, not in) and a value are "
+                "expected, such as confidence>=0.5",
+                param_hint=hint,
+            )
+        name, operator, value = match.groups()
+        listed = [_value(word.strip()) for word in value.split(",")] if "in" in operator else None
+        found.append((name, operator, _value(value) if listed is None else listed))
+    return found
+
+
+def _value(text: str) -> Any:
+    """What is JSON as that, and else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def names(text: str | None) -> list[str] | str | None:
@@ -73,8 +115,5 @@ def key_values(given: list[str] | None, hint: str) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint=hint)
-        try:
-            facts[key] = json.loads(value)
-        except ValueError:
-            facts[key] = value
+        facts[key] = _value(value)
     return facts

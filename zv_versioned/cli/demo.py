@@ -30,8 +30,8 @@ def demo(
         bool, typer.Option("--keep/--no-keep", help="Keep the repository, or remove it at the end.")
     ] = True,
 ) -> Answer:
-    """Append real neurons, make a mistake, take it back, and see what a pinned view is for."""
-    from ..demo import data, show, story
+    """Append real neurons, make mistakes and take them back, branch and merge; views stay."""
+    from ..demo import branches, data, show, story
 
     if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise typer.BadParameter(
@@ -41,6 +41,7 @@ def demo(
     location = path or Path(tempfile.mkdtemp(prefix="zv-versioned-demo-"))
     try:
         told = story.tell(location.resolve(), neurons)
+        sequel = branches.go_on(told.location, neurons)
     finally:
         if not keep:
             shutil.rmtree(location, ignore_errors=True)
@@ -50,8 +51,8 @@ def demo(
         "dataset": story.DATASET,
         "tag": story.TAG,
         "history": [
-            {"snapshot_id": version.snapshot_id, "message": version.message}
-            for version in told.history
+            {"snapshot_id": commit.snapshot_id, "message": commit.message}
+            for commit in sequel.history
         ],
     }
-    return Answer(document, lambda console: show.show(told, console, kept=keep))
+    return Answer(document, lambda console: show.show(told, console, sequel=sequel, kept=keep))

@@ -11,12 +11,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from .._query import Filters
 from ..geometry import Geometry
 from ..level import Level
 from ._answer import Answer, Form, counted, line, table
 from ._app import DATA, command
 from ._datasets import choose
-from ._parse import box, names, object_ids
+from ._parse import ball, box, conditions, names, object_ids
 from ._refs import complete_dataset, complete_ref, short
 from ._settings import Settings
 
@@ -29,6 +30,7 @@ _SHOWN = 20
     examples=(
         "synapses --bbox 0,0,0:10,10,5 -o csv",
         "synapses --ref paper-v1 --objects @ids.txt -o jsonl",
+        "synapses --near 5,5,2:1.5 --where 'confidence>=0.5' --count",
     ),
 )
 def read(
@@ -56,6 +58,18 @@ def read(
         str | None,
         typer.Option("--objects", metavar="ID,ID,…|@FILE", help="Only these objects."),
     ] = None,
+    near: Annotated[
+        str | None,
+        typer.Option("--near", metavar="POINT:RADIUS", help="Not farther away; 5,5,2:1.5."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="NAME OP VALUE",
+            help="An attribute compared, as confidence>=0.5 or layer in 1,2; again for more.",
+        ),
+    ] = None,
     attributes: Annotated[
         str, typer.Option("--attributes", metavar="NAME,…|all", help="Attributes to read.")
     ] = "all",
@@ -68,16 +82,34 @@ def read(
             help=f"At most so many vertices. Default: all; {_SHOWN} as text.",
         ),
     ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option("--sample", min=0, help="So many of them, drawn at random."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of --sample.")] = 0,
+    count: Annotated[bool, typer.Option("--count", help="Print only how many there are.")] = False,
 ) -> Answer:
     """Print vertices, with their objects and attributes."""
-    corners, wanted = box(bbox), object_ids(objects)
+    if sample is not None and (limit is not None or count):
+        raise typer.BadParameter("it goes with neither --limit nor --count", param_hint="--sample")
+    filters: Filters = {
+        "bbox": box(bbox),
+        "near": ball(near),
+        "objects": object_ids(objects),
+        "where": conditions(where),
+    }
     view = settings.open().view(ref)
     name = choose(view, dataset)
     source = view[name][level]
-    shown = _SHOWN if limit is None and settings.form is Form.TEXT else limit
-    found = source.read(
-        bbox=corners, objects=wanted, attributes=names(attributes) or (), limit=shown
-    )
+    if count:
+        filters["limit"] = limit
+        return _counted(name, source, source.count(**filters), view.snapshot_id)
+    columns = names(attributes) or ()
+    if sample is not None:
+        found = source.sample(sample, seed, attributes=columns, **filters)
+    else:
+        filters["limit"] = _SHOWN if limit is None and settings.form is Form.TEXT else limit
+        found = source.read(attributes=columns, **filters)
     axes = [axis["name"] for axis in view[name].axes]
 
     def document() -> dict[str, Any]:
@@ -95,6 +127,14 @@ def read(
         lambda console: _print(console, name, source, found, axes, view.snapshot_id),
         _flat_rows(found, axes) if flat else _rows(found),
         _columns(found, axes) if flat else None,
+    )
+
+
+def _counted(name: str, source: Level, vertices: int, snapshot: str) -> Answer:
+    said = f"{counted(vertices, 'vertex', 'vertices')} of {source.vertex_count:,} in {name!r}"
+    return Answer(
+        {"dataset": name, "level": source.number, "snapshot_id": snapshot, "count": vertices},
+        lambda console: console.print(Text(f"{said} at {short(snapshot)}"), soft_wrap=True),
     )
 
 

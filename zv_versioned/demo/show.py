@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from .branches import CORRECTION, NEW, PAPER, Event, Sequel
 from .data import NANOMETRES_PER_VOXEL
 from .picture import Picture, draw
 from .story import DATASET, LATERAL_HORN, MESHES, TAG, Append, Measurement, Story, Version
@@ -29,8 +30,13 @@ _REGIONS = (
 )
 
 
-def show(story: Story, console: Console, *, kept: bool = True) -> None:
-    """Print `story`; `kept` says whether its repository is still there to be opened."""
+def show(
+    story: Story, console: Console, *, sequel: Sequel | None = None, kept: bool = True
+) -> None:
+    """Print `story` and how it went on.
+
+    `kept` says whether the repository is still there to be opened.
+    """
     console.print()
     console.print(Text("Real neurons, one mistake, and the way back", style="bold"))
     total = story.main_at_end
@@ -91,8 +97,11 @@ def show(story: Story, console: Console, *, kept: bool = True) -> None:
     _step(console, 5, "The history of main")
     _table(console, _history(story.history, story.taken_back))
 
+    if sequel is not None:
+        _go_on(console, sequel)
+
     if kept:
-        _step(console, 6, "Open it yourself")
+        _step(console, 6 if sequel is None else 8, "Open it yourself")
         console.print(Text(f"   The repository is {story.location}"), soft_wrap=True)
         _code(console, "import zv_versioned as zvv")
         _code(console, f"repo = zvv.Repository.open({story.location!r})")
@@ -102,6 +111,48 @@ def show(story: Story, console: Console, *, kept: bool = True) -> None:
         _code(console, f'mesh = repo.view("main")["{MESHES}"][0].objects[{neuron}]')
         _code(console, f'mistake = repo.view(snapshot_id="{bad.snapshot_id}")', "still readable")
     console.print()
+
+
+def _go_on(console: Console, sequel: Sequel) -> None:
+    _step(console, 6, "Two branches, and what each of them did on main")
+    _code(console, f'repo.merge("{CORRECTION}", into="main")')
+    _code(console, f'repo.merge("{NEW}", into="main")')
+    _code(console, f'repo.revert("{_short(sequel.bad)}")', "three commits back")
+    _table(console, _events(sequel.events, sequel.bad))
+    lost = sequel.before_revert.synapses - sequel.paper.synapses
+    _say(
+        console,
+        f"One branch has other confidences, one has more synapses, and main has both. The revert "
+        f"took {lost:,} synapses back, from under what came later, and nothing was rewritten.",
+    )
+
+    _step(console, 7, "A tag for the paper, and an analysis that is pinned to it")
+    _code(console, f'repo.create_tag("{PAPER}", at="main")')
+    asked = [
+        (PAPER, "when it was tagged", sequel.paper),
+        ("main", "after one more append", sequel.main_at_end),
+        (PAPER, "after that append", sequel.paper_at_end),
+    ]
+    _table(console, _answers(asked))
+
+
+def _events(events: list[Event], bad: str) -> Table:
+    table = _new_table(
+        ("branch", "left"),
+        ("commit", "left"),
+        ("", "left"),
+        ("synapses", "right"),
+        ("conf.", "right"),
+    )
+    for event in events:
+        table.add_row(
+            event.branch,
+            Text(_short(event.snapshot_id), style=_BAD if event.snapshot_id == bad else ""),
+            event.what,
+            f"{event.synapses:,}",
+            f"{event.mean_confidence:.3f}",
+        )
+    return table
 
 
 # ---- the pieces ------------------------------------------------------------

@@ -32,6 +32,8 @@ CONTENT = "content:"
 RANGE = "range:"
 REMOVED = "batches/removed"
 """The content of a batch that says which of its objects were removed."""
+LINEAGE = "batches/lineage"
+"""The content of a batch that says which batches a compaction made it of."""
 INDEX = "batches/index"
 """The content of a batch's index: 0 until its object ids were written anew."""
 
@@ -52,7 +54,12 @@ SCALARS = {
     "id_max": "<i8",
     "head_bytes": "<i8",
     "vertex_bytes": "<i8",
+    "digest_a": "<i8",
+    "digest_b": "<i8",
+    "digest_of": "<i8",
 }
+_LATER = ("digest_a", "digest_b", "digest_of")
+"""Columns that tables which were written before them lack, and are 0 there."""
 
 
 def new_uuid() -> np.ndarray:
@@ -123,8 +130,10 @@ class BatchRow:
 
     ``n_removed_objects`` counts objects that began in this batch. ``default_ids``
     is 1 where the ids were counted on, not given, so that a merge may count anew.
-    ``origin`` is the number of the transaction that made the batch. ``ranges`` are of
-    contents: no value is smaller than the first number or larger than the other.
+    ``origin`` is the number of the transaction that made the batch. ``digest_a``
+    and ``digest_b`` are the sums of :mod:`.digest` over the batch, and ``digest_of``
+    says what contents they were taken over; 0 where nothing was summed. ``ranges``
+    are of contents: no value is smaller than the first number or larger than the other.
     """
 
     uuid: np.ndarray
@@ -146,6 +155,9 @@ class BatchRow:
     n_removed_links: int = 0
     default_ids: int = 0
     origin: int = 0
+    digest_a: int = 0
+    digest_b: int = 0
+    digest_of: int = 0
     contents: Mapping[str, int] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -329,6 +341,8 @@ class BatchTable:
     def decode(cls, payload: memoryview) -> BatchTable:
         """Read one bucket."""
         table = columns.unpack(payload)
+        zeros = np.zeros(len(table.get("uuid", ())), np.int64)
+        table = {**dict.fromkeys(_LATER, zeros), **table}
         missing = {"uuid", "lo", "hi", *SCALARS} - table.keys()
         if missing:
             raise IntegrityError(f"the table of batches lacks {', '.join(sorted(missing))}")

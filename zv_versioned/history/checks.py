@@ -9,7 +9,7 @@ import numpy as np
 
 from .._groups import load_groups
 from ..format.metadata import FAMILIES
-from ..format.table import INDEX, REMOVED
+from ..format.table import INDEX, LINEAGE, REMOVED
 from .index import DatasetIndex, Index, LevelIndex, reader_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def violations(
 def _attributes(level: LevelIndex, where: str) -> list[str]:
     """Values only of attributes that there are."""
     known = {a.path for family in FAMILIES for a in level.facts.family(family).values()}
-    known |= {REMOVED, INDEX}
+    known |= {REMOVED, INDEX, LINEAGE}
     stray = [p for p, ids in level.table.contents.items() if p not in known and ids.any()]
     return [f"{where} would have values of {path!r}, which it has not" for path in stray]
 

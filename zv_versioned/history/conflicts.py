@@ -22,11 +22,13 @@ class Conflict:
     ----------
     kind : str
         ``attribute`` (values over a batch), ``definition`` (an attribute itself),
-        ``batch``, ``objects``, ``metadata``, ``levels`` or ``dataset``.
+        ``batch``, ``objects``, ``metadata``, ``levels``, ``dataset``, or
+        ``compaction``, which cannot be resolved.
     dataset : str
     level : int or None
     key : str
-        The attribute's path, or the key of the metadata.
+        The attribute's path, the key of the metadata, or the transaction of the
+        compaction.
     what : str
         The conflict in a sentence.
     batches : tuple of bytes
@@ -48,6 +50,7 @@ class Conflict:
     objects: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
     values: tuple[Any, ...] | None = field(default=None, repr=False)
     choice: str | None = None
+    _rows: tuple[np.ndarray | None, ...] = field(default=(), repr=False, compare=False)
     _load: Callable[[Conflict], tuple[Any, ...]] | None = field(
         default=None, repr=False, compare=False
     )
@@ -68,7 +71,9 @@ class Conflict:
         Returns
         -------
         tuple of 3
-            Of an attribute over batches: arrays, or None where a side has none.
+            Of an attribute over batches: arrays, or None where a side has none. Of
+            an object attribute they have the values of the objects in conflict alone,
+            batch by batch.
         """
         if self.values is not None:
             return self.values
@@ -94,6 +99,8 @@ def chooser(on_conflict: Any) -> Callable[[Conflict], str | None]:
         )
 
     def choose(conflict: Conflict) -> str | None:
+        if conflict.kind == "compaction":
+            return None  # there is nothing that either side could be taken of
         if not callable(on_conflict):
             return None if on_conflict == "fail" else str(on_conflict)
         choice = on_conflict(conflict)
@@ -107,7 +114,11 @@ def chooser(on_conflict: Any) -> Callable[[Conflict], str | None]:
     return choose
 
 
-def refused(conflicts: Sequence[Conflict], describe: str) -> ConflictError:
+def refused(
+    conflicts: Sequence[Conflict],
+    describe: str,
+    commit_of: Callable[[str], str | None] | None = None,
+) -> ConflictError:
     """The error for conflicts that nobody has decided.
 
     Parameters
@@ -115,11 +126,19 @@ def refused(conflicts: Sequence[Conflict], describe: str) -> ConflictError:
     conflicts : sequence of Conflict
     describe : str
         What is done, such as ``merge 'try' into 'main'``; begins the message.
+    commit_of : callable, optional
+        Finds the snapshot that a transaction made; asked for compactions.
     """
     first = conflicts[0]
     remedy = 'resolve it with on_conflict="ours", "theirs" or a function of the conflict'
     if first.kind == "objects":
         remedy = "renumber=True gives those of the other side new ids"
+    if first.kind == "compaction":
+        made = commit_of(first.key) if commit_of is not None else None
+        remedy = (
+            f"revert that compaction, {made or f'of transaction {first.key}'}, where it was made, "
+            "do this, and compact again"
+        )
     if describe.startswith("commit"):
         remedy = "look at what the branch has by now, and do it again if it is still wanted"
     more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""

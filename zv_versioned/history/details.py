@@ -11,16 +11,18 @@ import numpy as np
 from .. import _paths, _store
 from .._cells_io import Blocks
 from .._groups import load_groups
+from .._lineage import load_lineage
 from .._read import LevelReader
 from .._read_links import live_links
 from .._read_values import begun_values
 from .._removed import removals_of, removed_rows
+from ..errors import IntegrityError
 from ..format.batches import BatchHead
 from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, VERTEX_ATTRIBUTES, AttributeMeta
 from ..format.table import INDEX, REMOVED
 from .index import Index, LevelIndex, reader_of
 from .merge import Merged
-from .merge_rows import arrays_of
+from .merge_contents import arrays_of
 from .rows import Groups, Ids, Side
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ class Origin(Protocol):
         self, dataset: str, level: int, attribute: AttributeMeta, row: int
     ) -> np.ndarray | None:
         """Values of all objects that begin in one batch; None where nobody knows them."""
+        ...
+
+    def lineage(self, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
+        """What a compaction made a batch of."""
         ...
 
     def groups(self, dataset: str, level: int) -> Groups:
@@ -83,6 +89,10 @@ class Snapshot:
         """Values of all objects that begin in one batch."""
         return begun_values(self.reader(dataset, level), attribute, [row])
 
+    def lineage(self, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
+        """What a compaction made a batch of."""
+        return load_lineage(self.reader(dataset, level), [row])[row]
+
     def groups(self, dataset: str, level: int) -> Groups:
         """The groups of a level."""
         known = self.index[dataset].levels[level]
@@ -101,6 +111,10 @@ class Nothing:
     ) -> np.ndarray | None:
         """No values."""
         return None
+
+    def lineage(self, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
+        """Of nothing."""
+        return ()
 
     def groups(self, dataset: str, level: int) -> Groups:
         """No groups."""
@@ -155,6 +169,17 @@ class Virtual:
             if known is not None and at >= 0 and known.table.content(attribute.path)[at] == content:
                 return self.details.object_values(side, dataset, level, attribute, at)
         return None
+
+    def lineage(self, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
+        """What a compaction made a batch of."""
+        uuid = bytes(self.merged.datasets[dataset].levels[level].index.table.uuid[row])
+        sides: tuple[Side, Side] = ("ours", "theirs")
+        for side in sides:
+            known = self.details.level(side, dataset, level)
+            at = -1 if known is None else known.rows().get(uuid, -1)
+            if at >= 0:
+                return self.details.lineage(side, dataset, level, at)
+        raise IntegrityError(f"batch {uuid.hex()} of a merge base is on neither side of it")
 
     def groups(self, dataset: str, level: int) -> Groups:
         """The groups of a level."""
@@ -213,6 +238,12 @@ class StoredDetails:
         if reader.state.table.n_links[row]:
             links = int((~live_links(reader, [row], {row: removal})[row]).sum())
         return int(removal.total[-1]), links, int(begins[removed].sum())
+
+    def lineage(self, side: Side, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
+        """What a compaction made a batch of."""
+        if side == "base":
+            return self.base.lineage(dataset, level, row)
+        return self._side(side).lineage(dataset, level, row)
 
     def groups(self, side: Side, dataset: str, level: int) -> Groups:
         """The groups of a level."""

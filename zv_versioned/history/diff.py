@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -226,7 +227,11 @@ class _Pair:
         self._metas = [d.meta if d is not None else there.meta for d in datasets]
         self._alone = any(d is None or number not in d.levels for d in datasets)
         self.levels = [level_of(d, number, there) for d in datasets]
-        self.rows = [level.rows() for level in self.levels]
+
+    @cached_property
+    def rows(self) -> list[dict[bytes, int]]:
+        """By side, the row of each batch."""
+        return [level.rows() for level in self.levels]
 
     def reader(self, side: int) -> LevelReader:
         """Reads one side."""
@@ -237,7 +242,7 @@ class _Pair:
         a, b = self.levels
         metadata = {} if self.number else self._metadata()
         typed_alike = all(a.facts.family(f) == b.facts.family(f) for f in FAMILIES)
-        if not self._alone and not metadata and typed_alike and a.table.same_as(b.table):
+        if not self._alone and not metadata and typed_alike and a.same_batches(b):
             return None
         added, removed, changed = self._objects()
         return LevelDiff(

@@ -8,8 +8,9 @@ are merged, by their indexes alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from .. import _paths, _state
@@ -35,13 +36,18 @@ class LevelIndex:
     path : str
         Its group.
     facts : LevelFacts
-    table : BatchTable
-        All batches, by slot.
+    known : BatchTable or callable
+        All batches, by slot; or what reads them, once somebody asks for :attr:`table`.
     """
 
     path: str
     facts: LevelFacts
-    table: BatchTable
+    known: BatchTable | Callable[[], BatchTable]
+
+    @property
+    def table(self) -> BatchTable:
+        """All batches, by slot."""
+        return self.known if isinstance(self.known, BatchTable) else self.known()
 
     def rows(self) -> dict[Uuid, int]:
         """The row of each batch in the table, by its uuid."""
@@ -51,6 +57,10 @@ class LevelIndex:
         """Whether both say the same of the same batches."""
         if other is None or not _same_facts(self.facts, other.facts):
             return False
+        return self.same_batches(other)
+
+    def same_batches(self, other: LevelIndex) -> bool:
+        """Whether both have the same batches with the same contents."""
         if self.facts.version and self.facts.version == other.facts.version:
             return True
         return self.table.same_as(other.table)
@@ -103,6 +113,9 @@ def load_index(
 ) -> dict[str, DatasetIndex]:
     """Read the index of a snapshot, or that of some of its datasets.
 
+    Tables are read when they are asked for: a merge, or a diff, asks for those of
+    levels whose versions differ.
+
     Parameters
     ----------
     store : zarr.abc.store.Store
@@ -120,7 +133,8 @@ def load_index(
     known = _state.load_all_facts(store, levels)
     for (meta, number), facts in zip(levels, known, strict=True):
         path = _paths.level_path(meta.name, number)
-        found[meta.name][number] = LevelIndex(path, facts, _table(store, meta, path, facts, parts))
+        table = cache(partial(_table, store, meta, path, facts, parts))
+        found[meta.name][number] = LevelIndex(path, facts, table)
     return {meta.name: DatasetIndex(meta, found[meta.name]) for meta in metas}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._values import Values
+from .._values import Values, pack_texts
 from ..format.metadata import TEXT, AttributeMeta
 
 
@@ -33,13 +33,32 @@ class ByObject:
     clash: np.ndarray
 
     @classmethod
-    def of(cls, base: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> ByObject:
-        """Merge three times the same objects."""
-        changed = differs(theirs, base)
-        clash = changed & differs(ours, base) & differs(ours, theirs)
+    def of(
+        cls,
+        base: np.ndarray,
+        ours: np.ndarray,
+        theirs: np.ndarray,
+        lost_by_ours: np.ndarray | None = None,
+        lost_by_theirs: np.ndarray | None = None,
+    ) -> ByObject:
+        """Merge three times the same objects.
+
+        Parameters
+        ----------
+        base, ours, theirs : ndarray, shape (n, *row_shape)
+        lost_by_ours, lost_by_theirs : ndarray of bool, shape (n,), optional
+            Objects that a side has removed: it has no say in their values.
+        """
+        gone, away = (
+            np.zeros(len(ours), bool) if lost is None else lost
+            for lost in (lost_by_ours, lost_by_theirs)
+        )
+        mine, its = differs(ours, base) & ~gone, differs(theirs, base) & ~away
+        clash = mine & its & differs(ours, theirs)
         merged = ours.copy()
-        take = changed & ~clash
+        take = (its & ~mine) | (gone & ~away)
         merged[take] = theirs[take]
+        merged[gone & away] = base[gone & away]
         return cls(ours, theirs, merged, np.flatnonzero(clash))
 
     def decided(self, choice: str | None) -> np.ndarray:
@@ -75,8 +94,10 @@ class ObjectValues:
     def parts(self) -> list[np.ndarray]:
         """What a content id follows from."""
         stored = self.as_values().stored()
-        texts = "\0".join(stored.texts or ()).encode()
-        return [stored.rows, np.frombuffer(texts, np.uint8)]
+        texts = b"" if stored.texts is None else pack_texts(stored.texts)
+        rows = np.ascontiguousarray(stored.rows).reshape(-1).view(np.uint8)
+        path = self.attribute.path.encode()
+        return [np.frombuffer(part, np.uint8) for part in (path, rows.data, texts)]
 
 
 def differs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -94,6 +115,8 @@ def differs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     [False, True]
     """
     n = len(a)
+    if a.size == 0:
+        return np.zeros(n, bool)
     if a.dtype != object:
         a, b = (np.ascontiguousarray(x).reshape(n, -1).view(np.uint8) for x in (a, b))
     return np.asarray(np.asarray(a != b).reshape(n, -1).any(axis=1))

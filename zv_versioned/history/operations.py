@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from .conflicts import chooser, refused
 from .details import Nothing, Origin, Snapshot, StoredDetails, Virtual
 from .graph import History
 from .index import Index, load_index, same_meta
+from .log import own_facts
 from .merge import Merged, merge_index
 from .merge_rows import Options
 from .results import MergeResult, counts_of
@@ -60,7 +61,13 @@ class Sides:
 # ---- one merge --------------------------------------------------------------
 
 
-def merged_index(sides: Sides, details: StoredDetails, options: Options, describe: str) -> Merged:
+def merged_index(
+    sides: Sides,
+    details: StoredDetails,
+    options: Options,
+    describe: str,
+    commit_of: Callable[[str], str | None] | None = None,
+) -> Merged:
     """Merge.
 
     Raises
@@ -72,7 +79,7 @@ def merged_index(sides: Sides, details: StoredDetails, options: Options, describ
     """
     merged = merge_index(sides.base, details.ours.index, sides.theirs, details, options)
     if merged.open:
-        raise refused(merged.open, describe)
+        raise refused(merged.open, describe, commit_of)
     _refuse(merged.violations)
     return merged
 
@@ -148,7 +155,7 @@ class _Job:
         details = self.sides.details(ours, store, self.repository._parts)
         load = loader(self.repository, self.sides, ours, store)
         options = replace(self.options, load=load)
-        merged = merged_index(self.sides, details, options, self.describe)
+        merged = merged_index(self.sides, details, options, self.describe, self._commit_of)
         result = MergeResult(
             snapshot_id=tip,
             branch=self.branch,
@@ -180,6 +187,17 @@ class _Job:
             session.discard_changes()
             raise
         return replace(result, snapshot_id=snapshot)
+
+    def _commit_of(self, transaction: str) -> str | None:
+        """The snapshot that a transaction made, of those that led to either side."""
+        history = History(self.repository._backend)
+        tip = self.repository._backend.branch_tip(self.branch)
+        for info in (
+            i for side in (tip, self.theirs_id, *self.base_ids) for i in history.walk(side)
+        ):
+            if own_facts(info.metadata).get("transaction") == transaction:
+                return info.id
+        return None
 
     @contextmanager
     def _kept_parent(self) -> Iterator[None]:

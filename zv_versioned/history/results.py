@@ -101,6 +101,18 @@ class MergeResult:
             "renumbered_ours": _pairs(self.renumbered_ours),
         }  # fmt: skip
 
+    def to_pandas(self) -> Any:
+        """A row for each level that changed: a pandas.DataFrame.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([{"dataset": name, **change} for name, change in self.changes.items()])
+
 
 def _pairs(renumbered: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
     return {

@@ -47,6 +47,10 @@ class Details(Protocol):
         """Values of all objects that begin in one batch; None where nobody knows them."""
         ...
 
+    def lineage(self, side: Side, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
+        """The uuids of the batches that a compaction made one batch of."""
+        ...
+
     def groups(self, side: Side, dataset: str, level: int) -> Groups:
         """The groups of a level."""
         ...

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..format.table import REMOVED
+from ..format.table import LINEAGE, REMOVED
 from .lookup import Lookup
+from .merge_contents import Contents
 from .merge_groups import MergedGroups
-from .merge_rows import Contents
 from .renumber import Numbering
 from .rows import Groups, Ids, Side
 from .runs import Runs, overlapping, shown
@@ -60,7 +60,20 @@ class Soundness:
         rows = self.look.of(side)
         stays[rows[rows >= 0]] = True
         gone = np.flatnonzero(~stays)
-        return self.look.begun(side, gone, gone)
+        lost = self.look.begun(side, gone, gone)
+        return self._without_compacted(side, lost)
+
+    def _without_compacted(self, side: Side, lost: Runs) -> Runs:
+        """Those of some ids that do not begin in a batch which a compaction made instead."""
+        other: Side = "theirs" if side == "ours" else "ours"
+        made = self.look.table(other).content(LINEAGE) != 0
+        at = np.flatnonzero((self.look.of(side) < 0) & (self.look.of(other) >= 0))
+        at = at[made[self.look.of(other)[at]]]
+        if len(at) == 0 or len(lost) == 0:
+            return lost
+        began = self.look.begun(other, self.look.of(other)[at], at)
+        ids = lost.ids()
+        return Runs.of(ids[~began.contains(ids)])
 
     def _removed(self, side: Side) -> Runs:
         """Ids of the objects that a side still has and that are removed in the result."""

@@ -18,12 +18,13 @@ from .._removed import encode_rows
 from .._stage import attribute_documents
 from ..format import arrays, batches, metadata
 from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
-from ..format.table import BUCKET, INDEX, REMOVED, BatchTable, new_content_id
+from ..format.table import BUCKET, INDEX, LINEAGE, REMOVED, BatchTable, new_content_id
 from ..storage.carry import Move, carry
 from .details import StoredDetails, chunk_keys
 from .index import Index, LevelIndex, same_meta
-from .merge import LevelPlan, Merged
-from .merge_rows import arrays_of
+from .merge import Merged
+from .merge_contents import arrays_of
+from .merge_level import LevelPlan
 from .renumber import Rewrite
 from .rows import Side, find, pick
 
@@ -176,6 +177,7 @@ def _array_documents(
         yield from attribute_documents(path, facts.grid, meta.axes, fresh)
     for array, document in (
         (REMOVED, arrays.batch_array("removed")),
+        (LINEAGE, arrays.batch_array("lineage")),
         ("groups", _groups.array_document()),
     ):
         if _has(level, array) and not (mine is not None and _has(mine, array)):
@@ -228,7 +230,8 @@ def _carried(plan: LevelPlan, meta: DatasetMeta) -> Mapping[str, tuple[np.ndarra
     slots = {"vertices": table.slot, INDEX: table.slot}
     if meta.link_width:
         slots["links"] = table.slot[table.n_links > 0]
-    slots[REMOVED] = table.slot[table.content(REMOVED) != 0]
+    for path in (REMOVED, LINEAGE):
+        slots[path] = table.slot[table.content(path) != 0]
     for family in FAMILIES:
         for attribute in facts.family(family).values():
             has = table.slot[table.content(attribute.path) != 0]
@@ -311,7 +314,7 @@ def _finish(store: Any, plan: LevelPlan) -> LevelIndex:
     _store.set_many(store, items)
     table = _rewrite(store, index, plan.rewrites) if plan.rewrites else index.table
     facts = replace(index.facts, version=new_content_id()) if plan.changed else index.facts
-    return replace(index, facts=facts, table=table)
+    return LevelIndex(index.path, facts, table)
 
 
 def _rewrite(store: Any, index: LevelIndex, rewrites: Sequence[tuple[Rewrite, int]]) -> BatchTable:

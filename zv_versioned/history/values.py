@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._read_links import link_values_of, whole
-from .._read_values import object_values
-from ..format.metadata import LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, LevelFacts
+from .._read_values import begun_values
+from ..format.metadata import LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, AttributeMeta, LevelFacts
 from ..format.table import BatchTable
 from .details import Snapshot
 from .index import DatasetIndex, Index, LevelIndex, reader_of
 
 if TYPE_CHECKING:
+    from .._read import LevelReader
     from ..repository import Repository
     from .conflicts import Conflict
     from .operations import Sides
@@ -58,7 +59,20 @@ def _values(repository: Repository, index: Index, store: Any, conflict: Conflict
         return None
     reader = reader_of(store, dataset.meta, level, repository._parts)
     if family == OBJECT_ATTRIBUTES:
-        return object_values(reader, attribute, wanted)
+        return _of_objects(reader, attribute, conflict, rows)
     if family == LINK_ATTRIBUTES:
         return link_values_of(reader, attribute, whole(reader, wanted))
     return reader.attribute_of(attribute, reader.plan(np.array(wanted)))
+
+
+def _of_objects(
+    reader: LevelReader, attribute: AttributeMeta, conflict: Conflict, rows: dict[bytes, int]
+) -> np.ndarray:
+    """The values of the objects that are in conflict, batch by batch."""
+    found = []
+    for at, uuid in enumerate(conflict.batches):
+        if uuid in rows:
+            values = begun_values(reader, attribute, [rows[uuid]])
+            disputed = conflict._rows[at] if conflict._rows else None
+            found.append(values if disputed is None else values[disputed])
+    return np.concatenate(found)

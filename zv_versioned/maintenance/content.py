@@ -22,8 +22,8 @@ from .._removed import load_removals, removed_rows
 from .._selection import Selection
 from .._state import LevelState
 from ..errors import IntegrityError, ZVError
-from ..format.metadata import LINES, TEXT, AttributeMeta, DatasetMeta
-from ..format.table import REMOVED, SCALARS
+from ..format.metadata import LINES, TEXT, AttributeMeta, DatasetMeta, fill_value
+from ..format.table import REMOVED, SCALARS, range_of
 from .files import in_subset
 from .indexes import WholeIndex, index_faults, read_whole
 from .levels import document_faults, fact_faults, faults_together
@@ -122,6 +122,7 @@ class ContentCheck:
             for path, ids in sorted(table.contents.items())
             if ids[row]
         ]
+        parts += [path.encode() + of[row].tobytes() for path, of in sorted(table.ranges.items())]
         key = b"\0".join(parts)
         if key in self._seen:
             return False
@@ -203,6 +204,7 @@ class ContentCheck:
         found: list[tuple[int, str]] = []
         lo = {row: np.full(reader.meta.ndim, np.inf) for row in rows}
         hi = {row: np.full(reader.meta.ndim, -np.inf) for row in rows}
+        beyond: set[tuple[int, str]] = set()
         for window in reader.windows(plan):
             positions = reader.rows_of(
                 "vertices", reader.meta.vertex_dtype, (reader.meta.ndim,), window
@@ -217,24 +219,31 @@ class ContentCheck:
                 lo[s.row] = np.minimum(lo[s.row], low[part].min(axis=0))
                 hi[s.row] = np.maximum(hi[s.row], high[part].max(axis=0))
             for attribute in facts.attributes.values():
-                self._values(reader, attribute, window)
+                stray = self._values(reader, attribute, window)
+                beyond.update((row, attribute.name) for row in stray)
             for attribute in facts.link_attributes.values():
                 self._link_values(reader, attribute, window)
         for row in rows:
             if (lo[row] != table.lo[row]).any() or (hi[row] != table.hi[row]).any():
                 found.append((row, "its box in the table is not that of its vertices"))
+        for row, name in sorted(beyond):
+            found.append((row, f"values of {name!r} lie outside the range that the table says"))
         return found
 
     def _values(
         self, reader: LevelReader, attribute: AttributeMeta, window: list[Selection]
-    ) -> None:
-        """Read the values of vertices; raises where they are not as many or their codes stray."""
+    ) -> list[int]:
+        """Read the values of vertices; returns the batches whose ranges they exceed.
+
+        Raises where they are not as many as they should be, or their codes stray.
+        """
         present = reader.state.table.content(attribute.path)
         has = [s for s in window if present[s.row]]
         values = reader.rows_of(attribute.path, attribute.dtype, attribute.row_shape, has)
         self.bytes_read += values.nbytes
         if attribute.logical == TEXT:
             check_codes(reader, attribute, [(s.row, s.vertex_count) for s in has], values)
+        return range_faults(reader, attribute, has, values)
 
     def _link_values(
         self, reader: LevelReader, attribute: AttributeMeta, window: list[Selection]
@@ -280,6 +289,26 @@ def cell_boxes(
         inside = ((np.floor(low / size) == at) & (np.floor(high / size) == at)).all(axis=1)
     owner = np.repeat([s.row for s in window], [len(s.at) for s in window])
     return low, high, np.unique(owner[~inside]).tolist()
+
+
+def range_faults(
+    reader: LevelReader, attribute: AttributeMeta, window: list[Selection], values: np.ndarray
+) -> list[int]:
+    """Batches with values outside what the table says that they lie between."""
+    lo, hi = reader.state.table.range(attribute.path)
+    live, done = reader.live(window), 0
+    stray = []
+    for s in window:
+        part = slice(done, done + s.vertex_count)
+        done = part.stop
+        if np.isneginf(lo[s.row]) and np.isposinf(hi[s.row]):
+            continue  # nothing is said of it
+        rows = values[part] if live is None else values[part][live[part]]
+        missing = fill_value(attribute.dtype) if attribute.logical else None
+        low, high = range_of(rows, missing)
+        if low < lo[s.row] or high > hi[s.row]:
+            stray.append(s.row)
+    return stray
 
 
 def check_codes(

@@ -59,9 +59,7 @@ def faults_together(reader: LevelReader, number: int) -> Iterator[str]:
 def begun_twice(reader: LevelReader) -> np.ndarray:
     """Ids of objects that begin in more than one batch; runs are compared by their ends."""
     table = reader.state.table
-    plain = (table.id_max - table.id_min + 1 == table.n_objects) & (
-        table.n_new_objects == table.n_objects
-    )
+    plain = table.plain
     runs = np.stack([table.id_min[plain], table.id_max[plain]], axis=1)
     runs = runs[np.argsort(runs[:, 0], kind="stable")]
     twice = []

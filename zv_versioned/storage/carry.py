@@ -212,12 +212,13 @@ class Staged:
         """
         if not SHARES:
             return False
-        changes = self.session.status()
-        made = changes.new_arrays | changes.new_groups
-        if any(_exists(target, path) for path in made):
-            return False
-        there = [array for array in arrays if f"/{array}" not in made]
-        return all(same_node(self.session, target, array) for array in there)
+        with translated(self.backend.location):
+            changes = self.session.status()
+            made = changes.new_arrays | changes.new_groups
+            if any(_exists(target, path) for path in made):
+                return False
+            there = [array for array in arrays if f"/{array}" not in made]
+            return all(same_node(self.session, target, array) for array in there)
 
     def carry(self, target: Any, moves: Sequence[Move]) -> None:
         """Merge all its changes into a session on the new tip.
@@ -230,15 +231,16 @@ class Staged:
             For each array with staged chunks that have to go elsewhere, the slots
             they were staged under and those they get.
         """
-        with self._source(moves) as source:
-            clean = target.fork()
-            covered = {move.array: self._move(source, move) for move in moves}
-            target.merge(source)
-        stray = []
-        for array, places in covered.items():
-            theirs = _put_back(clean, array, {at[0] for at in places})
-            stray += [key_of(array, at) for at in sorted(places - theirs)]
-        target.merge(clean)
+        with translated(self.backend.location):
+            with self._source(moves) as source:
+                clean = target.fork()
+                covered = {move.array: self._move(source, move) for move in moves}
+                target.merge(source)
+            stray = []
+            for array, places in covered.items():
+                theirs = _put_back(clean, array, {at[0] for at in places})
+                stray += [key_of(array, at) for at in sorted(places - theirs)]
+            target.merge(clean)
         _store.delete_many(target.store, stray)
 
     def _source(self, moves: Sequence[Move]) -> AbstractContextManager[Any]:

@@ -1,0 +1,296 @@
+"""Compaction: small batches of a level become larger ones, in one commit.
+
+Nothing of what objects are changes, only how it lies: fewer batches are fewer
+ranges to read and fewer rows in the table. A transaction of its own stages it,
+so it is published like any other: beside appends it is merged, and where somebody
+wrote to a batch that was being merged, it begins anew.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _lineage, _paths, _removed, _state, _store
+from .._append import upload_batch
+from .._read import LevelReader
+from .._stage import LevelStage
+from ..errors import ConflictError, MetadataError
+from ..format import arrays, batches, metadata
+from ..format.table import LINEAGE, REMOVED, BatchRow, BatchTable, new_content_id
+from ..geometry import html_table
+from ..result import stage_name
+from . import policy
+from .gather import merged
+from .keys import keys_of_batches
+
+if TYPE_CHECKING:
+    from ..repository import Repository
+    from ..transaction import Transaction
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is, and of how much."""
+
+_TRIES = 8
+_OTHERS_WROTE = ("compaction", "batch", "attribute", "definition", "branch")
+
+
+@dataclass(frozen=True)
+class LevelCompaction:
+    """What a compaction does to one level.
+
+    Parameters
+    ----------
+    batches_before, batches_after : int
+    batches_merged : int
+        How many of those before are read and written anew.
+    vertices : int
+        Their vertices, without removed ones.
+    vertices_dropped : int
+        Vertices of removed objects, which are gone for good.
+    """
+
+    batches_before: int
+    batches_after: int
+    batches_merged: int
+    vertices: int
+    vertices_dropped: int
+
+    def to_dict(self) -> dict[str, int]:
+        """As plain values, for JSON."""
+        return dict(self.__dict__)
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """What :meth:`Repository.compact` did, or would do.
+
+    Parameters
+    ----------
+    snapshot_id : str
+        The new snapshot; the branch's tip where nothing was to be done.
+    branch : str
+    dry_run : bool
+    levels : mapping of str to LevelCompaction
+        Those that change, by their dataset (and ``dataset/level`` beyond level 0).
+    """
+
+    snapshot_id: str
+    branch: str
+    dry_run: bool
+    levels: Mapping[str, LevelCompaction] = field(default_factory=dict)
+
+    @property
+    def batches_merged(self) -> int:
+        """Over all levels."""
+        return sum(level.batches_merged for level in self.levels.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain values, for JSON."""
+        return {
+            "snapshot_id": self.snapshot_id,
+            "branch": self.branch,
+            "dry_run": self.dry_run,
+            "levels": {name: level.to_dict() for name, level in self.levels.items()},
+        }
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [("snapshot", self.snapshot_id), ("branch", self.branch)]
+        for name, level in self.levels.items():
+            told = f"{level.batches_before:,} batches to {level.batches_after:,}"
+            if level.vertices_dropped:
+                told += f", {level.vertices_dropped:,} removed vertices dropped"
+            facts.append((f"level {name!r}", told))
+        return facts
+
+    def __repr__(self) -> str:
+        name = "Compaction, dry run" if self.dry_run else "Compaction"
+        return f"<{name}: " + ", ".join(f"{k} {v}" for k, v in self._facts()) + ">"
+
+    def _repr_html_(self) -> str:
+        return html_table("Compaction", self._facts())
+
+
+# ---- the verb ---------------------------------------------------------------
+
+
+def compact(
+    repository: Repository,
+    branch: str,
+    *,
+    dataset: str | None,
+    level: int | None,
+    target_vertices: int,
+    max_batches: int | None,
+    dry_run: bool,
+    message: str | None,
+    author: str | None,
+    progress: Progress | None,
+) -> Compaction:
+    """Merge small batches; see :meth:`Repository.compact`."""
+    policy.check(target_vertices, max_batches)
+    if level is not None and dataset is None:
+        raise MetadataError(f"level {level!r} is of which dataset? Say dataset=…, too")
+    if dry_run:
+        return _plan(repository, branch, dataset, level, target_vertices, max_batches)
+    for left in range(_TRIES - 1, -1, -1):
+        tx = repository.transaction(branch, message=message, author=author)
+        tx._operation = "compact"
+        try:
+            levels = {}
+            for name, number in _levels(tx._session.store, dataset, level):
+                with tx._changing():
+                    stage = tx._stage(name, number)
+                    done = _compact_level(tx, stage, target_vertices, max_batches, progress)
+                if done is not None:
+                    levels[stage_name(name, number)] = done
+            result = tx.commit()
+        except ConflictError as error:
+            if left == 0 or error.what not in _OTHERS_WROTE:
+                raise
+        except BaseException:
+            tx.abort()
+            raise
+        else:
+            return Compaction(result.snapshot_id, branch, False, levels)
+    raise AssertionError("the last try returns or raises")
+
+
+def _levels(store: Any, dataset: str | None, level: int | None) -> Iterator[tuple[str, int]]:
+    """The levels to look at.
+
+    Raises
+    ------
+    NotFoundError
+        If one that is asked for is not there.
+    """
+    names = _state.dataset_names(_state.root_attributes(store)) if dataset is None else [dataset]
+    for name in names:
+        meta = _state.load_dataset(store, name)
+        numbers = meta.levels if level is None else [_state.check_level(meta, level)]
+        yield from ((name, number) for number in numbers)
+
+
+def _plan(
+    repository: Repository,
+    branch: str,
+    dataset: str | None,
+    level: int | None,
+    target_vertices: int,
+    max_batches: int | None,
+) -> Compaction:
+    snapshot = repository._backend.branch_tip(branch)
+    store = repository._backend.read_store(snapshot)
+    levels = {}
+    for name, number in _levels(store, dataset, level):
+        meta = _state.load_dataset(store, name)
+        state = _state.load_level(store, meta, number)
+        groups = policy.groups(meta, state.facts, state.table, target_vertices, max_batches)
+        if groups:
+            levels[stage_name(name, number)] = _told(state.table, groups)
+    return Compaction(snapshot, branch, True, levels)
+
+
+def _told(table: BatchTable, groups: list[np.ndarray]) -> LevelCompaction:
+    rows = np.concatenate(groups)
+    return LevelCompaction(
+        batches_before=len(table),
+        batches_after=len(table) - len(rows) + len(groups),
+        batches_merged=len(rows),
+        vertices=int(table.live_vertices[rows].sum()),
+        vertices_dropped=int(table.n_removed_vertices[rows].sum()),
+    )
+
+
+# ---- one level --------------------------------------------------------------
+
+
+def _compact_level(
+    tx: Transaction,
+    stage: LevelStage,
+    target_vertices: int,
+    max_batches: int | None,
+    progress: Progress | None,
+) -> LevelCompaction | None:
+    """Stage the compaction of one level; None where there is nothing to be done."""
+    reader = stage.reader()
+    table = reader.state.table
+    groups = policy.groups(stage.meta, stage.facts, table, target_vertices, max_batches)
+    if not groups:
+        return None
+    total, done = sum(map(len, groups)), 0
+    free = sorted(set(range(stage.facts.slots)) - set(table.slot.tolist()))
+    made: list[BatchRow] = []
+    try:
+        with stage.uploading():
+            _prepare(stage, reader, groups)
+            for rows in groups:
+                made.append(_merge(stage, reader, rows, free))
+                done += len(rows)
+                if progress is not None:
+                    progress(f"compact {stage.path}", done, total)
+    finally:
+        if stage.broken:
+            tx._state = "failed"
+    kept = np.ones(len(table), bool)
+    kept[np.concatenate(groups)] = False
+    after = BatchTable.concatenate(
+        [table.take(np.flatnonzero(kept)), BatchTable.from_rows(made, stage.meta.ndim)]
+    )
+    after = after.take(np.argsort(after.slot, kind="stable"))
+    stage.replaced(after)
+    stage.facts = replace(
+        stage.facts,
+        slots=int(after.slot[-1]) + 1,
+        vertex_count=int(after.live_vertices.sum()),
+        num_objects=int(after.live_new_objects.sum()),
+        link_count=int(after.live_links.sum()),
+    )
+    told = _told(table, groups)
+    stage.count(batches_merged=told.batches_merged, batches_made=len(groups))
+    if told.vertices_dropped:
+        stage.count(vertices_dropped=told.vertices_dropped)
+    return told
+
+
+def _prepare(stage: LevelStage, reader: LevelReader, groups: list[np.ndarray]) -> None:
+    """The documents of the arrays that are written, where they may not be there yet."""
+    documents = []
+    if not reader.state.table.content(LINEAGE).any():
+        documents.append((LINEAGE, arrays.batch_array("lineage")))
+    rows = np.concatenate(groups)
+    lost = (reader.state.table.n_removed_objects[rows] > 0).any()
+    if lost and not reader.state.table.content(REMOVED).any():
+        documents.append((REMOVED, arrays.batch_array("removed")))
+    items = [
+        (f"{_paths.join(stage.path, path)}/zarr.json", metadata.dumps(document))
+        for path, document in documents
+    ]
+    _store.set_many(stage.store, items)
+
+
+def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, free: list[int]) -> BatchRow:
+    """Make one batch of several, in the first slot that is free then; `free` is a heap."""
+    sources = rows.tolist()
+    whole = merged(reader, sources)
+    lineage = _lineage.encode_lineage(_lineage.flattened(reader, sources))
+    _store.delete_many(stage.store, list(keys_of_batches(reader, sources)))
+    for slot in reader.state.table.slot[rows].tolist():
+        heapq.heappush(free, slot)
+    slot = heapq.heappop(free)
+    row = upload_batch(stage, whole.batch, slot)
+    contents = {**row.contents, LINEAGE: new_content_id()}
+    cells = [(LINEAGE, lineage)]
+    if len(whole.retired):
+        contents[REMOVED] = new_content_id()
+        cells.append((REMOVED, batches.CODEC.encode(_removed.encode_rows(whole.retired))))
+    _store.set_many(
+        stage.store,
+        [(_paths.shard_key(_paths.join(stage.path, p), slot, ()), cell) for p, cell in cells],
+    )
+    # Its digest is taken from what is stored when somebody asks for it.
+    return replace(row, n_removed_objects=len(whole.retired), digest_of=0, contents=contents)

@@ -330,7 +330,8 @@ def _record(
     content = np.zeros(len(table), np.int64)
     content[rows] = [new_content_id() for _ in range(len(rows))]
     lo_hi = np.full((len(table), 2), EVERYTHING)
-    lo_hi[rows] = [EVERYTHING if known is None else known for known in ranges]
+    found = [EVERYTHING if known is None else known for known in ranges]
+    lo_hi[rows] = np.array(found, np.float64).reshape(-1, 2)  # of no batches, too
     of_contents = {attribute.path: ranges_of(content, lo_hi)}
     stage.replaced(table.with_columns({}, {attribute.path: content}, of_contents))
     known = {**stage.facts.family(attribute.family), attribute.name: attribute}

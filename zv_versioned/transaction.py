@@ -302,7 +302,8 @@ class Transaction(StagesDatasets):
         for stage in self._stages.values():
             stage.upload.stop()
         self._stages.clear()
-        self._session.discard_changes()
+        if not self._session.read_only:  # else a commit that failed at its end has ended it
+            self._session.discard_changes()
 
     def __enter__(self) -> Transaction:
         return self

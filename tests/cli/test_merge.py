@@ -131,6 +131,19 @@ def test_objects_that_were_only_counted_are_numbered_anew(known: Any) -> None:
     assert "and 2 more" in text
 
 
+@pytest.mark.parametrize("verb", ["merge", "cherry-pick"])
+def test_ids_that_both_sides_gave_are_numbered_anew_on_request(known: Any, verb: str) -> None:
+    repo = known.repository
+    repo.create_branch("try")
+    _append(repo, "main", 71)
+    _append(repo, "try", 71)
+    error = failed_json(verb, "try", "-r", known.path, code=21)
+    assert error["details"]["conflict"]["kind"] == "objects"
+    data = run_json(verb, "try", "--renumber", "-r", known.path)
+    assert data["renumbered"]["synapses"] == {"old": [71], "new": [72]}
+    assert {71, 72} <= set(level_of(known.repository, "synapses").object_ids().tolist())
+
+
 def test_a_merge_is_shown_with_both_parents(forked: Any) -> None:
     ours, theirs = (forked.repository.resolve(b) for b in ("main", "try"))
     run("merge", "try", "-r", forked.path)

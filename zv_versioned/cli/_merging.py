@@ -31,6 +31,10 @@ Parent = Annotated[
     int | None,
     typer.Option("--parent", metavar="1|2", help="Of a merge: which side it is compared with."),
 ]
+Renumber = Annotated[
+    bool,
+    typer.Option("--renumber", help="Give objects whose ids both sides gave to others new ids."),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Do everything but the commit, and say what it would be.")
 ]

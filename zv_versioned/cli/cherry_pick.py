@@ -8,7 +8,7 @@ import typer
 
 from ._answer import Answer
 from ._app import HISTORY, command
-from ._merging import Branch, Choice, DryRun, Message, Parent, answer
+from ._merging import Branch, Choice, DryRun, Message, Parent, Renumber, answer
 from ._refs import complete_ref
 from ._settings import Settings
 
@@ -23,6 +23,7 @@ def cherry_pick(
     message: Message = None,
     on_conflict: Choice = "fail",
     parent: Parent = None,
+    renumber: Renumber = False,
     dry_run: DryRun = False,
 ) -> Answer:
     """Do on a branch what one commit did elsewhere."""
@@ -32,6 +33,7 @@ def cherry_pick(
         on_conflict=on_conflict,
         message=message,
         parent=parent,
+        renumber=renumber,
         dry_run=dry_run,
     )
     return answer(done, "cherry-pick")

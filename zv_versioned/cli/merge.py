@@ -8,7 +8,7 @@ import typer
 
 from ._answer import Answer
 from ._app import HISTORY, command
-from ._merging import Choice, DryRun, Message, answer
+from ._merging import Choice, DryRun, Message, Renumber, answer
 from ._refs import complete_branch, complete_ref
 from ._settings import Settings
 
@@ -35,6 +35,7 @@ def merge(
     ff_only: Annotated[
         bool, typer.Option("--ff-only", help="Refuse where the branch cannot just move.")
     ] = False,
+    renumber: Renumber = False,
     dry_run: DryRun = False,
 ) -> Answer:
     """Merge a branch, tag or snapshot into a branch."""
@@ -46,6 +47,7 @@ def merge(
         on_conflict=on_conflict,
         message=message,
         ff="no" if no_ff else "only" if ff_only else "allow",
+        renumber=renumber,
         dry_run=dry_run,
     )
     return answer(done, "merge")

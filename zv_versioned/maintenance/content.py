@@ -122,7 +122,11 @@ class ContentCheck:
             for path, ids in sorted(table.contents.items())
             if ids[row]
         ]
-        parts += [path.encode() + of[row].tobytes() for path, of in sorted(table.ranges.items())]
+        parts += [
+            path.encode() + of[row].tobytes()
+            for path, of in sorted(table.ranges.items())
+            if of[row, 0]
+        ]
         key = b"\0".join(parts)
         if key in self._seen:
             return False

@@ -13,17 +13,30 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..errors import StorageError
 from . import files
 
 
 def sync_files(folder: Path, paths: Iterable[str]) -> None:
-    """Sync files, and then every folder that one of them lies in."""
+    """Sync files, and then every folder that one of them lies in.
+
+    Raises
+    ------
+    StorageError
+        If the system cannot.
+    """
     folders = set()
-    for path in paths:
-        _sync(folder / path, os.O_RDONLY)
-        folders.add((folder / path).parent)
-    for parent in sorted(folders):
-        sync_folder(parent)
+    try:
+        for path in paths:
+            _sync(folder / path, os.O_RDONLY)
+            folders.add((folder / path).parent)
+        for parent in sorted(folders):
+            sync_folder(parent)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: what was written could not be synced to the disk ({error}), so it might "
+            "not outlast a loss of power. Check the disk; without durable=True nothing is synced"
+        ) from error
 
 
 def sync_folder(path: Path) -> None:

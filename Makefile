@@ -55,6 +55,10 @@ bench: $(VENV)/.stamp-bench ## measure appends and reads beside other stores
 bench-read: $(VENV)/.stamp-bench ## measure reads beside other stores, on disk and on S3
 	$(PY) benchmarks/read.py $(BENCHARGS)
 
+docs: $(VENV)/.stamp-docs ## build the documentation, into build/site; a warning is an error
+	$(PY) docs/history_picture.py docs/images/history.svg
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
 install: $(VENV)/.stamp-dev ## prepare $(VENV) for work on the code, and nothing else
 
 clean: ## remove the environments, the demo's repository and all caches
@@ -88,4 +92,9 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-demo
 $(VENV)/.stamp-bench: $(VENV)/.stamp-demo
 	@echo "-- $(VENV): installing the stores to compare with"
 	@$(PIP_INSTALL) -e ".[bench]"
+	@touch $@
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp-demo
+	@echo "-- $(VENV): installing what builds the documentation"
+	@$(PIP_INSTALL) -e ".[docs]"
 	@touch $@

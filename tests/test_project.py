@@ -14,7 +14,7 @@ import zv_versioned
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "zv_versioned"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -54,11 +54,24 @@ def _blocks(page: Path) -> list[tuple[int, str]]:
     ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_name)
+@pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page)], ids=_name)
 def test_the_code_on_a_page_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if page.name == "s3.md":
+        location, options = request.getfixturevalue("s3_location")
+        for variable, value in {
+            "BRAIN_BUCKET": location,
+            "S3_ENDPOINT": options["endpoint_url"],
+            "AWS_REGION": options["region"],
+            "AWS_ACCESS_KEY_ID": options["access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": options["secret_access_key"],
+        }.items():
+            monkeypatch.setenv(variable, value)
     namespace: dict[str, object] = {"__name__": "__page__"}
     for line, code in _blocks(page):
         # Blank lines in front, so that a traceback names the line of the page.

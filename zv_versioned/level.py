@@ -21,6 +21,7 @@ from ._read_values import check_missing, object_values, refuse_missing
 from ._removed import removed_rows
 from ._totals import Bounds, summary
 from ._twins import twin
+from ._vertex_map import vertex_map
 from .errors import ArrayError, MetadataError, NotFoundError, ReadOnlyError
 from .format.metadata import (
     LINES,
@@ -34,7 +35,7 @@ from .geometry import Geometry, html_table
 from .maintenance import digest
 
 if TYPE_CHECKING:
-    from .view import Dataset
+    from .view import Dataset, View
     from .writer import ZVWriter
 
 
@@ -350,6 +351,33 @@ class Level(Conversions, Measures):
             limit=limit,
         )
         return gather(self._reader, request.plan, request.query, whole=request.whole)
+
+    def vertex_map(self, old: View) -> np.ndarray:
+        """Where the vertices of an earlier view are in this one.
+
+        Appends number no vertex anew; removals and :meth:`Repository.compact` do.
+
+        Parameters
+        ----------
+        old : View
+            A view that has this level.
+
+        Returns
+        -------
+        ndarray of int64, shape (vertex_count of the old level,)
+            The number of each in this level; -1 where it is not there any more.
+            ``new_values[found >= 0]`` are then ``values[found[found >= 0]]``.
+
+        Raises
+        ------
+        NotFoundError
+            If the old view has no such dataset or level.
+        MetadataError
+            If it cannot be told: an object went on after the old view and was compacted
+            with what came later, or got another id in a merge before.
+        """
+        before = old[self._dataset.name][self.number]
+        return vertex_map(before._reader, self._reader)
 
     def positions(self) -> np.ndarray:
         """Coordinates of all vertices, shape (vertex_count, D), in the order of the level."""

@@ -114,6 +114,16 @@ def test_what_cannot_be_imported_changes_nothing(
     assert known.repository.resolve("main") == known.snapshots[2]
 
 
+def test_several_processes_make_one_commit(known: Any) -> None:
+    data = run_json(
+        *("import", NAVIS / "synapses", "-d", "many", "--objects", "file", "--workers", 2),
+        *("-r", known.path, "-q"),
+    )
+    assert (data["imported"]["vertices"], data["imported"]["batches"]) == (14_836, 5)
+    assert len(known.repository.log("main")) == 5
+    assert "'--workers'" in failed("import", "x.csv", "-d", "x", "--workers", 0, code=2)
+
+
 # ---- Ctrl-C --------------------------------------------------------------------
 
 _SLOWLY = """

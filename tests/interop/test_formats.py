@@ -33,7 +33,9 @@ NAMES = [
     "export_parquet",
     "export_streamlines",
     "export_swc",
+    "export_zarr_vectors",
     "import_csv",
+    "import_distributed",
     "import_file",
     "import_geojson",
     "import_las",
@@ -41,6 +43,7 @@ NAMES = [
     "import_parquet",
     "import_streamlines",
     "import_swc",
+    "import_zarr_vectors",
     "scan_file",
 ]
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "files.md").read_text(encoding="utf-8")

@@ -418,3 +418,52 @@ def test_a_commit_after_it_is_reverted_as_ever() -> None:
         append(tx.writer("p"), "point_cloud", np.random.default_rng(5), 900, 20)
     repo.revert("main")
     all_same(before, contents(repo))
+
+
+# ---- numbers of vertices, and other readers ---------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_map_of_vertices_leads_from_every_earlier_view_to_the_same_vertex(kind: str) -> None:
+    repo = make("memory://", kinds=(kind,), n=60)
+    views = [repo.view(f"main~{back}") for back in range(3)]
+    repo.compact()
+    with repo.transaction() as tx:
+        tx.writer(kind).remove_objects_sync([7])
+    views.append(repo.view())
+    repo.compact()
+    new = repo.view()[kind][0]
+    positions = new.positions()
+    for view in views:
+        old = view[kind][0]
+        found = new.vertex_map(view)
+        kept = found >= 0
+        np.testing.assert_array_equal(positions[found[kept]], old.positions()[kept])
+        assert len(np.unique(found[kept])) == kept.sum()
+        ids = old.read().object_ids[np.argsort(old.read().vertex_ids)]
+        np.testing.assert_array_equal(np.unique(ids[~kept]), np.setdiff1d(ids, new.object_ids()))
+
+
+def test_a_map_that_cannot_be_told_is_refused() -> None:
+    repo = small()
+    old = repo.view()
+    with repo.transaction() as tx:
+        tx.writer("p").append_vertices_sync(
+            np.ones((3, 3), "f4"), object_ids=[1, 1, 101], extend=True
+        )
+    middle = repo.view()
+    repo.compact()
+    new = repo.view()["p"][0]
+    with pytest.raises(zvv.MetadataError, match="later view"):
+        new.vertex_map(old)
+    found = new.vertex_map(middle)
+    np.testing.assert_array_equal(new.positions()[found], middle["p"][0].positions())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_readers_take_a_compacted_snapshot(kind: str) -> None:
+    validate = pytest.importorskip("zarr_vectors.validate").validate
+    repo = make("memory://", kinds=(kind,), n=60)
+    before = len(validate(repo.view()[kind].store, level=5).errors)
+    repo.compact()
+    assert len(validate(repo.view()[kind].store, level=5).errors) == before == 0

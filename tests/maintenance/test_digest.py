@@ -395,3 +395,13 @@ def test_what_was_appended_is_not_read_again(monkeypatch: pytest.MonkeyPatch) ->
         tx.writer("d").remove_objects_sync([content[2].id])
     repo.digest()
     assert read == [1]  # only the batch that lost an object
+
+
+def test_compaction_keeps_the_digest_and_leaves_everything_sound() -> None:
+    repo = _rich.make("memory://", n=60)
+    before = kept_is_right(repo)
+    repo.compact()
+    assert [len(repo.view()[kind][0].batches) for kind in KINDS] == [1] * 4
+    assert kept_is_right(repo) == before
+    report = repo.fsck()
+    assert report.ok, report

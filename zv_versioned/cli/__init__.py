@@ -33,6 +33,7 @@ _COMMANDS = (
     "revert",
     "cherry_pick",
     "reset",
+    "compact",
     "fsck",
     "digest",
 )

@@ -21,6 +21,7 @@ from ._importing import (
     Option,
     OutOfBounds,
     Positions,
+    Workers,
     own_options,
     run_import,
     run_scan,
@@ -48,6 +49,7 @@ def append(
         bool,
         typer.Option("--extend", help="Let objects that are there go on; else ids must be new."),
     ] = False,
+    workers: Workers = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only look through the files, and say what is there.")
     ] = False,
@@ -68,6 +70,7 @@ def append(
         dataset,
         append=True,
         format=format,
+        workers=workers,
         branch=branch,
         message=message,
         dtype=dtype,

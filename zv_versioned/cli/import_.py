@@ -20,6 +20,7 @@ from ._importing import (
     Objects,
     Option,
     Positions,
+    Workers,
     own_options,
     run_import,
     run_scan,
@@ -67,6 +68,7 @@ def import_(
     unit: Annotated[
         str | None, typer.Option("--unit", help="Of the axes, such as nanometer.")
     ] = None,
+    workers: Workers = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only look through the files, and say what is there.")
     ] = False,
@@ -86,6 +88,7 @@ def import_(
         files,
         dataset,
         format=format,
+        workers=workers,
         branch=branch,
         message=message,
         kind=kind,

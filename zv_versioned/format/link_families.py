@@ -19,9 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from math import factorial
 
 import numpy as np
+
+from ..errors import IntegrityError
 
 _ONE_GROUP = np.array([1, 0], "<i8").tobytes()
 
@@ -148,3 +151,61 @@ def encode_across(rows: np.ndarray, code: np.ndarray) -> bytes:
         The payload of the cell.
     """
     return _ONE_GROUP + np.column_stack([code, rows]).astype("<i8", copy=False).tobytes()
+
+
+def decode_links(blob: bytes, width: int, *, across: bool, coded: bool) -> np.ndarray:
+    """Read the links of one cell.
+
+    Parameters
+    ----------
+    blob : bytes
+    width : int
+        Vertices of a link.
+    across : bool
+        Whether they reach other cells, and so come in groups.
+    coded : bool
+        Whether a first column says in which order the ends were given.
+
+    Returns
+    -------
+    ndarray of int64, shape (M, 1 + width)
+        The code (0 where there is none), and the number of each end in its cell.
+
+    Raises
+    ------
+    IntegrityError
+        If it is none.
+    """
+    try:
+        values = np.frombuffer(blob, "<i8")
+        if across and len(values):
+            values = values[1 + int(values[0]) :]
+        rows = values.reshape(-1, width + coded)
+    except ValueError as error:
+        raise IntegrityError(f"no links can be read: {error}") from error
+    if coded:
+        return rows.astype(np.int64)
+    return np.concatenate([np.zeros((len(rows), 1), np.int64), rows], axis=1)
+
+
+def as_given(code: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Ends of links in the order in which they were given: the inverse of :func:`place`.
+
+    Parameters
+    ----------
+    code : ndarray of int64, shape (M,)
+    ends : ndarray of int64, shape (M, L)
+        In the order in which they are kept.
+
+    Raises
+    ------
+    IntegrityError
+        If a code is that of no permutation.
+    """
+    length = ends.shape[1]
+    if len(code) and (int(code.min()) < 0 or int(code.max()) >= factorial(length)):
+        raise IntegrityError(f"links have codes of permutations up to {int(code.max())}")
+    orders = np.array(sorted(permutations(range(length))), np.int64)
+    given = np.empty_like(ends)
+    np.put_along_axis(given, orders[code], ends, axis=1)
+    return given

@@ -11,12 +11,15 @@ from ._formats import FORMATS, FileInfo, Format, export_file, import_file, scan_
 from ._import import ImportOptions, ImportResult
 from ._progress import Progress
 from .csv import export_csv, import_csv
+from .distributed import import_distributed
 from .geojson import export_geojson, import_geojson
 from .las import export_las, import_las
 from .meshes import export_meshes, import_meshes
 from .parquet import export_parquet, import_parquet
 from .streamlines import export_streamlines, import_streamlines
 from .swc import export_swc, import_swc
+from .zarr_vectors_export import export_zarr_vectors
+from .zarr_vectors_import import import_zarr_vectors
 
 __all__ = [
     "FORMATS",
@@ -35,7 +38,9 @@ __all__ = [
     "export_parquet",
     "export_streamlines",
     "export_swc",
+    "export_zarr_vectors",
     "import_csv",
+    "import_distributed",
     "import_file",
     "import_geojson",
     "import_las",
@@ -43,5 +48,6 @@ __all__ = [
     "import_parquet",
     "import_streamlines",
     "import_swc",
+    "import_zarr_vectors",
     "scan_file",
 ]

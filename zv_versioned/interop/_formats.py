@@ -15,6 +15,8 @@ from ._export import ExportOptions, ExportResult
 from ._files import Paths, files_of
 from ._import import ImportOptions, ImportResult
 from ._pieces import Scan, Source
+from .zarr_vectors_export import export_zarr_vectors
+from .zarr_vectors_import import SUFFIXES, import_zarr_vectors, is_store, open_zarr_vectors
 
 if TYPE_CHECKING:
     from ..level import Level
@@ -58,6 +60,11 @@ class Format:
     def import_options(self) -> list[str]:
         """Names of its own options when it is read, beside :class:`ImportOptions`."""
         return _own(self.imports, 3)
+
+    @property
+    def open_options(self) -> list[str]:
+        """Names of the options that only looking at its files takes."""
+        return _own(self.opens, 1)
 
     @property
     def export_options(self) -> list[str]:
@@ -128,6 +135,15 @@ FORMATS: dict[str, Format] = {
         ),
         *map(_mesh, ("obj", "ply", "stl")),
         *map(_tracts, ("trk", "tck", "trx")),
+        Format(
+            "zarr_vectors",
+            "a store of any kind of geometry, with all its levels",
+            SUFFIXES,
+            "",
+            open_zarr_vectors,
+            import_zarr_vectors,
+            export_zarr_vectors,
+        ),
     )
 }
 """The formats by name."""
@@ -151,6 +167,9 @@ def format_of(source: Paths, format: str | None = None) -> Format:
         if format not in FORMATS:
             raise MetadataError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}")
         return FORMATS[format]
+    stores = [source] if isinstance(source, str | os.PathLike) else source
+    if any(map(is_store, stores)):
+        return FORMATS["zarr_vectors"]
     known = tuple(suffix for f in FORMATS.values() for suffix in f.suffixes)
     try:
         paths = files_of(source, known)
@@ -205,6 +224,7 @@ def import_file(
     dataset: str,
     *,
     format: str | None = None,
+    workers: int | None = None,
     **options: Any,
 ) -> ImportResult:
     """Import files of any known format, by their names.
@@ -218,6 +238,8 @@ def import_file(
         Created, unless ``append=True``.
     format : str, optional
         One of :data:`FORMATS`; by the suffix where left out.
+    workers : int, optional
+        Import with so many processes: :func:`import_distributed`.
     **options
         Those of all imports (:class:`ImportOptions`), and those of the format's own
         function, such as :func:`import_csv`.
@@ -244,6 +266,10 @@ def import_file(
     >>> repo.view()["skeletons"][0].object_ids().tolist()
     [7]
     """
+    if workers is not None:
+        from .distributed import import_distributed
+
+        return import_distributed(repo, source, dataset, workers=workers, format=format, **options)
     found = format_of(source, format)
     check_options(found, "importing", found.import_options, ImportOptions, options)
     return found.imports(repo, source, dataset, **options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
+from .._append import Given, append_lines, append_links, append_points
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import GRAPHS, LINES, MESHES
 from ..spatial.boxes import Box
@@ -17,11 +18,27 @@ from ._progress import Progress, Report, silent
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
+    from .._stage import LevelStage
     from ..repository import Repository
     from ..transaction import Transaction
     from ..writer import ZVWriter
 
-__all__ = ["ImportOptions", "ImportResult", "Into", "import_source"]
+__all__ = [
+    "Added",
+    "ImportOptions",
+    "ImportResult",
+    "Into",
+    "add_groups",
+    "add_levels",
+    "append",
+    "begin",
+    "first_free",
+    "import_source",
+    "new_bounds",
+    "nothing_there",
+    "result",
+    "target",
+]
 
 
 class ImportOptions(TypedDict, total=False):
@@ -164,17 +181,16 @@ def import_source(repo: Repository, source: Source, dataset: str, into: Into) ->
     added = Added()
     with begin(repo, source, dataset, into) as tx:
         kind = target(tx, source, dataset, into, box)
-        writer, done, ids = tx.writer(dataset), 0, []
-        first = first_free(tx, dataset)
+        first, done = first_free(tx, dataset), 0
         into.report(Progress("import", 0, source.total, source.unit))
         for piece in source.pieces():
-            told = append(writer, kind, piece, into, first)
+            with tx._staging(dataset, 0) as stage:
+                told = append(stage, piece, into, first)
             added.take(told)
-            if source.groups:
-                ids.append(told["object_ids"])
             done += piece.weight
             into.report(Progress("import", done, source.total, source.unit))
-        add_groups(writer, source, ids)
+        add_groups(tx.writer(dataset), source, first)
+        add_levels(tx, source, dataset, into, done)
         into.report(Progress("publish", done, source.total, source.unit))
     return result(tx, source, dataset, kind, into, added)
 
@@ -211,7 +227,7 @@ def target(tx: Transaction, source: Source, dataset: str, into: Into, box: Box |
         dataset,
         kind=kind,
         bounds=(box.lo.tolist(), box.hi.tolist()),
-        chunk_shape=into.chunk_shape,
+        chunk_shape=source.chunk_shape if into.chunk_shape is None else into.chunk_shape,
         vertex_dtype=source.dtype if into.dtype is None else into.dtype,
         axes=_axes(source, into.unit),
         metadata=source.metadata,
@@ -280,52 +296,85 @@ def nothing_there(source: Source) -> ArrayError:
     )
 
 
+def add_levels(tx: Transaction, source: Source, dataset: str, into: Into, done: int) -> None:
+    """Make the coarser levels that the source has.
+
+    Parameters
+    ----------
+    done : int
+        Of the source's weight.
+    """
+    if into.append and source.coarser:
+        raise MetadataError(
+            f"{source.files[0]} has several levels, and only level 0 can be added to a dataset "
+            "that is there; give levels=[0]"
+        )
+    for coarser in source.coarser:
+        tx.create_level(
+            dataset,
+            coarser.level,
+            chunk_shape=coarser.chunk_shape if into.chunk_shape is None else None,
+            coarsened_from=coarser.coarsened_from,
+            method=coarser.method,
+        )
+        for part in coarser.parts:
+            for piece in part():
+                with tx._staging(dataset, coarser.level) as stage:
+                    append(stage, piece, into, 0)
+                done += piece.weight
+                into.report(Progress("import", done, source.total, source.unit))
+
+
 def first_free(tx: Transaction, dataset: str) -> int:
     """The first object id that is larger than all that were ever used."""
     with tx._staging(dataset, 0) as stage:
         return stage.facts.max_object_id + 1
 
 
-def append(writer: ZVWriter, kind: str, piece: Piece, into: Into, first: int) -> dict[str, Any]:
+def append(stage: LevelStage, piece: Piece, into: Into, first: int) -> dict[str, Any]:
     """Append one piece; an error says which it is.
+
+    Parameters
+    ----------
+    stage : LevelStage
+        Of a dataset of the family of kinds that the piece is of.
+    piece : Piece
+    into : Into
+    first : int
+        Where the ids begin that are only counted.
+    """
+    given = Given(
+        object_ids=np.asarray(piece.object_ids) + first if piece.counted else piece.object_ids,
+        dtype=into.dtype,
+        attributes=piece.attributes,
+        link_attributes=piece.link_attributes or None,
+        object_attributes=piece.object_attributes or None,
+        out_of_bounds=into.out_of_bounds,
+        extend=into.extend,
+    )
+    kind, positions = stage.meta.kind, piece.positions
+    try:
+        if kind in LINES:
+            return append_lines(stage, positions, piece.offsets, None, given)
+        if kind in (*GRAPHS, *MESHES):
+            width = stage.meta.link_width
+            links = np.zeros((0, width), np.int64) if piece.links is None else piece.links
+            return append_links(stage, positions, links, width, None, given)
+        return append_points(stage, positions, given)
+    except ArrayError as error:
+        raise ArrayError(f"{piece.name}: {error}") from error
+
+
+def add_groups(writer: ZVWriter, source: Source, first: int) -> None:
+    """Name the groups of objects that the source has.
 
     Parameters
     ----------
     first : int
         Where the ids begin that are only counted.
     """
-    ids = np.asarray(piece.object_ids) + first if piece.counted else piece.object_ids
-    common: dict[str, Any] = {
-        "object_ids": ids,
-        "dtype": into.dtype,
-        "attributes": piece.attributes,
-        "object_attributes": piece.object_attributes or None,
-        "out_of_bounds": into.out_of_bounds,
-        "extend": into.extend,
-    }
-    links: dict[str, Any] = {"link_attributes": piece.link_attributes or None}
-    try:
-        if kind in LINES:
-            return writer.append_polylines_sync(
-                piece.positions, offsets=piece.offsets, **common, **links
-            )
-        edges = np.zeros((0, 3 if kind in MESHES else 2), np.int64)
-        edges = edges if piece.links is None else piece.links
-        if kind in MESHES:
-            return writer.append_mesh_sync(piece.positions, edges, **common, **links)
-        if kind in GRAPHS:
-            return writer.append_graph_sync(piece.positions, edges, **common, **links)
-        return writer.append_vertices_sync(piece.positions, **common)
-    except ArrayError as error:
-        raise ArrayError(f"{piece.name}: {error}") from error
-
-
-def add_groups(writer: ZVWriter, source: Source, ids: list[np.ndarray]) -> None:
-    """Name the groups of objects that the source has."""
-    if source.groups:
-        known = np.concatenate(ids) if ids else np.zeros(0, np.int64)
-        for name, members in source.groups.items():
-            writer.add_group_sync(name, known[members])
+    for name, members in source.groups.items():
+        writer.add_group_sync(name, members + first if source.counted_groups else members)
 
 
 def result(

@@ -17,7 +17,17 @@ import numpy as np
 from ..errors import ArrayError
 from ..spatial.boxes import Box, box_of
 
-__all__ = ["BATCH_VERTICES", "Part", "Piece", "Scan", "Source", "grouped", "joined", "scan"]
+__all__ = [
+    "BATCH_VERTICES",
+    "Coarser",
+    "Part",
+    "Piece",
+    "Scan",
+    "Source",
+    "grouped",
+    "joined",
+    "scan",
+]
 
 BATCH_VERTICES = 1_000_000
 """Vertices of a batch, about, where nothing else is asked for."""
@@ -107,6 +117,26 @@ Part: TypeAlias = Callable[[], Iterator[Piece]]
 
 
 @dataclass(frozen=True)
+class Coarser:
+    """A coarser level of a source.
+
+    Parameters
+    ----------
+    level : int
+    chunk_shape : tuple of float
+    coarsened_from : int
+    method : str
+    parts : sequence of Part
+    """
+
+    level: int
+    chunk_shape: tuple[float, ...]
+    coarsened_from: int
+    method: str
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True)
 class Source:
     """Opened files: what is in them, and how to read it.
 
@@ -132,7 +162,13 @@ class Source:
     unit : str
         What the weights count.
     groups : mapping of str to ndarray of int64
-        Groups of objects, by the number of the object in the source.
+        Groups of objects: their ids.
+    counted_groups : bool
+        Whether these only count the objects of the source, from 0.
+    chunk_shape : tuple of float, optional
+        Edges of a cell, where the files have such.
+    coarser : sequence of Coarser
+        Ascending.
     """
 
     format: str
@@ -147,6 +183,9 @@ class Source:
     total: int | None = None
     unit: str = "bytes"
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    counted_groups: bool = True
+    chunk_shape: tuple[float, ...] | None = None
+    coarser: Sequence[Coarser] = ()
 
     def pieces(self) -> Iterator[Piece]:
         """All of it, piece by piece."""

@@ -43,26 +43,28 @@ def open_trx(
     parts: list[partial[Iterator[Piece]]] = []
     groups: dict[str, list[np.ndarray]] = {}
     first: dict[str, Any] = {}
-    total, dtype = 0, np.dtype(np.float32)
+    total, dtype, named = 0, np.dtype(np.float32), 0
     for path in paths:
         with _opened(path) as file:
             lengths = np.asarray(file.streamlines._lengths, np.int64)[: _count(file)]
             own = np.asarray(file.streamlines._data).dtype
             dtype = np.result_type(dtype, own) if own.itemsize > 2 else dtype
-            if not first:
-                first = _kept(file)
+            first = first or _kept(file)
             _check(path, file, lengths)
-            numbers = (
-                np.cumsum(lengths > 0) - 1 + total if skip else np.arange(len(lengths)) + total
-            )
+            ids = file.data_per_streamline.get(OBJECT_ID)
+            named += ids is not None
+            numbers = np.cumsum(lengths > 0) - 1 if skip else np.arange(len(lengths))
+            numbers = numbers + total if ids is None else _column(np.array(ids)).astype(np.int64)
             for name, members in file.groups.items():
-                groups.setdefault(name, []).append(
-                    _group(path, name, members, lengths, numbers, skip)
-                )
+                rows = _group(path, name, members, len(lengths))
+                rows = rows[lengths[rows] > 0] if skip else rows
+                groups.setdefault(name, []).append(numbers[rows])
             parts += [
                 partial(_pieces, path, a, b, skip) for a, b in _ranges(lengths, batch_vertices)
             ]
             total += int((lengths > 0).sum()) if skip else len(lengths)
+    if named not in (0, len(paths)):
+        raise MetadataError(f"{named} of {len(paths)} files have an {OBJECT_ID}; all must, or none")
     return Source(
         format="trx",
         kind="streamline",
@@ -75,6 +77,7 @@ def open_trx(
         total=total,
         unit="streamlines",
         groups={name: np.concatenate(members) for name, members in groups.items()},
+        counted_groups=not named,
     )
 
 
@@ -102,18 +105,12 @@ def _check(path: Path, file: Any, lengths: np.ndarray) -> None:
         raise ArrayError(f"{path}: its offsets do not fit its {vertices:,} points; is it damaged?")
 
 
-def _group(
-    path: Path,
-    name: str,
-    members: np.ndarray,
-    lengths: np.ndarray,
-    numbers: np.ndarray,
-    skip: bool,
-) -> np.ndarray:
+def _group(path: Path, name: str, members: np.ndarray, lines: int) -> np.ndarray:
+    """The streamlines of a group."""
     rows = np.asarray(members).astype(np.int64)
-    if len(rows) and (rows.min() < 0 or rows.max() >= len(lengths)):
+    if len(rows) and (rows.min() < 0 or rows.max() >= lines):
         raise ArrayError(f"{path}: group {name!r} names streamlines that are not there")
-    return np.asarray(numbers[rows[lengths[rows] > 0] if skip else rows])
+    return rows
 
 
 def _ranges(lengths: np.ndarray, batch: int) -> list[tuple[int, int]]:

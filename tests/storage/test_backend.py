@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zv_versioned
+from tests._processes import new_processes
 from zv_versioned.errors import (
     ConflictError,
     IntegrityError,
@@ -35,7 +35,7 @@ from zv_versioned.errors import (
 from zv_versioned.storage import Backend, translated
 from zv_versioned.storage import location as location_module
 
-spawn = multiprocessing.get_context("spawn")
+context = new_processes()
 PROJECT = Path(zv_versioned.__file__).parents[1]
 AnyLocation = tuple[str, dict[str, Any]]
 
@@ -140,7 +140,7 @@ def _create(location: str, options: dict[str, Any]) -> str:
 
 
 def test_of_many_that_create_at_once_one_succeeds(local_location: str) -> None:
-    with spawn.Pool(4) as pool:
+    with context.Pool(4) as pool:
         results = pool.starmap(_create, [(local_location, {})] * 8, chunksize=1)
     assert results.count("created") == 1
     assert all("already" in result for result in results if result != "created")
@@ -492,7 +492,7 @@ def _publish_many(location: str, worker: int, times: int) -> tuple[list[str], in
 
 def test_no_acknowledged_commit_of_eight_processes_is_lost(local_location: str) -> None:
     backend = Backend.create(local_location)
-    with spawn.Pool(8) as pool:
+    with context.Pool(8) as pool:
         results = pool.starmap(
             _publish_many, [(local_location, worker, 10) for worker in range(8)], chunksize=1
         )

@@ -18,16 +18,17 @@ from pathlib import Path
 import pytest
 
 import zv_versioned
+from tests._processes import new_processes
 from zv_versioned.errors import MetadataError, StorageError
 from zv_versioned.storage.lock import HOLDER_FILE, LOCK_FILE, RepositoryLock
 
-spawn = multiprocessing.get_context("spawn")
+context = new_processes()
 
 
 def _hold_until(folder: str, held: Event, release: Event) -> None:
     with RepositoryLock(folder).hold("commit to main"):
         held.set()
-        release.wait(30)
+        release.wait(120)
 
 
 def _increment(folder: str, times: int) -> None:
@@ -42,11 +43,11 @@ def _increment(folder: str, times: int) -> None:
 
 @contextmanager
 def _holder(folder: Path) -> Iterator[multiprocessing.process.BaseProcess]:
-    held, release = spawn.Event(), spawn.Event()
-    process = spawn.Process(target=_hold_until, args=(str(folder), held, release))
+    held, release = context.Event(), context.Event()
+    process = context.Process(target=_hold_until, args=(str(folder), held, release))
     process.start()
     try:
-        assert held.wait(30)
+        assert held.wait(120)
         yield process
     finally:
         # Setting an event waits for those who wait for it, also for a dead one.
@@ -57,11 +58,11 @@ def _holder(folder: Path) -> Iterator[multiprocessing.process.BaseProcess]:
 
 def test_processes_take_turns(tmp_path: Path) -> None:
     (tmp_path / "counter").write_text("0")
-    processes = [spawn.Process(target=_increment, args=(str(tmp_path), 25)) for _ in range(4)]
+    processes = [context.Process(target=_increment, args=(str(tmp_path), 25)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(120)
     assert [process.exitcode for process in processes] == [0] * 4
     assert (tmp_path / "counter").read_text() == "100"
 
@@ -125,7 +126,7 @@ def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
 
 
 def test_the_note_of_a_dead_process_names_nobody(tmp_path: Path) -> None:
-    finished = spawn.Process(target=_hold_until, args=(str(tmp_path), _SetEvent(), _SetEvent()))
+    finished = context.Process(target=_hold_until, args=(str(tmp_path), _SetEvent(), _SetEvent()))
     finished.start()
     finished.join(30)
     note = (tmp_path / HOLDER_FILE).read_bytes()
@@ -240,7 +241,7 @@ def test_a_forked_child_neither_uses_nor_keeps_the_lock(tmp_path: Path) -> None:
                 sys.stdout.write(str(os.getpid()))
                 sys.stdout.flush()
                 os.close(1)
-                time.sleep(20)
+                time.sleep(90)
                 os._exit(0)
             time.sleep(0.5)
             os._exit(7)  # dies holding the lock; only the child is left
@@ -249,7 +250,7 @@ def test_a_forked_child_neither_uses_nor_keeps_the_lock(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],
         stdout=subprocess.PIPE,
-        timeout=15,
+        timeout=60,
         check=False,
         cwd=Path(zv_versioned.__file__).parents[1],
     )

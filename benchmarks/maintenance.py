@@ -17,8 +17,8 @@ from pathlib import Path
 from _harness import EXTENT, Source, stored_bytes, table
 
 import zv_versioned as zvv
-from zv_versioned import _digest
 from zv_versioned.format.digest import NOTHING
+from zv_versioned.writing import digest as _digest
 
 Line = tuple[str, str, str]
 """What was done, what it cost, and what it is to cost at most."""

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zv_versioned as zvv
-from zv_versioned import _checks_links, _read
+from zv_versioned import _checks_links
+from zv_versioned.reading import reader as _read
 
 KINDS = ("point_cloud", "line", "polyline", "streamline", "graph", "skeleton", "mesh")
 SQUARE = np.array([[1, 1], [5, 1], [5, 5], [1, 5]], "f4")

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
-from zv_versioned import _fetch
 from zv_versioned._cache import Cache
 from zv_versioned._cells_io import Blocks, check_payloads, encode_rows
-from zv_versioned._fetch import Target, Wanted, read_rows
 from zv_versioned.errors import ArrayError, IntegrityError
 from zv_versioned.format import shards
 from zv_versioned.format.cells import MAX_PAYLOAD, CellCodec
+from zv_versioned.reading import fetch
+from zv_versioned.reading.fetch import Target, Wanted, read_rows
 from zv_versioned.spatial.boxes import Box
 from zv_versioned.spatial.grid import Grid
 
@@ -114,8 +114,8 @@ def test_any_cells_come_back_in_order_however_they_are_fetched(
         wanted += [batch.wanted(piece) for piece in np.array_split(at, rng.integers(1, 4))]
     expected.append(rows[:0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_fetch, "WHOLE_BATCH_BYTES", whole)
-        patch.setattr(_fetch, "_GAP_BYTES", gap)
+        patch.setattr(fetch, "WHOLE_BATCH_BYTES", whole)
+        patch.setattr(fetch, "_GAP_BYTES", gap)
         for _ in range(2):  # a second time with the shards' indexes known
             found = read(store, wanted, kind, cache)
             assert found.tobytes() == np.concatenate(expected).tobytes()
@@ -155,8 +155,8 @@ def test_ranges_are_joined_over_small_gaps_and_no_others(
     order = data.draw(st.permutations(range(len(edges))))
     start, stop = edges[list(order)].T
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_fetch, "_GAP_BYTES", gap)
-        request, ranges = _fetch._joined(start, stop)
+        patch.setattr(fetch, "_GAP_BYTES", gap)
+        request, ranges = fetch._joined(start, stop)
     assert (ranges[request, 0] <= start).all()
     assert (stop <= ranges[request, 1]).all()
     assert (ranges[1:, 0] - ranges[:-1, 1] > gap).all()
@@ -171,7 +171,7 @@ def large() -> tuple[Watched, Batch]:
     rng = np.random.default_rng(0)
     store, batch = Watched(), Batch(rng, 0, 60, 4000, 12)
     batch.write(store, rows_of(rng, batch.n, ("f8", ())))
-    assert batch.n * 8 > _fetch.WHOLE_BATCH_BYTES
+    assert batch.n * 8 > fetch.WHOLE_BATCH_BYTES
     return store, batch
 
 
@@ -200,9 +200,9 @@ def test_many_batches_are_read_the_same_in_groups_of_any_size(
         batch.write(store, rows)
         batches.append(batch)
     wanted = [b.wanted(np.sort(rng.permutation(len(b.cells))[:25])) for b in batches]
-    monkeypatch.setattr(_fetch, "_PIECE_BYTES", 1 << 30)
+    monkeypatch.setattr(fetch, "_PIECE_BYTES", 1 << 30)
     expected = read(store, wanted, ("u1", ()), Cache(1 << 20))
-    monkeypatch.setattr(_fetch, "_PIECE_BYTES", group_bytes)
+    monkeypatch.setattr(fetch, "_PIECE_BYTES", group_bytes)
     np.testing.assert_array_equal(read(store, wanted, ("u1", ()), Cache(1 << 20)), expected)
 
 

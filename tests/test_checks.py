@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 import tests._profiles  # noqa: F401
 import zv_versioned as zvv
-from zv_versioned import _checks, _paths, _values
+from zv_versioned import _checks, _paths
 from zv_versioned.format.metadata import AttributeMeta
 from zv_versioned.spatial.boxes import Box
+from zv_versioned.writing import values as _values
 
 POSITION_DTYPES = ["f4", "f8", "i1", "i2", "i4", "u1", "u2", "u4"]
 VALUE_DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]

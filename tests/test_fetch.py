@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zv_versioned as zvv
-from zv_versioned import _fetch, _read, _store
+from zv_versioned import _store
 from zv_versioned._cache import Cache
+from zv_versioned.reading import fetch as _fetch
+from zv_versioned.reading import reader
 from zv_versioned.spatial.boxes import Box
 from zv_versioned.spatial.grid import Grid
 
@@ -98,7 +100,7 @@ def test_a_whole_read_with_attributes_takes_two_round_trips(location: str) -> No
 
 
 def test_a_shard_that_was_asked_for_in_vain_is_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_read, "WHOLE_BATCH_BYTES", 0)
+    monkeypatch.setattr(reader, "WHOLE_BATCH_BYTES", 0)
     monkeypatch.setattr(_fetch, "WHOLE_BATCH_BYTES", 0)
     repo = zvv.Repository.create("memory://")
     with repo.transaction() as tx:

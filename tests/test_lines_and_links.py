@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zv_versioned as zvv
-from zv_versioned import _read
+from zv_versioned.reading import reader
 
 LINES = ("line", "polyline", "streamline")
 WIDTH = {"graph": 2, "skeleton": 2, "mesh": 3}
@@ -333,7 +333,7 @@ def test_what_was_appended_is_read_back_whole_and_in_part(
             vertex_dtype=dtype,
         )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_read, "WINDOW_VERTICES", window)
+        patch.setattr(reader, "WINDOW_VERTICES", window)
         for _ in range(rng.integers(1, 4)):
             with repo.transaction() as tx:
                 for _ in range(rng.integers(1, 3)):

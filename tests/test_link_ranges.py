@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from test_link_attributes import KINDS, drawn
 
 import zv_versioned as zvv
-from zv_versioned import _link_ranges
-from zv_versioned._read import LevelReader
+from zv_versioned.reading import link_ranges
+from zv_versioned.reading.reader import LevelReader
 
 REMOVED = {"whole": [], "with removed objects": [0, 3, 51]}
 
@@ -41,15 +41,15 @@ def test_a_range_of_links_is_that_part_of_the_whole(
     start = data.draw(st.integers(0, len(links)))
     stop = data.draw(st.integers(start, len(links)))
     reader = level._reader
-    np.testing.assert_array_equal(_link_ranges.read_links(reader, start, stop), links[start:stop])
+    np.testing.assert_array_equal(link_ranges.read_links(reader, start, stop), links[start:stop])
     attribute = reader.state.facts.link_attributes["number"]
-    values = _link_ranges.read_link_values(reader, attribute, start, stop)
+    values = link_ranges.read_link_values(reader, attribute, start, stop)
     np.testing.assert_array_equal(values, level.link_attribute("number")[start:stop])
 
 
 @given(size=st.integers(1, 2000))
 def test_pieces_of_links_cover_them(level: zvv.Level, links: np.ndarray, size: int) -> None:
-    edges = _link_ranges.link_edges(level._reader, size)
+    edges = link_ranges.link_edges(level._reader, size)
     assert edges[0] == 0
     assert edges[-1] == len(links)
     assert (np.diff(edges) > 0).all()
@@ -61,15 +61,15 @@ def test_only_the_cells_that_keep_the_links_are_read(
 ) -> None:
     level = drawn(kind)[0].view()["p"][0]
     cells: list[int] = []
-    rows_of = _link_ranges.level_links_of
+    rows_of = link_ranges.level_links_of
 
     def watched(reader: LevelReader, selections: list[zvv.Level]) -> object:
         cells.extend(len(s.at) for s in selections)
         return rows_of(reader, selections)
 
-    monkeypatch.setattr(_link_ranges, "level_links_of", watched)
-    first = int(_link_ranges.link_bases(level._reader)[1])
-    assert len(_link_ranges.read_links(level._reader, first, first + 1)) == 1
+    monkeypatch.setattr(link_ranges, "level_links_of", watched)
+    first = int(link_ranges.link_bases(level._reader)[1])
+    assert len(link_ranges.read_links(level._reader, first, first + 1)) == 1
     # Cells without links before the one that is meant are no bytes.
     assert sum(cells) < 20
 
@@ -79,5 +79,5 @@ def test_points_have_no_links() -> None:
     with repo.transaction() as tx:
         tx.create_dataset("p", kind="graph", bounds=([0] * 3, [1] * 3))
     reader = repo.view()["p"][0]._reader
-    assert _link_ranges.read_links(reader, 0, 0).shape == (0, 2)
-    assert _link_ranges.link_edges(reader, 5).tolist() == [0]
+    assert link_ranges.read_links(reader, 0, 0).shape == (0, 2)
+    assert link_ranges.link_edges(reader, 5).tolist() == [0]

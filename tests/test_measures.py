@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from test_queries import Whole, draw_query
 
 import zv_versioned as zvv
-from zv_versioned import _read
-from zv_versioned._read import LevelReader
+from zv_versioned.reading import reader
+from zv_versioned.reading.reader import LevelReader
 
 
 @pytest.fixture(scope="module", params=["point_cloud", "streamline", "graph", "mesh"])
@@ -35,7 +35,7 @@ def test_counts_extents_and_samples_are_those_of_what_read_gives(
     n, seed = data.draw(st.integers(0, 30), "n"), data.draw(st.integers(0, 99), "seed")
     level, read = whole.level, whole.read
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_read, "WINDOW_VERTICES", window)
+        patch.setattr(reader, "WINDOW_VERTICES", window)
         assert level.count(**query) == len(rows)
         if query.pop("limit", None) is not None:
             rows = np.sort(level.read(**query).vertex_ids)
@@ -97,7 +97,7 @@ def test_a_count_reads_no_more_than_it_depends_on(
 def test_a_summary_tells_of_each_object_what_numpy_does(whole: Whole) -> None:
     level, read = whole.level, whole.read
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_read, "WINDOW_VERTICES", 30)
+        patch.setattr(reader, "WINDOW_VERTICES", 30)
         found = level.objects.summary()
     np.testing.assert_array_equal(found["object_id"], level.object_ids())
     links = read.edges

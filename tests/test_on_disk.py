@@ -17,12 +17,12 @@ from zarr.storage import MemoryStore
 import zv_versioned as zvv
 from zv_versioned._cache import Cache
 from zv_versioned._cells_io import Blocks, encode_rows
-from zv_versioned._fetch import Target, Wanted, read_rows
 from zv_versioned.format import arrays, batches, columns, metadata
 from zv_versioned.format.axes import parse_axes
 from zv_versioned.format.cells import HEADER
 from zv_versioned.format.metadata import AttributeMeta
 from zv_versioned.format.table import BUCKET, BatchTable
+from zv_versioned.reading.fetch import Target, Wanted, read_rows
 from zv_versioned.spatial.boxes import Box
 from zv_versioned.spatial.grid import Grid
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from test_link_attributes import drawn
 
 import zv_versioned as zvv
-from zv_versioned import _query, _read, _where
-from zv_versioned._read import LevelReader
+from zv_versioned.reading import query as _query
+from zv_versioned.reading import reader as _read
+from zv_versioned.reading import where as _where
+from zv_versioned.reading.reader import LevelReader
 
 WORDS = ["ax", "pyramidal", "ünter", ""]
 DAYS = np.arange("2020-01-01", "2020-01-11", dtype="datetime64[D]")

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zv_versioned as zvv
-from zv_versioned import _ranges, _read
-from zv_versioned._read import LevelReader
-from zv_versioned._selection import Selection
+from zv_versioned.reading import ranges
+from zv_versioned.reading import reader as _read
+from zv_versioned.reading.reader import LevelReader
+from zv_versioned.reading.selection import Selection
 
 SIZES = (1, 400, 37, 2, 900)
 TOTAL = sum(SIZES)
@@ -61,7 +62,7 @@ def test_a_range_is_that_part_of_the_whole(
     reader: LevelReader, whole: np.ndarray, a: int, b: int
 ) -> None:
     start, stop = sorted((a, b))
-    found = _ranges.read_range(reader, reader.positions_of, start, stop)
+    found = ranges.read_range(reader, reader.positions_of, start, stop)
     np.testing.assert_array_equal(found, whole[start:stop])
 
 
@@ -71,7 +72,7 @@ def test_some_vertices_come_in_the_order_asked_for(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_read, "WINDOW_VERTICES", window)
-        found = _ranges.read_some(reader, reader.positions_of, np.array(vertices, np.int64))
+        found = ranges.read_some(reader, reader.positions_of, np.array(vertices, np.int64))
     np.testing.assert_array_equal(found, whole[vertices])
     assert found.dtype == whole.dtype
 
@@ -83,13 +84,13 @@ def test_only_the_cells_of_the_range_are_read(reader: LevelReader) -> None:
         read.extend(selections)
         return reader.positions_of(selections)
 
-    _ranges.read_range(reader, watched, 450, 460)
+    ranges.read_range(reader, watched, 450, 460)
     assert [s.row for s in read] == [4]
-    starts = reader.vertex_base[4] + _ranges.cell_starts(reader, [4])[0]
+    starts = reader.vertex_base[4] + ranges.cell_starts(reader, [4])[0]
     assert starts[read[0].at[0]] <= 450 < starts[read[0].at[0] + 1]
     assert starts[read[0].at[-1]] < 460
     read.clear()
-    _ranges.read_some(reader, watched, np.array([3, 1000]))
+    ranges.read_some(reader, watched, np.array([3, 1000]))
     assert [len(s.at) for s in read] == [1, 1]
 
 
@@ -97,11 +98,11 @@ def test_only_the_cells_of_the_range_are_read(reader: LevelReader) -> None:
 def test_pieces_cover_the_level_and_large_batches_are_cut_at_cells(
     reader: LevelReader, size: int
 ) -> None:
-    edges = _ranges.edges(reader, size)
+    edges = ranges.edges(reader, size)
     assert edges[0] == 0
     assert edges[-1] == TOTAL
     assert (np.diff(edges) > 0).all()
-    starts = _ranges.cell_starts(reader, range(len(SIZES)))
+    starts = ranges.cell_starts(reader, range(len(SIZES)))
     largest_cell = max(int(np.diff(start).max()) for start in starts)
     assert np.diff(edges).max() <= max(size, largest_cell)
     marks = {
@@ -120,6 +121,6 @@ def test_a_level_without_vertices_has_no_pieces_and_no_rows() -> None:
     with repo.transaction() as tx:
         tx.create_dataset("p", **arguments)
     empty = repo.view()["p"][0]._reader
-    assert _ranges.edges(empty, 10).tolist() == [0]
-    assert _ranges.read_range(empty, empty.positions_of, 0, 0).shape == (0, 1)
-    assert _ranges.read_some(empty, empty.positions_of, np.zeros(0, np.int64)).shape == (0, 1)
+    assert ranges.edges(empty, 10).tolist() == [0]
+    assert ranges.read_range(empty, empty.positions_of, 0, 0).shape == (0, 1)
+    assert ranges.read_some(empty, empty.positions_of, np.zeros(0, np.int64)).shape == (0, 1)

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 import tests._profiles  # noqa: F401
 import zv_versioned as zvv
-from zv_versioned import _read
+from zv_versioned.reading import reader
 
 ATTRIBUTES: dict[str, tuple[str, tuple[int, ...]]] = {
     "confidence": ("f4", ()),
@@ -243,7 +243,7 @@ class History(RuleBasedStateMachine):
     )
     def begin(self, window: int, ndim: int, setting: tuple[Any, ...]) -> None:
         # Small windows: a filtered read then comes in many pieces.
-        self.window, _read.WINDOW_VERTICES = _read.WINDOW_VERTICES, window
+        self.window, reader.WINDOW_VERTICES = reader.WINDOW_VERTICES, window
         self.location = f"memory://{uuid.uuid4().hex}"
         self.repo = zvv.Repository.create(self.location)
         tip = self.repo.resolve("main")
@@ -263,7 +263,7 @@ class History(RuleBasedStateMachine):
             for snapshot_id in self.states:
                 self.check(again.view(snapshot_id=snapshot_id), rng)
         finally:
-            _read.WINDOW_VERTICES = self.window
+            reader.WINDOW_VERTICES = self.window
 
     def check(self, view: zvv.View, rng: np.random.Generator) -> None:
         state = self.states[view.snapshot_id]

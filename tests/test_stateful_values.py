@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import tests._profiles  # noqa: F401
 import zv_versioned as zvv
-from zv_versioned import _read
+from zv_versioned.reading import reader
 
 WORDS = np.array(["axon", "dendrite", "soma", "größe", "", None], object)
 # name of a kind of values -> dtype, shape of one, what is missing
@@ -230,7 +230,7 @@ class Values(RuleBasedStateMachine):
     )
     def begin(self, window: int, kind: str) -> None:
         self.kind = kind
-        self.window, _read.WINDOW_VERTICES = _read.WINDOW_VERTICES, window
+        self.window, reader.WINDOW_VERTICES = reader.WINDOW_VERTICES, window
         self.location = f"memory://{uuid.uuid4().hex}"
         self.repo = zvv.Repository.create(self.location)
         with self.repo.transaction() as tx:
@@ -247,7 +247,7 @@ class Values(RuleBasedStateMachine):
                 fresh = again.view(snapshot_id=view.snapshot_id)
                 check(fresh["p"][0], model, np.random.default_rng(1))
         finally:
-            _read.WINDOW_VERTICES = self.window
+            reader.WINDOW_VERTICES = self.window
 
     @rule(seed=st.integers(0, 2**32 - 1), steps=st.integers(3, 9), commits=st.integers(0, 3))
     def transact(self, seed: int, steps: int, commits: int) -> None:

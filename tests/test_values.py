@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import tests._profiles  # noqa: F401
 import zv_versioned as zvv
-from zv_versioned import _values
 from zv_versioned.errors import IntegrityError
 from zv_versioned.format.metadata import AttributeMeta
+from zv_versioned.writing import values as _values
 
 
 def parse(values: Any, n: int | None = None, **options: Any) -> _values.Values:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import zv_versioned as zvv
-from zv_versioned import _read
+from zv_versioned.reading import reader
 
 
 def repository(**settings: Any) -> zvv.Repository:
@@ -194,7 +194,7 @@ def test_a_read_in_many_windows_gives_the_same(
 ) -> None:
     query: dict[str, Any] = {"bbox": ([-3, -4], [3, 1]), "objects": [0, 11], "attributes": "all"}
     at_once = lattice.read(**query)
-    monkeypatch.setattr(_read, "WINDOW_VERTICES", window)
+    monkeypatch.setattr(reader, "WINDOW_VERTICES", window)
     in_pieces = lattice.read(**query)
     np.testing.assert_array_equal(in_pieces.vertex_ids, at_once.vertex_ids)
     np.testing.assert_array_equal(in_pieces.object_ids, at_once.object_ids)

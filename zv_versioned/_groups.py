@@ -21,7 +21,7 @@ from .format.table import new_content_id
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-    from ._stage import LevelStage
+    from .writing.stage import LevelStage
 
 
 def encode_groups(groups: Mapping[str, np.ndarray]) -> bytes:

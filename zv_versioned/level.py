@@ -9,19 +9,9 @@ from uuid import UUID
 
 import numpy as np
 
-from . import _checks, _query, _reopen
-from ._conversions import Conversions
-from ._gather import gather
-from ._gather_lines import level_line_links
+from . import _checks, _reopen
 from ._groups import Groups, load_groups
-from ._measures import Measures
-from ._read import LevelReader
-from ._read_links import level_links_of, link_values
-from ._read_values import check_missing, object_values, refuse_missing
-from ._removed import removed_rows
-from ._totals import Bounds, summary
 from ._twins import twin
-from ._vertex_map import vertex_map
 from .errors import ArrayError, MetadataError, NotFoundError, ReadOnlyError
 from .format.metadata import (
     LINES,
@@ -33,6 +23,17 @@ from .format.metadata import (
 )
 from .geometry import Geometry, html_table
 from .maintenance import digest
+from .reading import query
+from .reading.conversions import Conversions
+from .reading.gather import gather
+from .reading.gather_lines import level_line_links
+from .reading.links import level_links_of, link_values
+from .reading.measures import Measures
+from .reading.reader import LevelReader
+from .reading.removed import removed_rows
+from .reading.totals import Bounds, summary
+from .reading.values import check_missing, object_values, refuse_missing
+from .reading.vertex_map import vertex_map
 
 if TYPE_CHECKING:
     from .view import Dataset, View
@@ -81,10 +82,10 @@ class Objects:
     def __init__(self, level: Level) -> None:
         self._level = level
 
-    def __getitem__(self, ids: _query.Ids) -> Geometry:
+    def __getitem__(self, ids: query.Ids) -> Geometry:
         return self.read(ids)
 
-    def read(self, ids: _query.Ids) -> Geometry:
+    def read(self, ids: query.Ids) -> Geometry:
         """All of some objects, with all attributes: what ``objects[ids]`` gives.
 
         Raises
@@ -94,7 +95,7 @@ class Objects:
         """
         return self._level.read(objects=ids, attributes="all", link_attributes="all")
 
-    def summary(self, objects: _query.Ids | None = None) -> dict[str, np.ndarray]:
+    def summary(self, objects: query.Ids | None = None) -> dict[str, np.ndarray]:
         """How many vertices each object has, between what they lie, and how long it is.
 
         Memory is needed for a window of vertices; for lengths, for those of a batch.
@@ -269,12 +270,12 @@ class Level(Conversions, Measures):
     def read(
         self,
         *,
-        bbox: _query.BBox | None = None,
-        near: _query.Near | None = None,
-        objects: _query.Ids | None = None,
-        where: _query.Where | None = None,
-        attributes: _query.Names = (),
-        link_attributes: _query.Names = (),
+        bbox: query.BBox | None = None,
+        near: query.Near | None = None,
+        objects: query.Ids | None = None,
+        where: query.Where | None = None,
+        attributes: query.Names = (),
+        link_attributes: query.Names = (),
         batches: int | Sequence[int] | None = None,
         limit: int | None = None,
     ) -> Geometry:
@@ -338,7 +339,7 @@ class Level(Conversions, Measures):
         >>> repo.view()["p"][0].read(near=([5, 6], 1)).positions
         array([[5., 5.]], dtype=float32)
         """
-        request = _query.parse(
+        request = query.parse(
             self._reader,
             self,
             bbox=bbox,
@@ -495,7 +496,7 @@ class Level(Conversions, Measures):
         return link_values(self._reader, attribute)
 
     def _known(self, name: str, family: str) -> AttributeMeta:
-        return _query.known(self._reader, self, name, family)
+        return query.known(self._reader, self, name, family)
 
     def links(self) -> np.ndarray:
         """All links as pairs of vertices of the level, or, of a mesh, its faces.

@@ -11,11 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _io, _paths, _state, _store
-from ._datasets import StagesDatasets
 from ._ids import Ids
 from ._json import json_object
-from ._levels import made_from
-from ._stage import LevelStage
 from .errors import ConflictError, MetadataError, ReadOnlyError
 from .format.metadata import DatasetMeta, LevelFacts
 from .format.table import BatchTable, new_transaction_id, origin_of
@@ -24,6 +21,9 @@ from .history.log import OWN
 from .history.race import Landed, Race
 from .result import CommitResult, describe, stage_name
 from .writer import ZVWriter
+from .writing.datasets import StagesDatasets
+from .writing.levels import made_from
+from .writing.stage import LevelStage
 
 if TYPE_CHECKING:
     from .repository import Repository

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _reopen, _state
-from ._read import LevelReader
-from ._totals import Bounds
 from .format.metadata import DatasetMeta
 from .geometry import html_table
 from .interop.zarr_vectors import ZarrVectorsStore
 from .level import Level
 from .maintenance import digest
+from .reading.reader import LevelReader
+from .reading.totals import Bounds
 
 if TYPE_CHECKING:
     from .history.log import CommitInfo

@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _io
-from ._writer_attributes import WritesAttributes
-from ._writer_geometry import WritesGeometry
-from ._writer_objects import WritesObjects
+from .writing.writer_attributes import WritesAttributes
+from .writing.writer_geometry import WritesGeometry
+from .writing.writer_objects import WritesObjects
 
 if TYPE_CHECKING:
     from .result import CommitResult

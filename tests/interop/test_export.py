@@ -152,7 +152,7 @@ def test_sizes_count_what_is_there_and_not_what_was_removed(level: zvv.Level) ->
 
 
 def test_windows_are_of_bounded_size(level: zvv.Level, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zv_versioned._read.WINDOW_VERTICES", 40)
+    monkeypatch.setattr("zv_versioned.reading.reader.WINDOW_VERTICES", 40)
     pieces = list(Selected(level, Part()).windows())
     whole = level.read()
     assert max(map(len, pieces)) < 100

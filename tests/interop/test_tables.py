@@ -18,7 +18,7 @@ from test_link_attributes import KINDS, drawn
 from test_queries import Whole, draw_query
 
 import zv_versioned as zvv
-from zv_versioned import _read
+from zv_versioned.reading import reader as _read
 
 
 @pytest.fixture(scope="module", params=["point_cloud", "streamline", "graph"])

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from test_link_attributes import KINDS, drawn
 
 import zv_versioned as zvv
-from zv_versioned._read import LevelReader
 from zv_versioned.interop.xarray import ZVBackendEntrypoint
+from zv_versioned.reading.reader import LevelReader
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = (300, 1, 120)

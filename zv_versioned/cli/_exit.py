@@ -27,13 +27,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ..errors import (
-    ConflictError,
-    IntegrityError,
-    NotFoundError,
-    ReadOnlyError,
-    ViolationError,
-)
+from ..errors import ConflictError, IntegrityError, NotFoundError, ReadOnlyError, ViolationError
 from ._plain import plain
 
 __all__ = [

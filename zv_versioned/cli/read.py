@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from .._query import Filters
 from ..geometry import Geometry
 from ..level import Level
+from ..reading.query import Filters
 from ._answer import Answer, Form, counted, line, table
 from ._app import DATA, command
 from ._datasets import choose

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _state
-from .._read import LevelReader
-from .._removed import removed_rows
 from ..errors import NotFoundError
 from ..format.table import origin_of
 from ..geometry import html_table
+from ..reading.reader import LevelReader
+from ..reading.removed import removed_rows
 from ..result import stage_name
 from .graph import History
 from .log import CommitInfo, CommitLog, own_facts

@@ -11,15 +11,15 @@ import numpy as np
 from .. import _paths, _store
 from .._cells_io import Blocks
 from .._groups import load_groups
-from .._lineage import load_lineage
-from .._read import LevelReader
-from .._read_links import live_links
-from .._read_values import begun_values
-from .._removed import removals_of, removed_rows
 from ..errors import IntegrityError
 from ..format.batches import BatchHead
 from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, VERTEX_ATTRIBUTES, AttributeMeta
 from ..format.table import INDEX, REMOVED
+from ..reading.lineage import load_lineage
+from ..reading.links import live_links
+from ..reading.reader import LevelReader
+from ..reading.removed import removals_of, removed_rows
+from ..reading.values import begun_values
 from .index import Index, LevelIndex, reader_of
 from .merge import Merged
 from .merge_contents import arrays_of

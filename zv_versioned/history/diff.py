@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._read_links import link_values_of, whole
-from .._read_values import object_values
-from .._removed import removed_rows
 from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, AttributeMeta
 from ..format.table import REMOVED
 from ..geometry import html_table
+from ..reading.links import link_values_of, whole
+from ..reading.removed import removed_rows
+from ..reading.values import object_values
 from ..result import stage_name
 from .index import DatasetIndex, LevelIndex, load_index, reader_of
 from .rows import find
@@ -22,7 +22,7 @@ from .runs import reach
 from .values import level_of
 
 if TYPE_CHECKING:
-    from .._read import LevelReader
+    from ..reading.reader import LevelReader
     from ..repository import Repository
 
 _NONE = np.zeros(0, np.int64)

@@ -14,10 +14,10 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from .. import _paths, _state
-from .._read import LevelReader
 from .._state import LevelState
 from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
 from ..format.table import BatchTable
+from ..reading.reader import LevelReader
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._values import Values, pack_texts
 from ..format.metadata import TEXT, AttributeMeta
+from ..writing.values import Values, pack_texts
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from .runs import IdMap
 from .transplant import Source, all_carries
 
 if TYPE_CHECKING:
-    from .._stage import LevelStage
     from ..format.metadata import DatasetMeta
     from ..repository import Repository
+    from ..writing.stage import LevelStage
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _groups, _paths, _state, _store
-from .._attributes import object_cells
-from .._levels import level_documents
-from .._removed import encode_rows
-from .._stage import attribute_documents
 from ..format import arrays, batches, metadata
 from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
 from ..format.table import BUCKET, INDEX, LINEAGE, REMOVED, BatchTable, new_content_id
+from ..reading.removed import encode_rows
 from ..storage.carry import Move, carry
+from ..writing.attributes import object_cells
+from ..writing.levels import level_documents
+from ..writing.stage import attribute_documents
 from .details import StoredDetails, chunk_keys
 from .index import Index, LevelIndex, same_meta
 from .merge import Merged

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._read_links import link_values_of, whole
-from .._read_values import begun_values
 from ..format.metadata import LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, AttributeMeta, LevelFacts
 from ..format.table import BatchTable
+from ..reading.links import link_values_of, whole
+from ..reading.values import begun_values
 from .details import Snapshot
 from .index import DatasetIndex, Index, LevelIndex, reader_of
 
 if TYPE_CHECKING:
-    from .._read import LevelReader
+    from ..reading.reader import LevelReader
     from ..repository import Repository
     from .conflicts import Conflict
     from .operations import Sides

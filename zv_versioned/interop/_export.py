@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from .. import _checks
-from .._asked import Query
-from .._gather import gather
-from .._query import names
-from .._read_values import object_values
-from .._removed import removed_rows
-from .._selection import Selection
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import VERTEX_ATTRIBUTES
+from ..reading.asked import Query
+from ..reading.gather import gather
+from ..reading.query import names
+from ..reading.removed import removed_rows
+from ..reading.selection import Selection
+from ..reading.values import object_values
 from ..spatial.boxes import Box, parse_bbox
 from ._pieces import BATCH_VERTICES
 from ._progress import Progress, Report, silent

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from .._append import Given, append_lines, append_links, append_points
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import GRAPHS, LINES, MESHES
 from ..spatial.boxes import Box
+from ..writing.append import Given, append_lines, append_links, append_points
 from ._pieces import Piece, Scan, Source, scan
 from ._progress import Progress, Report, silent
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from .._stage import LevelStage
     from ..repository import Repository
     from ..transaction import Transaction
     from ..writer import ZVWriter
+    from ..writing.stage import LevelStage
 
 __all__ = [
     "Added",

@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _values
 from .._cache import Cache
 from .._ids import Ids, KnownIds
-from .._stage import LevelStage
 from ..format.metadata import (
     FAMILIES,
     LINES,
@@ -32,6 +30,8 @@ from ..format.metadata import (
     LevelFacts,
 )
 from ..format.table import BatchRow
+from ..writing import values as _values
+from ..writing.stage import LevelStage
 from ._import import Into, append
 from ._pieces import Part, Piece, Scan
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _checks, _query, _ranges
-from .._asked import Query
-from .._gather import gather
-from .._selection import Selection
+from .. import _checks
 from ..errors import ArrayError
+from ..reading import query as _query
+from ..reading import ranges
+from ..reading.asked import Query
+from ..reading.gather import gather
+from ..reading.selection import Selection
 from ._extras import need
 from .tables import attributes_of, frame, vertex_columns
 
@@ -76,7 +78,7 @@ def _partitions(
     """Runs of cells, and the first vertex of each run, and the last of all."""
     reader = level._reader
     rows = sorted({s.row for s in plan})
-    starts = dict(zip(rows, _ranges.cell_starts(reader, rows), strict=True))
+    starts = dict(zip(rows, ranges.cell_starts(reader, rows), strict=True))
     parts: list[list[Cells]] = []
     divisions: list[int] = []
     end = 0

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _store
-from .._objects import objects_of
 from ..errors import MetadataError, StorageError
 from ..format.metadata import FAMILIES, AttributeMeta
 from ..spatial.boxes import Box
 from ..storage import forks
+from ..writing.objects import objects_of
 from ._extras import need
 from ._files import Paths
 from ._formats import check_options, format_of
@@ -43,9 +43,9 @@ from ._pieces import Scan, Source
 from ._progress import Progress
 
 if TYPE_CHECKING:
-    from .._stage import LevelStage
     from ..repository import Repository
     from ..transaction import Transaction
+    from ..writing.stage import LevelStage
 
 __all__ = ["import_distributed"]
 

@@ -15,17 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _checks, _query
-from .._gather import gather
-from .._stream import stream
-from .._values import shown_dtype
+from .. import _checks
 from ..errors import ArrayError, MetadataError
-from ..format.metadata import (
-    LINK_ATTRIBUTES,
-    OBJECT_ATTRIBUTES,
-    VERTEX_ATTRIBUTES,
-    AttributeMeta,
-)
+from ..format.metadata import LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, VERTEX_ATTRIBUTES, AttributeMeta
+from ..reading import query
+from ..reading.gather import gather
+from ..reading.stream import stream
+from ..writing.values import shown_dtype
 from ._extras import need
 from ._provenance import provenance
 
@@ -53,14 +49,14 @@ def _check_what(what: object, level: Level) -> None:
         raise MetadataError(f"{level!r} is of points and has no links")
 
 
-def attributes_of(level: Level, what: str, asked: _query.Names) -> list[AttributeMeta]:
+def attributes_of(level: Level, what: str, asked: query.Names) -> list[AttributeMeta]:
     """The attributes that a table has columns for."""
     family = {
         "vertices": VERTEX_ATTRIBUTES,
         "links": LINK_ATTRIBUTES,
         "objects": OBJECT_ATTRIBUTES,
     }[what]
-    names = _query.names(level._reader, level, asked, family)
+    names = query.names(level._reader, level, asked, family)
     known = level._reader.state.facts.family(family)
     return [known[name] for name in names]
 
@@ -121,7 +117,7 @@ def _link_columns(found: Geometry, attributes: Sequence[AttributeMeta]) -> Colum
 
 
 def _object_columns(
-    level: Level, attributes: Sequence[AttributeMeta], filters: _query.Filters
+    level: Level, attributes: Sequence[AttributeMeta], filters: query.Filters
 ) -> Columns:
     others = [name for name, value in filters.items() if name != "objects" and value is not None]
     if others:
@@ -133,15 +129,13 @@ def _object_columns(
     values = {a.name: level.object_attribute(a.name) for a in attributes}
     asked = filters.get("objects")
     if asked is not None:
-        wanted = _query.object_ids(level._reader, asked)
+        wanted = query.object_ids(level._reader, asked)
         rows = np.flatnonzero(np.isin(ids, wanted))
         ids, values = ids[rows], {name: column[rows] for name, column in values.items()}
     return _with({"object_id": ids}, attributes, values, ("object_id",))
 
 
-def columns_of(
-    level: Level, what: str, attributes: _query.Names, filters: _query.Filters
-) -> Columns:
+def columns_of(level: Level, what: str, attributes: query.Names, filters: query.Filters) -> Columns:
     """The columns of one table of a level, read at once."""
     _check_what(what, level)
     chosen = attributes_of(level, what, attributes)
@@ -149,7 +143,7 @@ def columns_of(
         return _object_columns(level, chosen, filters)
     names = [attribute.name for attribute in chosen]
     of_links = what == "links"
-    request = _query.parse(
+    request = query.parse(
         level._reader,
         level,
         attributes=() if of_links else names,
@@ -167,7 +161,7 @@ def columns_of(
 
 
 def to_pandas(
-    level: Level, what: str, attributes: _query.Names, filters: _query.Filters
+    level: Level, what: str, attributes: query.Names, filters: query.Filters
 ) -> pandas.DataFrame:
     """A table as a DataFrame; see :meth:`Level.to_pandas`."""
     pandas = need("pandas", "pandas", "to_pandas()")
@@ -203,7 +197,7 @@ def _arrow() -> Any:
 
 
 def to_arrow(
-    level: Level, what: str, attributes: _query.Names, filters: _query.Filters
+    level: Level, what: str, attributes: query.Names, filters: query.Filters
 ) -> pyarrow.Table:
     """A table as Arrow's; see :meth:`Level.to_arrow`."""
     arrow = _arrow()
@@ -213,7 +207,7 @@ def to_arrow(
 
 
 def to_arrow_batches(
-    level: Level, attributes: _query.Names, rows: int | None, filters: _query.Filters
+    level: Level, attributes: query.Names, rows: int | None, filters: query.Filters
 ) -> pyarrow.RecordBatchReader:
     """The vertices as a stream of record batches; see :meth:`Level.to_arrow_batches`."""
     arrow = _arrow()
@@ -222,7 +216,7 @@ def to_arrow_batches(
     chosen = attributes_of(level, "vertices", attributes)
     names = [attribute.name for attribute in chosen]
     reader = level._reader
-    request = _query.parse(reader, level, attributes=names, linked=False, **filters)
+    request = query.parse(reader, level, attributes=names, linked=False, **filters)
     nothing = gather(reader, [], request.query, whole=True)
     schema = arrow_schema(level, vertex_columns(nothing, chosen, level, 0))
 

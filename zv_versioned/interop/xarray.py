@@ -18,10 +18,10 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 
-from .. import _link_ranges, _ranges
 from ..errors import MetadataError, NotFoundError
 from ..format.metadata import MESHES, POINTS
 from ..level import Level
+from ..reading import link_ranges, ranges
 from ..repository import Repository
 from ..storage.lock import LOCK_FILE
 from ..view import Dataset, View
@@ -98,8 +98,8 @@ def _variables(level: Level) -> tuple[dict[str, xr.Variable], dict[str, xr.Varia
     is_mesh = level._dataset.kind in MESHES
     link = "face" if is_mesh else "link"
     chunks = {
-        "vertex": np.diff(_ranges.edges(level._reader, CHUNK_VERTICES)).tolist(),
-        link: np.diff(_link_ranges.link_edges(level._reader, CHUNK_VERTICES)).tolist(),
+        "vertex": np.diff(ranges.edges(level._reader, CHUNK_VERTICES)).tolist(),
+        link: np.diff(link_ranges.link_edges(level._reader, CHUNK_VERTICES)).tolist(),
     }
     pin = "-".join(map(str, level.__dask_tokenize__()[2:]))
 

@@ -9,12 +9,12 @@ import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from .. import _link_ranges, _ranges
-from .._values import shown_dtype
+from ..reading import link_ranges, ranges
+from ..writing.values import shown_dtype
 
 if TYPE_CHECKING:
-    from .._read import LevelReader
     from ..level import Level
+    from ..reading.reader import LevelReader
 
 
 class LevelArray(BackendArray):
@@ -70,7 +70,7 @@ class LevelArray(BackendArray):
         if self.what in _MADE:
             return _MADE[self.what](self.level, self.name, np.arange(start, stop))
         reader = self.level._reader
-        return _ranges.read_range(reader, _reading(reader, self.what, self.name), start, stop)
+        return ranges.read_range(reader, _reading(reader, self.what, self.name), start, stop)
 
     def _some(self, numbers: np.ndarray) -> np.ndarray:
         if self.what in _BY_LINK:
@@ -79,10 +79,10 @@ class LevelArray(BackendArray):
         if self.what in _MADE:
             return _MADE[self.what](self.level, self.name, numbers)
         reader = self.level._reader
-        return _ranges.read_some(reader, _reading(reader, self.what, self.name), numbers)
+        return ranges.read_some(reader, _reading(reader, self.what, self.name), numbers)
 
 
-def _reading(reader: LevelReader, what: str, name: str) -> _ranges.Read:
+def _reading(reader: LevelReader, what: str, name: str) -> ranges.Read:
     if what == "positions":
         return reader.positions_of
     if what == "axis":
@@ -121,12 +121,12 @@ _MADE: dict[str, Callable[[Level, str, np.ndarray], np.ndarray]] = {
 
 def _link_values(level: Level, name: str, start: int, stop: int) -> np.ndarray:
     attribute = level._reader.state.facts.link_attributes[name]
-    values = _link_ranges.read_link_values(level._reader, attribute, start, stop)
+    values = link_ranges.read_link_values(level._reader, attribute, start, stop)
     return _shown(values, shown_dtype(attribute))
 
 
 _BY_LINK: dict[str, Callable[[Level, str, int, int], np.ndarray]] = {
-    "links": lambda level, name, a, b: _link_ranges.read_links(level._reader, a, b),
+    "links": lambda level, name, a, b: link_ranges.read_links(level._reader, a, b),
     "link_attribute": _link_values,
 }
 

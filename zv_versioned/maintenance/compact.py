@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _lineage, _paths, _removed, _state, _store
-from .._append import upload_batch
-from .._read import LevelReader
-from .._stage import LevelStage
+from .. import _paths, _state, _store
 from ..errors import ConflictError, MetadataError
 from ..format import arrays, batches, metadata
 from ..format.table import LINEAGE, REMOVED, BatchRow, BatchTable, new_content_id
 from ..geometry import html_table
+from ..reading import lineage as _lineage
+from ..reading import removed
+from ..reading.reader import LevelReader
 from ..result import stage_name
+from ..writing.append import upload_batch
+from ..writing.stage import LevelStage
 from . import policy
 from .gather import merged
 from .keys import keys_of_batches
@@ -287,7 +289,7 @@ def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, free: list[
     cells = [(LINEAGE, lineage)]
     if len(whole.retired):
         contents[REMOVED] = new_content_id()
-        cells.append((REMOVED, batches.CODEC.encode(_removed.encode_rows(whole.retired))))
+        cells.append((REMOVED, batches.CODEC.encode(removed.encode_rows(whole.retired))))
     _store.set_many(
         stage.store,
         [(_paths.shard_key(_paths.join(stage.path, p), slot, ()), cell) for p, cell in cells],

@@ -15,15 +15,15 @@ import numpy as np
 
 from .. import _paths, _state, _store
 from .._cache import Cache
-from .._read import LevelReader
-from .._read_links import link_rows_of, links_of, live_links
-from .._read_values import load_dictionaries, object_values
-from .._removed import load_removals, removed_rows
-from .._selection import Selection
 from .._state import LevelState
 from ..errors import IntegrityError, ZVError
 from ..format.metadata import LINES, TEXT, AttributeMeta, DatasetMeta, fill_value
 from ..format.table import REMOVED, SCALARS, range_of
+from ..reading.links import link_rows_of, links_of, live_links
+from ..reading.reader import LevelReader
+from ..reading.removed import load_removals, removed_rows
+from ..reading.selection import Selection
+from ..reading.values import load_dictionaries, object_values
 from .files import in_subset
 from .indexes import WholeIndex, index_faults, read_whole
 from .levels import document_faults, fact_faults, faults_together

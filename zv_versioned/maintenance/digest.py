@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from .. import _paths, _store
-from .._digest import POSITION, column_of
 from .._groups import load_groups
-from .._read import LevelReader
-from .._read_links import link_rows_of, links_of, sources_of
-from .._read_values import stored_object_values
-from .._removed import load_removals
-from .._selection import Selection
 from ..format import cells, columns, digest
 from ..format.digest import NOTHING, Column, Owners, Sums, add
 from ..format.metadata import FAMILIES, LINES, TEXT, AttributeMeta, DatasetMeta
+from ..reading.links import link_rows_of, links_of, sources_of
+from ..reading.reader import LevelReader
+from ..reading.removed import load_removals
+from ..reading.selection import Selection
+from ..reading.values import stored_object_values
 from ..spatial.assign import spans
+from ..writing.digest import POSITION, column_of
 
 # ---- what is cited -----------------------------------------------------------
 

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import _checks
-from .._append import Batch, Vertices
-from .._objects import Objects
-from .._read import LevelReader
-from .._read_links import link_values_of, links_of, live_links, whole
-from .._read_values import object_values
-from .._removed import load_removals, removed_rows
-from .._selection import Selection
-from .._values import Values
 from ..format.batches import FragmentPage, is_run
 from ..format.metadata import LINES, TEXT, AttributeMeta
+from ..reading.links import link_values_of, links_of, live_links, whole
+from ..reading.reader import LevelReader
+from ..reading.removed import load_removals, removed_rows
+from ..reading.selection import Selection
+from ..reading.values import object_values
 from ..spatial.assign import assign, spans
 from ..spatial.lines import Walk, assign_lines
 from ..spatial.links import LinkPlan, place_line_links, place_links
+from ..writing.append import Batch, Vertices
+from ..writing.objects import Objects
+from ..writing.values import Values
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from .. import _paths
 from .._cells_io import Blocks
-from .._read import LevelReader
-from .._read_links import LINKS
-from ..format.metadata import (
-    FAMILIES,
-    LINK_ATTRIBUTES,
-    OBJECT_ATTRIBUTES,
-    TEXT,
-    VERTEX_ATTRIBUTES,
-)
+from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, TEXT, VERTEX_ATTRIBUTES
 from ..format.table import INDEX, LINEAGE, REMOVED
+from ..reading.links import LINKS
+from ..reading.reader import LevelReader
 
 
 def keys_of_batches(reader: LevelReader, rows: Sequence[int]) -> Iterator[str]:

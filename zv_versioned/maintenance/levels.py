@@ -9,7 +9,6 @@ import numpy as np
 
 from .. import _paths, _store
 from .._groups import array_document, load_groups
-from .._read import LevelReader
 from .._state import LevelState
 from ..format import arrays
 from ..format.metadata import (
@@ -24,6 +23,7 @@ from ..format.metadata import (
 from ..format.table import BatchTable
 from ..history import checks
 from ..history.index import DatasetIndex, LevelIndex
+from ..reading.reader import LevelReader
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store

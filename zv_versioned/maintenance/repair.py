@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import _paths, _store
-from .._read_links import live_links
-from .._removed import removals_of, removed_rows
 from ..errors import ZVError
 from ..format.table import BatchTable
+from ..reading.links import live_links
+from ..reading.removed import removals_of, removed_rows
 from ..storage.seals import Ledger, Sealed, seal_of
 from .indexes import read_whole
 from .inventory import Inventory
 
 if TYPE_CHECKING:
-    from .._read import LevelReader
+    from ..reading.reader import LevelReader
     from ..repository import Repository
 
 

@@ -15,13 +15,7 @@ import icechunk as ic
 
 from .._io import check_process
 from .._json import json_object
-from ..errors import (
-    ConflictError,
-    MetadataError,
-    NotFoundError,
-    ReadOnlyError,
-    StorageError,
-)
+from ..errors import ConflictError, MetadataError, NotFoundError, ReadOnlyError, StorageError
 from . import durable as lasting
 from .address import Address, address_of
 from .chunks import attach

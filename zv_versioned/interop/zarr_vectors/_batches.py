@@ -13,12 +13,12 @@ from functools import cached_property
 
 import numpy as np
 
-from ..._read import LevelReader
-from ..._removed import Removal, load_removals
-from ..._selection import Selection
 from ...errors import IntegrityError
 from ...format.batches import BatchHead, FragmentPage
 from ...format.table import REMOVED
+from ...reading.reader import LevelReader
+from ...reading.removed import Removal, load_removals
+from ...reading.selection import Selection
 from ...spatial.assign import spans
 from ._nodes import Index
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..._read import LevelReader
-from ..._read_values import load_dictionaries
 from ...errors import IntegrityError
 from ...format.metadata import AttributeMeta
+from ...reading.reader import LevelReader
+from ...reading.values import load_dictionaries
 
 MISSING = -1
 """The code of a missing text."""

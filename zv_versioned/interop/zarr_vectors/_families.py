@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..._read_links import link_rows_of
-from ..._selection import Selection
 from ...format.link_families import is_within, segment_name
 from ...format.metadata import TEXT, AttributeMeta
+from ...reading.links import link_rows_of
+from ...reading.selection import Selection
 from ._batches import Batches, texts
 from ._cells import grid_document, value_facts
 from ._dictionaries import Dictionary

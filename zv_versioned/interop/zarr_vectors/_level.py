@@ -11,8 +11,8 @@ import numpy as np
 
 from ... import _paths
 from ..._groups import load_groups
-from ..._read import LevelReader
 from ...format.metadata import OBJECT_ATTRIBUTES, POINTS, VERTEX_ATTRIBUTES
+from ...reading.reader import LevelReader
 from ._batches import Batches
 from ._cells import FragmentsArray, ValuesArray, VerticesArray
 from ._families import Families

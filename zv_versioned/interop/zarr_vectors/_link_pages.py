@@ -13,10 +13,10 @@ from typing import cast
 
 import numpy as np
 
-from ..._read_links import ENDS, LINKS, link_rows_of
-from ..._selection import Selection
 from ...format.fragments import encode_tables
 from ...format.link_families import encode_across, is_within, place
+from ...reading.links import ENDS, LINKS, link_rows_of
+from ...reading.selection import Selection
 from ._batches import Batches, Part, fragments_in, stored_fragments
 from ._links import LineLinks, PartLinks, StoredLinks, cells_of_page
 from ._nodes import Loaded, Source, Unit, frame

@@ -15,8 +15,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..._selection import cell_of
 from ...format.batches import FragmentPage
+from ...reading.selection import cell_of
 from ...spatial.assign import spans
 from ._batches import Part, starts_of
 

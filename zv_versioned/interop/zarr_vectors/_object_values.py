@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..._read import LevelReader
-from ..._read_values import object_values
 from ...format import arrays, metadata
 from ...format.metadata import OBJECT_ATTRIBUTES, TEXT, AttributeMeta
+from ...reading.reader import LevelReader
+from ...reading.values import object_values
 from ._nodes import LITTLE, Loaded, Unit, vlen
 from ._objects import BucketArray, ObjectRows
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..._read import LevelReader
-from ..._removed import removed_rows
 from ...format import arrays
 from ...format.manifests import encode_manifests
 from ...format.metadata import LINES
+from ...reading.reader import LevelReader
+from ...reading.removed import removed_rows
 from ._batches import Batches
 from ._nodes import LITTLE, NO_CODECS, ArrayNode, Index, Loaded, Place, Source, Unit, vlen
 

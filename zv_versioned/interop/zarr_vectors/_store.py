@@ -19,9 +19,9 @@ from zarr.abc.store import (
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from ... import _paths
-from ..._read import LevelReader
 from ...errors import MetadataError, ReadOnlyError
 from ...format.metadata import DatasetMeta
+from ...reading.reader import LevelReader
 from ...storage import snapshot_of
 from ._level import LevelNodes
 from ._nodes import ArrayNode, GroupNode, Index, Node, Place

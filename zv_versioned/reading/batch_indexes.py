@@ -1,0 +1,238 @@
+"""What the indexes of batches say: cells, fragments, objects; read in few calls, and kept.
+
+An index never changes, so what was read of one is kept under the batch's uuid,
+for all snapshots, in a memory of bounded size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from zarr.abc.store import Store
+
+from .. import _paths, _store
+from .._cache import Cache
+from .._state import LevelState
+from ..errors import IntegrityError
+from ..format import batches, cells
+from ..format.batches import BatchHead, FragmentPage
+from ..format.metadata import DatasetMeta
+from ..format.table import INDEX
+from ..spatial.assign import spans
+from .selection import Selection, cell_of
+
+Section = tuple[int, BatchHead, int]
+"""The row of a batch, its head, and the place of a section of its index."""
+
+
+class BatchIndexes:
+    """The indexes of the batches of one level of one snapshot.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        The snapshot.
+    meta : DatasetMeta
+    state : LevelState
+    parts : Cache
+        Parts of batch indexes, by batch; shared by all snapshots.
+    """
+
+    def __init__(self, store: Store, meta: DatasetMeta, state: LevelState, parts: Cache) -> None:
+        self.store = store
+        self.meta = meta
+        self.state = state
+        self._parts = parts
+
+    @property
+    def parts(self) -> Cache:
+        """What was read of batches, and never changes; shared by all snapshots."""
+        return self._parts
+
+    def _key(self, row: int) -> str:
+        slot = int(self.state.table.slot[row])
+        return _paths.shard_key(_paths.join(self.state.path, "batches", "index"), slot, (0,))
+
+    def _uuid(self, row: int) -> tuple[bytes, int]:
+        """What an index is known under: its batch, and whether its ids were given anew."""
+        table = self.state.table
+        return bytes(table.uuid[row]), int(table.content(INDEX)[row])
+
+    def heads(self, rows: Sequence[int]) -> list[BatchHead]:
+        """The heads of some batches; those not known yet in one batched call."""
+        known = {row: self._parts.get((self._uuid(row), batches.CELLS)) for row in rows}
+        wanting = [row for row, head in known.items() if head is None]
+        known.update(self.fetch_heads(wanting)[0])
+        return [known[row] for row in rows]
+
+    def lacking(self, rows: Sequence[int]) -> list[int]:
+        """Those of some batches of which the head is not known yet."""
+        return [row for row in rows if self._parts.get((self._uuid(row), batches.CELLS)) is None]
+
+    def fetch_heads(
+        self, rows: Sequence[int], more: Sequence[_store.Request] = ()
+    ) -> tuple[dict[int, BatchHead], list[memoryview | None]]:
+        """Heads of some batches, and what else is fetched with them: None where it is not there."""
+        sizes = self.state.table.head_bytes
+        requests = [(self._key(row), 0, int(sizes[row])) for row in rows]
+        values = _store.get_present(self.store, requests, more)
+        found = {}
+        for row, value in zip(rows, _store.checked(requests, values[: len(rows)]), strict=True):
+            with _store.damage_in(self._key(row)):
+                head = batches.decode_head(cells.decode(value), int(sizes[row]))
+            if head.vertex_start[-1] != self.state.table.n_vertices[row]:
+                raise IntegrityError(
+                    f"batch {row} of {self.state.path!r} has {head.vertex_start[-1]} vertices in "
+                    f"its index and {self.state.table.n_vertices[row]} in the table"
+                )
+            found[row] = head
+            self._parts.put((self._uuid(row), batches.CELLS), head, 48 * len(head.cells) + 2048)
+        return found, values[len(rows) :]
+
+    def unknown(
+        self, sections: Iterable[Section]
+    ) -> tuple[list[Section], list[_store.Request], dict[tuple[int, int], memoryview]]:
+        """Those of some sections that are there and not known, how to ask for them, and the rest.
+
+        What is known is handed out at once: a moment later it may be forgotten.
+        """
+        wanting, requests, known = [], [], {}
+        for row, head, section in sections:
+            start, stop = int(head.section_start[section]), int(head.section_stop[section])
+            if stop:
+                payload = self._parts.get((self._uuid(row), section))
+                if payload is None:
+                    wanting.append((row, head, section))
+                    requests.append((self._key(row), start, stop))
+                else:
+                    known[row, section] = payload
+        return wanting, requests, known
+
+    def keep(
+        self, sections: Sequence[Section], values: Sequence[memoryview]
+    ) -> dict[tuple[int, int], memoryview]:
+        """Decode sections as they are stored and keep them: by row and place."""
+        found = {}
+        for (row, _, section), value in zip(sections, values, strict=True):
+            with _store.damage_in(self._key(row)):
+                payload = cells.decode(value)
+            found[row, section] = payload
+            self._parts.put((self._uuid(row), section), payload, len(payload))
+        return found
+
+    def _sections(self, wanted: Sequence[Section]) -> list[memoryview | None]:
+        """Payloads of sections of indexes; None where a batch has no such section."""
+        wanting, requests, found = self.unknown(wanted)
+        found.update(self.keep(wanting, _store.get_many(self.store, requests)))
+        return [found.get((row, section)) for row, _, section in wanted]
+
+    def ids_sections(self, rows: Sequence[int]) -> list[Section]:
+        """The sections that the ids of some batches are in; none of those that count on."""
+        plain = self.state.table.plain
+        wanted = [row for row in rows if not plain[row]]
+        return [
+            (row, head, batches.IDS) for row, head in zip(wanted, self.heads(wanted), strict=True)
+        ]
+
+    def ids(self, rows: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Object ids, by row, and which of them begin there, of some batches.
+
+        Ascending, unless a merge has given some of a batch's ids anew.
+        """
+        table = self.state.table
+        wanted = self.ids_sections(rows)
+        payloads = {
+            row: payload
+            for (row, _, _), payload in zip(wanted, self._sections(wanted), strict=True)
+        }
+        return [
+            batches.decode_ids(payloads.get(row), int(table.n_objects[row]), int(table.id_min[row]))
+            for row in rows
+        ]
+
+    def pages_of(self, selections: Sequence[Selection]) -> list[Section]:
+        """The pages that the fragments in the selected cells are in."""
+        return [
+            (s.row, s.head, batches.FRAGMENTS + int(page))
+            for s in selections
+            for page in np.unique(np.searchsorted(s.head.cell_page_end, s.at, side="right"))
+        ]
+
+    def fragments(self, selections: Sequence[Selection]) -> list[FragmentPage]:
+        """The fragments in the selected cells."""
+        payloads = iter(self._sections(self.pages_of(selections)))
+        result = []
+        for s in selections:
+            page_of = np.searchsorted(s.head.cell_page_end, s.at, side="right")
+            found = []
+            for page in np.unique(page_of).tolist():
+                first_cell = int(s.head.cell_page_end[page - 1]) if page else 0
+                payload = _present(next(payloads), self._key(s.row))
+                fragments = batches.decode_fragments(payload)
+                at = s.at[page_of == page]
+                if len(at) < s.head.cell_page_end[page] - first_cell:
+                    start = s.head.fragment_start[at] - s.head.fragment_start[first_cell]
+                    counts = s.head.cell_fragments[at].astype(np.int64)
+                    fragments = fragments.take(spans(start, counts))
+                found.append(fragments)
+            result.append(FragmentPage.concatenate(found))
+        return result
+
+    def know_objects(self, wanted: Sequence[tuple[int, BatchHead, np.ndarray]]) -> None:
+        """Read at once what :meth:`object_fragments` will need of some batches, one by one."""
+        pages = [
+            (row, head, batches.OBJECTS + int(page))
+            for row, head, object_rows in wanted
+            for page in np.unique(np.searchsorted(head.object_page_end, object_rows, side="right"))
+        ]
+        self._sections(pages)
+
+    def object_fragments(
+        self, row: int, head: BatchHead, object_rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fragments of some objects of a batch, in each object's own order.
+
+        Parameters
+        ----------
+        row : int
+        head : BatchHead
+        object_rows : ndarray of int64, ascending
+
+        Returns
+        -------
+        counts : ndarray of int64
+            Fragments of each object.
+        fragments : ndarray of int64
+            Their numbers in the batch, objects one after the other.
+        """
+        page_of = np.searchsorted(head.object_page_end, object_rows, side="right")
+        pages = np.unique(page_of)
+        payloads = self._sections([(row, head, batches.OBJECTS + int(p)) for p in pages])
+        picked, picked_counts = [], []
+        for page, payload in zip(pages.tolist(), payloads, strict=True):
+            counts, order = batches.decode_objects(_present(payload, self._key(row)))
+            first = int(head.object_page_end[page - 1]) if page else 0
+            local = object_rows[page_of == page] - first
+            starts = np.cumsum(counts, dtype=np.int64) - counts
+            picked_counts.append(counts[local].astype(np.int64))
+            picked.append(order[spans(starts[local], picked_counts[-1])])
+        return joined(picked_counts), joined(picked)
+
+    def object_cells(self, row: int, head: BatchHead, object_rows: np.ndarray) -> np.ndarray:
+        """Positions of the cells that hold some objects of a batch, ascending."""
+        _, fragments = self.object_fragments(row, head, object_rows)
+        return np.unique(cell_of(head, fragments))
+
+
+def _present(payload: memoryview | None, key: str) -> memoryview:
+    if payload is None:
+        raise IntegrityError(f"the batch index {key!r} lacks a section that its head implies")
+    return payload
+
+
+def joined(arrays: list[np.ndarray]) -> np.ndarray:
+    """Arrays one after the other; no int64 at all where there is none."""
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)

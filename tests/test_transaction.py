@@ -390,8 +390,11 @@ def test_a_write_that_fails_at_any_moment_leaves_the_branch_as_it_was(
         with pytest.raises(zvv.ReadOnlyError, match="was abandoned"):
             tx.commit()
     assert [text for text in messages if "no space left on device" not in text] == []
-    # At least the documents, a shard and an index, and the table and the facts.
-    assert [where.count(step) >= 2 for step in ("create", "append", "commit")] == [True] * 3
+    # At least the documents; then a shard, an index, the table and the facts, of which those that
+    # are uploaded while the caller goes on may fail in the next step.
+    assert where.count("create") >= 2
+    assert where.count("append") + where.count("commit") >= 4
+    assert where.count("commit") >= 2
     assert (count(repo), repo.view().datasets) == (6, ["p", "q"])
 
 

@@ -17,7 +17,7 @@ from scipy.spatial import KDTree
 from test_queries import Whole
 
 import zv_versioned as zvv
-from zv_versioned.level import Objects
+from zv_versioned.objects import Objects
 
 
 @pytest.fixture(scope="module")

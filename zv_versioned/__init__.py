@@ -14,9 +14,10 @@ from .errors import (
 )
 from .geometry import Geometry
 from .history.log import CommitInfo, CommitLog
-from .level import Batch, Level
+from .level import Level
 from .maintenance.compact import Compaction
 from .maintenance.report import Finding, FsckReport
+from .objects import Batch
 from .repository import Repository
 from .result import CommitResult
 from .transaction import Transaction

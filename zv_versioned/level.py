@@ -1,9 +1,8 @@
-"""One resolution level of a dataset at one snapshot: its vertices, objects and batches."""
+"""One resolution level of a dataset at one snapshot."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,27 +11,23 @@ import numpy as np
 from . import _checks, _reopen
 from ._groups import Groups, load_groups
 from ._twins import twin
-from .errors import ArrayError, MetadataError, NotFoundError, ReadOnlyError
+from .errors import ReadOnlyError
 from .format.metadata import (
-    LINES,
     LINK_ATTRIBUTES,
     OBJECT_ATTRIBUTES,
     POINTS,
     VERTEX_ATTRIBUTES,
-    AttributeMeta,
 )
 from .geometry import Geometry, html_table
 from .maintenance import digest
+from .objects import Batch, Objects
 from .reading import query
 from .reading.conversions import Conversions
 from .reading.gather import gather
-from .reading.gather_lines import level_line_links
-from .reading.links import level_links_of, link_values
+from .reading.level_values import LevelValues
 from .reading.measures import Measures
 from .reading.reader import LevelReader
 from .reading.removed import removed_rows
-from .reading.totals import Bounds, summary
-from .reading.values import check_missing, object_values, refuse_missing
 from .reading.vertex_map import vertex_map
 
 if TYPE_CHECKING:
@@ -40,131 +35,7 @@ if TYPE_CHECKING:
     from .writer import ZVWriter
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What one append added.
-
-    Parameters
-    ----------
-    slot : int
-        Its place on this branch.
-    uuid : UUID
-        Its name on every branch.
-    vertex_count, object_count : int
-        Without those that were removed.
-    bounds : (lo, hi)
-        Smallest and largest coordinates of its vertices, as it was appended.
-    """
-
-    slot: int
-    uuid: UUID
-    vertex_count: int
-    object_count: int
-    bounds: Bounds
-
-    def _repr_html_(self) -> str:
-        lo, hi = (", ".join(f"{x:g}" for x in corner) for corner in self.bounds)
-        rows = [
-            ("uuid", str(self.uuid)),
-            ("vertices", f"{self.vertex_count:,}"),
-            ("objects", f"{self.object_count:,}"),
-            ("bounds", f"({lo}) to ({hi})"),
-        ]
-        return html_table(f"Batch {self.slot}", rows)
-
-
-class Objects:
-    """The objects of a level, by id: ``level.objects[5813024015]`` or a list of ids.
-
-    ``await level.objects.aread(ids)`` is the same, awaited.
-    """
-
-    def __init__(self, level: Level) -> None:
-        self._level = level
-
-    def __getitem__(self, ids: query.Ids) -> Geometry:
-        return self.read(ids)
-
-    def read(self, ids: query.Ids) -> Geometry:
-        """All of some objects, with all attributes: what ``objects[ids]`` gives.
-
-        Raises
-        ------
-        NotFoundError
-            If one is not there.
-        """
-        return self._level.read(objects=ids, attributes="all", link_attributes="all")
-
-    def summary(self, objects: query.Ids | None = None) -> dict[str, np.ndarray]:
-        """How many vertices each object has, between what they lie, and how long it is.
-
-        Memory is needed for a window of vertices; for lengths, for those of a batch.
-
-        Parameters
-        ----------
-        objects : int or sequence of int, optional
-            Ids of objects; all where left out.
-
-        Returns
-        -------
-        dict of str to ndarray
-            ``object_id`` (O,), int64, in the order of :meth:`Level.object_ids`;
-            ``vertices`` (O,), int64; ``lo`` and ``hi`` (O, D), float64, the smallest and
-            largest coordinates; and of lines and graphs ``length`` (O,), float64, the sum
-            of the Euclidean lengths of its links, in the units of the coordinates.
-
-        Raises
-        ------
-        NotFoundError
-            If an object is not there.
-
-        Examples
-        --------
-        >>> import numpy as np, zv_versioned as zvv
-        >>> repo = zvv.Repository.create("memory://")
-        >>> with repo.transaction() as tx:
-        ...     ds = tx.create_dataset("p", kind="polyline", bounds=([0, 0], [10, 10]))
-        ...     n = tx.writer("p").append_polylines_sync([np.array([[0, 0], [3, 4], [3, 5]])])
-        >>> repo.view()["p"][0].objects.summary()["length"]
-        array([6.])
-        """
-        return summary(self._level._reader, objects)
-
-    aread = twin(read)
-    asummary = twin(summary)
-
-    def __len__(self) -> int:
-        return self._level.num_objects
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._level.object_ids().tolist())
-
-    def __contains__(self, object_id: object) -> bool:
-        if not _checks.is_whole(object_id):
-            return False
-        try:
-            self._level._reader.plan(object_ids=_checks.ids_asked_for(object_id))
-        except (NotFoundError, ArrayError):
-            return False
-        return True
-
-    def __repr__(self) -> str:
-        return f"<{len(self):,} objects of {self._level!r}>"
-
-    def _repr_html_(self) -> str:
-        ids = self._level.object_ids()
-        shown = ", ".join(map(str, ids[:10].tolist())) + (", …" if len(ids) > 10 else "")
-        level = self._level
-        rows = [
-            ("snapshot", level._dataset._view.snapshot_id),
-            ("objects", f"{len(ids):,}"),
-            ("ids", shown),
-            *((f"attribute {name!r}", "of objects") for name in level.object_attribute_names),
-        ]
-        return html_table(f"Objects of level {level.number} of {level._dataset.name!r}", rows)
-
-
-class Level(Conversions, Measures):
+class Level(Conversions, LevelValues, Measures):
     """One resolution level of a dataset, at the view's snapshot."""
 
     _dataset: Dataset
@@ -384,150 +255,6 @@ class Level(Conversions, Measures):
         """Coordinates of all vertices, shape (vertex_count, D), in the order of the level."""
         return self._reader.positions_of(self._reader.plan())
 
-    def attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
-        """Values of an attribute for all vertices, in the order of the level.
-
-        Parameters
-        ----------
-        name : str
-        missing : {"fill", "raise"}
-            Where a batch has no values: NaN, NaT, the smallest signed or the largest
-            unsigned integer, False, or None; or an error.
-
-        Returns
-        -------
-        ndarray, shape (vertex_count,) or (vertex_count, C)
-            Text as objects: str, or None where it is missing.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such attribute.
-        ArrayError
-            With ``missing="raise"``, where values are missing.
-        """
-        strict = check_missing(missing)
-        attribute = self._known(name, VERTEX_ATTRIBUTES)
-        if strict:
-            live = self._reader.state.table.live_vertices
-            refuse_missing(self._reader, attribute, live, "vertices")
-        return self._reader.attribute_of(attribute, self._reader.plan())
-
-    def object_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
-        """Values of an attribute for all objects, in the order of :meth:`object_ids`.
-
-        Parameters
-        ----------
-        name : str
-        missing : {"fill", "raise"}
-            As in :meth:`attribute`.
-
-        Returns
-        -------
-        ndarray, shape (num_objects,) or (num_objects, C)
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such attribute.
-        ArrayError
-            With ``missing="raise"``, where values are missing.
-        """
-        strict = check_missing(missing)
-        state = self._reader.state
-        attribute = self._known(name, OBJECT_ATTRIBUTES)
-        if strict:
-            refuse_missing(self._reader, attribute, state.table.live_new_objects, "objects")
-        return object_values(self._reader, attribute)
-
-    def link_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
-        """Values of an attribute for all links, in link order: by batch, cell, fragment, row.
-
-        Of a line each vertex but its last has a link, to the next one. The links of a
-        mesh are its faces.
-
-        Parameters
-        ----------
-        name : str
-        missing : {"fill", "raise"}
-            As in :meth:`attribute`.
-
-        Returns
-        -------
-        ndarray, shape (link_count,) or (link_count, C)
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such attribute.
-        ArrayError
-            With ``missing="raise"``, where values are missing.
-        """
-        return self._link_values(name, missing, "links")
-
-    def face_attribute(self, name: str, *, missing: str = "fill") -> np.ndarray:
-        """Values of an attribute for all faces, in the order of the level's faces.
-
-        Parameters
-        ----------
-        name : str
-        missing : {"fill", "raise"}
-            As in :meth:`attribute`. Of an attribute that was written for the faces
-            inside cells alone, those across cells always read as missing.
-
-        Returns
-        -------
-        ndarray, shape (face count,) or (face count, C)
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such attribute.
-        ArrayError
-            With ``missing="raise"``, where values are missing.
-        """
-        return self._link_values(name, missing, "faces")
-
-    def _link_values(self, name: str, missing: str, of: str) -> np.ndarray:
-        strict = check_missing(missing)
-        attribute = self._known(name, LINK_ATTRIBUTES)
-        if strict:
-            refuse_missing(self._reader, attribute, self._reader.state.table.live_links, of)
-        return link_values(self._reader, attribute)
-
-    def _known(self, name: str, family: str) -> AttributeMeta:
-        return query.known(self._reader, self, name, family)
-
-    def links(self) -> np.ndarray:
-        """All links as pairs of vertices of the level, or, of a mesh, its faces.
-
-        Returns
-        -------
-        ndarray of int64, shape (link_count, 2) or (link_count, 3)
-            Numbers of vertices, in the order of :meth:`positions`; in link order:
-            by batch, cell, fragment of the smallest vertex (of lines: of the
-            earlier one), and as they were given. Points have none.
-        """
-        if self._dataset.kind in LINES:
-            return level_line_links(self._reader)
-        if self._reader.meta.link_width == 0:
-            return np.zeros((0, 2), np.int64)
-        return level_links_of(self._reader, self._reader.plan())[0]
-
-    def faces(self) -> np.ndarray:
-        """All faces of a mesh as triples of vertices, in link order: :meth:`links`.
-
-        Raises
-        ------
-        MetadataError
-            If the dataset is no mesh.
-        """
-        if self._reader.meta.link_width != 3:
-            raise MetadataError(
-                f"{self!r} is of kind {self._dataset.kind!r} and has no faces; see links()"
-            )
-        return self.links()
-
     def digest(self, objects: Any = None, *, recompute: bool = False) -> str:
         """A hash of the content, the same however it was batched; see :meth:`Repository.digest`.
 
@@ -555,12 +282,6 @@ class Level(Conversions, Measures):
 
     aread = twin(read)
     apositions = twin(positions)
-    aattribute = twin(attribute)
-    aobject_attribute = twin(object_attribute)
-    alink_attribute = twin(link_attribute)
-    aface_attribute = twin(face_attribute)
-    alinks = twin(links)
-    afaces = twin(faces)
     aobject_ids = twin(object_ids)
     adigest = twin(digest)
 

@@ -87,6 +87,7 @@ def test_a_twin_gives_what_the_read_gives_in_a_running_loop(mesh: Whole) -> None
         "object_attribute": tuple(level.object_attribute_names[:1]),
         "link_attribute": tuple(level.link_attribute_names[:1]),
         "face_attribute": tuple(level.link_attribute_names[:1]),
+        "vertex_map": (level._dataset._view,),
     }
 
     async def all_of_them() -> dict[str, Any]:

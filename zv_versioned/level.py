@@ -284,6 +284,7 @@ class Level(Conversions, LevelValues, Measures):
     apositions = twin(positions)
     aobject_ids = twin(object_ids)
     adigest = twin(digest)
+    avertex_map = twin(vertex_map)
 
     # -- writing -------------------------------------------------------------
 

@@ -127,7 +127,9 @@ def test_several_processes_make_one_commit(known: Any) -> None:
 # ---- Ctrl-C --------------------------------------------------------------------
 
 _SLOWLY = """
-import sys, time
+import signal, sys, time
+# Whoever was started in the background of a shell may have been told to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from zv_versioned.interop import _import
 
 append = _import.append

@@ -64,7 +64,8 @@ def _small(repo: zvv.Repository) -> dict[str, zvv.Level]:
     tables = dict.fromkeys(("csv", "parquet", "las", "geojson"), points)
     tracts = dict.fromkeys(("trk", "tck", "trx"), lines)
     meshes = dict.fromkeys(("obj", "ply", "stl"), level_of(repo, "mesh"))
-    return {**tables, **tracts, **meshes, "swc": level_of(repo, "skeleton")}
+    others = {"swc": level_of(repo, "skeleton"), "zarr_vectors": points}
+    return {**tables, **tracts, **meshes, **others}
 
 
 # ---- what is public ----------------------------------------------------------

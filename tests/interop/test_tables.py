@@ -201,14 +201,14 @@ def test_a_stream_has_the_rows_of_the_table(
 def test_a_stream_reads_as_it_is_consumed(monkeypatch: pytest.MonkeyPatch, points: Whole) -> None:
     monkeypatch.setattr(_read, "WINDOW_VERTICES", 50)
     read: list[int] = []
-    positions_of = _read.LevelReader.positions_of
+    read_window = _read.LevelReader.read_window
 
-    def watched(self: _read.LevelReader, selections: Any) -> np.ndarray:
-        found = positions_of(self, selections)
-        read.append(len(found))
+    def watched(self: _read.LevelReader, *arguments: Any) -> Any:
+        found = read_window(self, *arguments)
+        read.append(len(found[0]))
         return found
 
-    monkeypatch.setattr(_read.LevelReader, "positions_of", watched)
+    monkeypatch.setattr(_read.LevelReader, "read_window", watched)
     stream = points.level.to_arrow_batches(attributes=[])
     assert sum(read) == 0
     stream.read_next_batch()

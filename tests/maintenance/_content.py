@@ -13,6 +13,8 @@ from tests._peer import comparable
 def keys_of(*columns: np.ndarray) -> np.ndarray:
     """Rows of several columns as fixed bytes."""
     n = len(columns[0])
+    if n == 0:
+        return np.zeros(0, object)
     parts = [np.ascontiguousarray(comparable(c)).reshape(n, -1) for c in columns]
     rows = [p.view(np.uint8).reshape(n, -1) for p in parts]
     return np.array([bytes(row) for row in np.concatenate(rows, axis=1)], object)

@@ -122,8 +122,9 @@ def _go_on(console: Console, sequel: Sequel) -> None:
     lost = sequel.before_revert.synapses - sequel.paper.synapses
     _say(
         console,
-        f"One branch has other confidences, one has more synapses, and main has both. The revert "
-        f"took {lost:,} synapses back, from under what came later, and nothing was rewritten.",
+        f"One branch has other confidences, one has more synapses, and main has both. (These "
+        f"corrections and synapses are made up; the neurons are not.) The revert took {lost:,} "
+        "synapses back, from under what came later, and nothing was rewritten.",
     )
 
     _step(console, 7, "A tag for the paper, and an analysis that is pinned to it")

@@ -275,7 +275,8 @@ def lines(
         stop = int(ends[stop_line - 1])
         starts = ends[first:stop_line] - line_vertices[first:stop_line] - start
         lanes = _start("vertex of a line", stop - start)
-        if link_columns:
+        # Where every line of the block has one vertex, no link has a value to add.
+        if link_columns and stop - start > stop_line - first:
             for column in link_columns:
                 column.add_to(lanes, start, stop)
             lanes[:, ends[first:stop_line] - start - 1] = _keys("vertex of a line", 1)

@@ -103,7 +103,7 @@ def test_every_common_option_is_explained() -> None:
 def test_every_format_goes_out_and_comes_in(name: str, tmp_path: Path) -> None:
     repo = memory()
     level = _small(repo)[name]
-    target = tmp_path / f"5.{name}"
+    target = tmp_path / f"5{FORMATS[name].suffixes[0]}"
     out = export_file(level, target)
     assert out.format == name
     info = scan_file(target)
@@ -191,7 +191,7 @@ def test_what_is_not_installed_is_said_with_the_line_that_installs_it(
 ) -> None:
     repo = memory()
     level = _small(repo)[name]
-    target = tmp_path / f"5.{name}"
+    target = tmp_path / f"5{FORMATS[name].suffixes[0]}"
     export_file(level, target)
     real = builtins.__import__
     missing = {"arrow": "pyarrow", "las": "laspy", "meshes": "trimesh", "streamlines": "nibabel"}

@@ -31,6 +31,7 @@ STAGING = re.compile(r"#\d+$")
 """What a file is called while it is being written, by icechunk on a local disk."""
 _ICECHUNK = ("chunks/", "manifests/", "snapshots/", "transactions/", "refs/", "overwritten/")
 _RESTORE = "Restore it from a copy of the repository"
+_HARMLESS = "Does no harm, and may stay"
 
 Progress = Callable[[str, int, int], None]
 
@@ -190,7 +191,7 @@ class FileCheck:
                         kind, path, why + of + self._needed(snapshots), self._way(snapshots)
                     )
                 else:
-                    yield Finding(UNUSED, path, f"{why}{of}; no snapshot needs it", "gc removes it")
+                    yield Finding(UNUSED, path, f"{why}{of}; no snapshot needs it", _HARMLESS)
         yield from self._unused_chunks()
 
     def _unused_chunks(self) -> Iterator[Finding]:
@@ -205,10 +206,10 @@ class FileCheck:
                 why = self._read_chunk(path, [None, *kinds.values()])
                 if why is not None:
                     what = f"no snapshot needs it, and it is not whole ({why})"
-                    yield Finding(UNUSED, path, what, "gc removes it")
+                    yield Finding(UNUSED, path, what, _HARMLESS)
         if unused:
             what = f"{unused:,} chunks, {total:,} bytes, which no snapshot needs"
-            yield Finding(UNUSED, "chunks", what, "gc removes them")
+            yield Finding(UNUSED, "chunks", what, _HARMLESS)
 
     def _users(self, chunks: Iterable[bytes]) -> dict[bytes, set[str]]:
         """The snapshots in use that need each of some chunks."""
@@ -256,7 +257,7 @@ class FileCheck:
         unused = inventory.snapshots.keys() - self._in_use
         if unused:
             what = f"{len(unused):,} snapshots that no branch or tag leads to"
-            yield Finding(UNUSED, "snapshots", what, "gc removes them and what only they need")
+            yield Finding(UNUSED, "snapshots", what, _HARMLESS)
 
     def _manifests(self) -> Iterator[Finding]:
         inventory = self.inventory
@@ -288,7 +289,7 @@ class FileCheck:
             if path == "repo":
                 way += ", or put the newest whole file of overwritten/ in its place"
             elif folder == "overwritten":
-                way = "It is an earlier state of the file repo; gc removes it"
+                way = "It is an earlier state of the file repo, which does no harm"
             elif folder == "transactions":
                 way += "; reading is not affected"
             elif snapshots:
@@ -363,12 +364,12 @@ class FileCheck:
                 name not in self._in_use and not self._names(folder, name)
             ):
                 what = "it was removed by somebody else; nothing needs it"
-                yield Finding(UNUSED, path, what, "gc forgets its seal")
+                yield Finding(UNUSED, path, what, "its seal does no harm")
 
         lost = inventory.lost_states() - len(inventory.strays)
         if lost > 0:
             what = f"{lost:,} earlier states of the file repo are gone; nothing needs them"
-            yield Finding(UNUSED, "overwritten", what, "gc forgets their seals")
+            yield Finding(UNUSED, "overwritten", what, "their seals do no harm")
 
     def _names(self, folder: str, name: str) -> bool:
         """Whether a snapshot in use names a manifest."""
@@ -381,7 +382,7 @@ class FileCheck:
         for path, size in sorted(self.inventory.sizes.items()):
             if STAGING.search(path):
                 what = f"a file of {size:,} bytes that was never finished"
-                yield Finding(UNUSED, path, what, "gc removes it")
+                yield Finding(UNUSED, path, what, _HARMLESS)
             elif path == HOLDER_FILE:
                 if not note_is_whole((self.folder / path).read_bytes()):
                     what = "the note of who changed the repository last is damaged; nobody needs it"

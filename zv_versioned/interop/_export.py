@@ -33,7 +33,7 @@ __all__ = ["ExportOptions", "ExportResult", "Part", "Selected"]
 class ExportOptions(TypedDict, total=False):
     """The keyword arguments that all exports have in common.
 
-    Parameters
+    Attributes
     ----------
     bbox : (lo, hi)
         Only vertices within, half open, and links whose ends all are.

@@ -44,7 +44,7 @@ __all__ = [
 class ImportOptions(TypedDict, total=False):
     """The keyword arguments that all imports have in common.
 
-    Parameters
+    Attributes
     ----------
     branch : str
         Where the commit goes; "main" where left out.

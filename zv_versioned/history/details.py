@@ -259,7 +259,8 @@ class StoredDetails:
         ]
         for first in range(0, len(pairs[0]), _AT_ONCE):
             mine, its = (
-                _store.get_many(
+                # A batch without a vertex left has a content and no chunk.
+                _store.get_present(
                     side.store, [], [(key, 0, -1) for key in keys[first : first + _AT_ONCE]]
                 )
                 for side, keys in zip((self.ours, self.theirs), pairs, strict=True)

@@ -154,7 +154,7 @@ def test_who_comes_back_keeps_its_place(tmp_path: Path) -> None:
         assert holder.pid is not None
         threading.Timer(0.3, os.kill, (holder.pid, signal.SIGKILL)).start()
         with RepositoryLock(tmp_path, timeout=60).hold("go on"):
-            assert not _waiting()
+            holder.join(30)
 
 
 def test_an_interrupt_while_waiting_leaves_the_lock_to_others(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ moved into the new session; else the encoded bytes are copied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,8 @@ class Race:
     metas : mapping of str to DatasetMeta
         The datasets that it looked at, as it leaves them.
     stages : mapping of (str, int) to LevelStage
+    check : callable
+        Called before it is published; see :meth:`Backend.publish`.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class Race:
         base_snapshot_id: str,
         metas: Mapping[str, DatasetMeta],
         stages: Mapping[tuple[str, int], LevelStage],
+        check: Callable[[], None],
     ) -> None:
+        self._check = check
         self._repository = repository
         self._branch = branch
         self._session = session
@@ -120,7 +124,7 @@ class Race:
                 copy=True, carried=shared, others=others,
             )  # fmt: skip
             repository._audit(session, self._branch)
-            snapshot = repository._commit(session, self._branch, message, own)
+            snapshot = repository._commit(session, self._branch, message, own, self._check)
         except BaseException:
             session.discard_changes()
             raise

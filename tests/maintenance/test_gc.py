@@ -86,6 +86,24 @@ def test_the_branch_that_was_deleted_goes_and_a_check_agrees(story: Story) -> No
     assert story.append("later")
 
 
+def test_who_goes_back_to_a_young_snapshot_finds_it_whole(story: Story) -> None:
+    """Its transaction staged long before it committed; a collection must not take one alone."""
+    repo = story.repo
+    with repo.transaction() as tx:
+        tx.writer("p").append_vertices_sync(POINTS)
+        tx._stages[("p", 0)].upload.finish()
+        time.sleep(0.2)
+    assert tx.result is not None
+    snapshot = tx.result.snapshot_id
+    repo.reset_branch(to="main~1")
+    time.sleep(0.05)
+    made = Path(repo.location, "snapshots", snapshot).stat().st_mtime
+    repo.gc(datetime.fromtimestamp(made - 0.05, UTC), dry_run=False)
+    repo.reset_branch(to=snapshot)
+    assert zvv.Repository.open(repo.location).view()["p"][0].positions().shape == (60, 2)
+    assert repo.fsck().ok
+
+
 def test_earlier_states_of_repo_and_what_was_never_finished_go(story: Story) -> None:
     repo = story.repo
     folder = Path(repo.location)

@@ -108,6 +108,7 @@ class Race:
     def _once(self, message: str, own: Mapping[str, Any], describe: str) -> Landed:
         repository = self._repository
         backend = repository._backend
+        self._check()
         session = backend.begin(self._branch)
         store = backend.read_store(session.snapshot_id)
         ours: Index = load_index(store, repository._parts, self._sides.theirs)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import IntegrityError, StorageError
 from ..geometry import html_table
-from ..storage import leases
+from ..storage import hidden, leases
+from ..storage.carry import SHARES
 from ..storage.presence import LONGEST, SKEW, TICK, record_collection, writers
 from .expire import moment
 from .inventory import Inventory, listing
@@ -135,8 +137,29 @@ def _limit(backend: Backend, now: datetime) -> tuple[datetime, str]:
     return min(limits)
 
 
-def _take_stock(folder: Path) -> tuple[Inventory, Unused]:
-    """All files, and those that nobody needs.
+@dataclass(frozen=True)
+class _Stock:
+    """All files of a repository, and those that can go.
+
+    Parameters
+    ----------
+    inventory : Inventory
+    unused : Unused
+    young : list of str
+        Snapshots that no ref leads to any more, and that are younger than the cutoff.
+        They stay, with all that they need: somebody may go back to them.
+    broken : list of str
+        The same, of which nobody can: what was before them is gone.
+    """
+
+    inventory: Inventory
+    unused: Unused
+    young: list[str]
+    broken: list[str]
+
+
+def _take_stock(folder: Path, cutoff: datetime) -> _Stock:
+    """All files, and those that can go.
 
     Raises
     ------
@@ -145,6 +168,10 @@ def _take_stock(folder: Path) -> tuple[Inventory, Unused]:
     """
     inventory = Inventory.of(folder, earlier_states=False)
     in_use = inventory.reachable()
+    others = inventory.snapshots.keys() - in_use
+    young = [s for s in sorted(others) if _older(folder, f"snapshots/{s}", cutoff) is None]
+    whole = {s for s in young if all(a in inventory.snapshots for a in inventory.ancestry(s))}
+    in_use |= whole
     chunks: set[bytes] = set()
     bad = [path for path in inventory.unreadable if not path.startswith("transactions/")]
     bad += [f"snapshots/{s}" for s in in_use if s not in inventory.snapshots]
@@ -163,7 +190,8 @@ def _take_stock(folder: Path) -> tuple[Inventory, Unused]:
             f"{', '.join(broken[:3]) or 'the refs'} cannot be read. repo.fsck() says more; nothing "
             "was removed"
         )
-    return inventory, unused(inventory, in_use, chunks)
+    found = unused(inventory, in_use, chunks)
+    return _Stock(inventory, found, sorted(whole), sorted(set(young) - whole))
 
 
 def _older(folder: Path, path: str, cutoff: datetime) -> int | None:
@@ -176,7 +204,8 @@ def _older(folder: Path, path: str, cutoff: datetime) -> int | None:
 
 
 def _dry(folder: Path, cutoff: datetime) -> Collection:
-    inventory, found = _take_stock(folder)
+    stock = _take_stock(folder, cutoff)
+    inventory, found = stock.inventory, stock.unused
     count: Counter[str] = Counter()
     total = 0
     for kind, path in found.paths():
@@ -190,13 +219,18 @@ def _dry(folder: Path, cutoff: datetime) -> Collection:
 
 
 def _collect(backend: Backend, folder: Path, cutoff: datetime) -> Collection:
-    inventory, found = _take_stock(folder)
+    for name in hidden.names(backend, hidden.CARRY):
+        hidden.let_go(backend, name)  # of somebody who was killed: they live under the lock alone
+    stock = _take_stock(folder, cutoff)
+    inventory, found = stock.inventory, stock.unused
     before = sum(inventory.sizes.values())
     listed = {kind: {p for p in found.of[kind] if _older(folder, p, cutoff) is not None}
               for kind in KINDS}  # fmt: skip
+    listed["snapshots"] |= {f"snapshots/{snapshot}" for snapshot in stock.broken}
     record_collection(folder, cutoff)
     # icechunk has to forget its snapshots itself; what it leaves is removed here.
-    backend.collect(cutoff, dry_run=False)
+    with _kept(backend, stock.young):
+        backend.collect(cutoff, dry_run=False)
     for kind, paths in listed.items():
         if kind != "overwritten":
             _remove(folder, paths)
@@ -213,6 +247,19 @@ def _collect(backend: Backend, folder: Path, cutoff: datetime) -> Collection:
     sizes = inventory.sizes
     total = sum(sizes.get(p, 0) for paths in listed.values() for p in paths)
     return Collection(False, cutoff, removed, total, before, after)
+
+
+@contextmanager
+def _kept(backend: Backend, snapshots: list[str]) -> Iterator[None]:
+    """Keep snapshots that no ref leads to: icechunk 1 would leave them without their chunks."""
+    names = [] if SHARES else [f"{hidden.CARRY}{snapshot}" for snapshot in snapshots]
+    for name, snapshot in zip(names, snapshots, strict=False):
+        hidden.keep(backend, name, snapshot)
+    try:
+        yield
+    finally:
+        for name in names:
+            hidden.let_go(backend, name)
 
 
 def _remove(folder: Path, paths: set[str]) -> None:

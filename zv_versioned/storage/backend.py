@@ -25,6 +25,7 @@ from .hidden import HIDDEN
 from .lineage import ROOT_ID, Descent, descents
 from .location import CLOUD, Location, Place, resolve
 from .lock import RepositoryLock
+from .presence import last_expiry, record_expiry
 from .seals import SEALS_FILE, Ledger
 from .trailer import joined, parted
 from .translate import translated
@@ -112,6 +113,7 @@ class Backend:
         self._lock = None if place.folder is None else RepositoryLock(place.folder, lock_timeout)
         self.ledger = None if place.folder is None else Ledger(place.folder)
         self._pid = os.getpid()
+        self._expiry = (0, 0) if place.folder is None else last_expiry(place.folder)
 
     def __repr__(self) -> str:
         return f"<Backend {self.location}>"
@@ -352,6 +354,7 @@ class Backend:
             At once, if there is no such snapshot.
         """
         self.check_process()
+        self._notice_expiry()
         # For an absent one, icechunk 1's lookup_snapshot reports a failure of the storage.
         with self._finding_snapshot(snapshot_id):
             iterator = iter(self._repository.ancestry(snapshot_id=snapshot_id))
@@ -393,9 +396,15 @@ class Backend:
         """The repository without what was remembered of it."""
         return self._repository.reopen()
 
+    def _notice_expiry(self) -> None:
+        """Let nothing be remembered that somebody else has let expire: icechunk 1 would."""
+        if self.folder is not None and (latest := last_expiry(self.folder)) != self._expiry:
+            self._repository, self._expiry = self._reopened(), latest
+
     def read_store(self, snapshot_id: str) -> ic.IcechunkStore:
         """Return a read-only zarr store of a snapshot; NotFoundError if there is none."""
         self.check_process()
+        self._notice_expiry()
         with self._finding_snapshot(snapshot_id):
             return self._repository.readonly_session(snapshot_id=snapshot_id).store
 
@@ -495,7 +504,13 @@ class Backend:
             if self.ledger is not None:
                 # icechunk 1 writes the files anew that get another parent.
                 after = self._snapshot_files()
-                self.ledger.add(sorted(p for p, at in after.items() if before.get(p) != at))
+                edited = sorted(p for p, at in after.items() if before.get(p) != at)
+                self.ledger.add(edited)
+                for path in edited:  # as old as what they lead to, for collections
+                    time = before[path][0]
+                    os.utime(self.ledger.folder / path, ns=(time, time))
+            if self.folder is not None:
+                record_expiry(self.folder)
         self._repository = self._reopened()
         return gone
 
@@ -523,6 +538,8 @@ class Backend:
         with self.mutation("collect garbage"), translated(self.location):
             # icechunk 1 does not tell of what it could not remove.
             done: Any = self._repository.garbage_collect(older_than, dry_run=dry_run)
+            if self.folder is not None and not dry_run:
+                record_expiry(self.folder)
         if getattr(done, "objects_failed_to_delete", 0):
             raise StorageError(
                 f"{done.objects_failed_to_delete:,} files of {self.location} that nothing needs "

@@ -56,6 +56,7 @@ TICK = timedelta(milliseconds=50)
 """How much the times of files on a local disk may lie behind the clock."""
 
 _COLLECTED = "collected"
+_EXPIRED = "expired"
 _UNFINISHED = ".new"
 _CHECK_BYTES = 9
 
@@ -300,13 +301,31 @@ def collected(folder: Path) -> datetime | None:
 
 def record_collection(folder: Path, cutoff: datetime) -> None:
     """Let transactions know of a cutoff, before anything is removed; under the lock."""
-    path = folder / LEASES / _COLLECTED
-    path.parent.mkdir(exist_ok=True)
     before = collected(folder)
     cutoff = cutoff if before is None else max(before, cutoff)
-    beside = path.with_name(_COLLECTED + _UNFINISHED)
+    _write(folder, _COLLECTED, {"cutoff": cutoff.timestamp()})
+
+
+def record_expiry(folder: Path) -> None:
+    """Let others know that what they remember of the history may have expired."""
+    _write(folder, _EXPIRED, {"at": time.time()})
+
+
+def last_expiry(folder: Path) -> tuple[int, int]:
+    """What changes with every expiry of a local repository."""
+    try:
+        at = os.stat(os.path.join(folder, LEASES, _EXPIRED))
+    except FileNotFoundError:
+        return 0, 0
+    return at.st_mtime_ns, at.st_ino
+
+
+def _write(folder: Path, name: str, facts: dict[str, Any]) -> None:
+    path = folder / LEASES / name
+    path.parent.mkdir(exist_ok=True)
+    beside = path.with_name(name + _UNFINISHED)
     with beside.open("wb") as file:
-        file.write(sealed_note({"cutoff": cutoff.timestamp()}))
+        file.write(sealed_note(facts))
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)

@@ -149,7 +149,7 @@ class _Stock:
         Snapshots that no ref leads to any more, and that are younger than the cutoff.
         They stay, with all that they need: somebody may go back to them.
     broken : list of str
-        The same, of which nobody can: what was before them is gone.
+        The same, of which nobody can: they or what was before them have expired.
     """
 
     inventory: Inventory
@@ -170,7 +170,7 @@ def _take_stock(folder: Path, cutoff: datetime) -> _Stock:
     in_use = inventory.reachable()
     others = inventory.snapshots.keys() - in_use
     young = [s for s in sorted(others) if _older(folder, f"snapshots/{s}", cutoff) is None]
-    whole = {s for s in young if all(a in inventory.snapshots for a in inventory.ancestry(s))}
+    whole = {snapshot for snapshot in young if _is_whole(inventory, snapshot)}
     in_use |= whole
     chunks: set[bytes] = set()
     bad = [path for path in inventory.unreadable if not path.startswith("transactions/")]
@@ -191,7 +191,20 @@ def _take_stock(folder: Path, cutoff: datetime) -> _Stock:
             "was removed"
         )
     found = unused(inventory, in_use, chunks)
-    return _Stock(inventory, found, sorted(whole), sorted(set(young) - whole))
+    # Of version 2 nobody finds them any more, and they go when they are old enough.
+    broken = [] if inventory.refs.parents else sorted(set(young) - whole)
+    return _Stock(inventory, found, sorted(whole), broken)
+
+
+def _is_whole(inventory: Inventory, snapshot: str) -> bool:
+    """Whether one can go back to a snapshot that no ref leads to any more."""
+    known = inventory.refs.parents
+    if known and snapshot not in known:
+        return False  # icechunk 2 has forgotten it
+    if not all(before in inventory.snapshots for before in inventory.ancestry(snapshot)):
+        return False
+    manifests = inventory.snapshots[snapshot].manifests
+    return all(f"manifests/{manifest}" in inventory.sizes for manifest in manifests)
 
 
 def _older(folder: Path, path: str, cutoff: datetime) -> int | None:

@@ -238,13 +238,26 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _notes(folder: Path) -> Iterator[tuple[Path, bool, bytes]]:
-    """The files of transactions: path, whether its process has it, and what stands in it."""
+@dataclass(frozen=True)
+class _Note:
+    """The file of a transaction: whether its process has it, and what stands in it."""
+
+    path: Path
+    held: bool
+    raw: bytes
+    time: float
+
+    @property
+    def finished(self) -> bool:
+        return self.path.suffix != _UNFINISHED
+
+
+def _notes(folder: Path) -> Iterator[_Note]:
     for path in sorted((folder / LEASES).glob("writer.*")):
         try:
-            yield path, _is_held(path), path.read_bytes()
+            yield _Note(path, _is_held(path), path.read_bytes(), path.stat().st_mtime)
         except FileNotFoundError:
-            continue  # it ended while we looked
+            continue  # it ended while we looked, or got its name
 
 
 def writers(folder: Path) -> list[Writer]:
@@ -253,15 +266,15 @@ def writers(folder: Path) -> list[Writer]:
     One whose note is damaged counts as open since its file was written.
     """
     found = []
-    for path, held, raw in _notes(folder):
-        note = read_note(raw) if held and path.suffix != _UNFINISHED else None
-        if note is not None:
-            began = datetime.fromtimestamp(float(note["began"]), UTC)
-            who = f"process {note['pid']} on host {note['host']}, on branch {note['branch']!r}"
-            found.append(Writer(began, str(note["base"]), who))
-        elif held:
-            began = datetime.fromtimestamp(path.stat().st_mtime, UTC) - TICK
-            found.append(Writer(began, "", f"a process whose note {path.name} is unreadable"))
+    for note in _notes(folder):
+        said = read_note(note.raw) if note.held and note.finished else None
+        if said is not None:
+            began = datetime.fromtimestamp(float(said["began"]), UTC)
+            who = f"process {said['pid']} on host {said['host']}, on branch {said['branch']!r}"
+            found.append(Writer(began, str(said["base"]), who))
+        elif note.held:
+            began = datetime.fromtimestamp(note.time, UTC) - TICK
+            found.append(Writer(began, "", f"a process whose note {note.path.name} is unreadable"))
     return sorted(found, key=lambda writer: writer.began)
 
 
@@ -270,9 +283,9 @@ def left_behind(folder: Path) -> list[Path]:
     # One that is being made is not locked for a moment.
     before = time.time() - 60
     return [
-        path
-        for path, held, _ in _notes(folder)
-        if not held and (path.suffix != _UNFINISHED or path.stat().st_mtime < before)
+        note.path
+        for note in _notes(folder)
+        if not note.held and (note.finished or note.time < before)
     ]
 
 

@@ -16,6 +16,9 @@ from .geometry import Geometry
 from .history.log import CommitInfo, CommitLog
 from .level import Level
 from .maintenance.compact import Compaction
+from .maintenance.expire import Expiry
+from .maintenance.gc import Collection
+from .maintenance.lease import Lease
 from .maintenance.report import Finding, FsckReport
 from .objects import Batch
 from .repository import Repository
@@ -29,16 +32,19 @@ __version__ = "0.1.0"
 __all__ = [
     "ArrayError",
     "Batch",
+    "Collection",
     "CommitInfo",
     "CommitLog",
     "CommitResult",
     "Compaction",
     "ConflictError",
     "Dataset",
+    "Expiry",
     "Finding",
     "FsckReport",
     "Geometry",
     "IntegrityError",
+    "Lease",
     "Level",
     "MetadataError",
     "MissingExtraError",

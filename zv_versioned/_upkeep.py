@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from .maintenance import compact, fsck, policy
+from .maintenance import compact, expire, fsck, gc, policy
 from .maintenance.compact import Compaction
+from .maintenance.expire import Expiry
+from .maintenance.gc import Collection
+from .maintenance.lease import TTL, Lease
 from .maintenance.report import FsckReport
 
 if TYPE_CHECKING:
     from .storage import Backend
+    from .transaction import Transaction
     from .view import View
 
 
@@ -19,6 +24,7 @@ class Upkeep:
 
     _backend: Backend
     view: Callable[..., View]
+    resolve: Callable[[str], str]
 
     def compact(
         self,
@@ -105,6 +111,146 @@ class Upkeep:
             author=author,
             progress=progress,
         )
+
+    def expire(
+        self,
+        older_than: datetime | timedelta | None = None,
+        *,
+        keep_last: int | None = None,
+        refs: str | Sequence[str] | None = None,
+        dry_run: bool = True,
+    ) -> Expiry:
+        """Let go of old snapshots; :meth:`gc` then removes what only they needed.
+
+        Always kept are: what a branch, a tag or a lease stands at; the second parents
+        of merges that are kept; the best common ancestors of branches and tags, so that
+        they can be merged as before; and what an open transaction began at. The log
+        goes on from each kept snapshot to the nearest ancestor that is kept; a commit
+        whose parent has expired cannot be reverted or picked any more.
+
+        Parameters
+        ----------
+        older_than : datetime or timedelta, optional
+            Snapshots that are not older stay. A timedelta is an age; a time without a
+            zone is local time.
+        keep_last : int, optional
+            So many snapshots of each branch stay, counted from its tip over first
+            parents. With both given, what either keeps stays.
+        refs : str or sequence of str, optional
+            Branches; what leads to any other branch stays. All of them where left out.
+        dry_run : bool
+            Say what would be done, and do nothing: the default.
+
+        Returns
+        -------
+        Expiry
+
+        Raises
+        ------
+        MetadataError
+            If neither `older_than` nor `keep_last` is given, or one is not acceptable.
+        NotFoundError
+            If there is no such branch.
+
+        Examples
+        --------
+        >>> import zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> with repo.transaction() as tx:
+        ...     ds = tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        >>> repo.expire(keep_last=1).expired
+        ()
+        """
+        return expire.expire(
+            self,  # type: ignore[arg-type]
+            older_than,
+            keep_last,
+            refs,
+            dry_run,
+        )
+
+    def gc(
+        self, older_than: datetime | timedelta | None = None, *, dry_run: bool = True
+    ) -> Collection:
+        """Remove stored files that nobody needs.
+
+        Needed is what a branch, tag or lease leads to, and what an open transaction
+        staged. What else is there, transactions that were abandoned or killed, what
+        led to deleted branches, and snapshots that :meth:`expire` let go, is removed. On a
+        local disk also what icechunk never removes: its earlier states of the
+        file ``repo``, files that were never finished, and seals of files that are
+        gone.
+
+        Works beside readers and writers. What is younger than the oldest open
+        transaction, in any process, is left alone. On an object store nobody knows of
+        those; there, what is younger than 25 hours is left alone, and a commit that took
+        longer than a day is refused unless it held a lease.
+
+        Parameters
+        ----------
+        older_than : datetime or timedelta, optional
+            Files that are not older stay. Left out, as young as is safe.
+        dry_run : bool
+            Say what would be removed, and remove nothing: the default.
+
+        Returns
+        -------
+        Collection
+
+        Raises
+        ------
+        StorageError
+            If `older_than` is younger than what an open transaction, or the lease of
+            one, allows; it says whose.
+        IntegrityError
+            If damage makes it impossible to know what is needed. Nothing is removed.
+        MetadataError
+            If `older_than` is no time, or in the future.
+
+        Examples
+        --------
+        >>> import zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> repo.gc().files_removed
+        0
+        """
+        return gc.gc(self, older_than, dry_run)  # type: ignore[arg-type]
+
+    def lease(
+        self, of: View | Transaction | str = "main", *, ttl: timedelta | float = TTL
+    ) -> Lease:
+        """Keep a snapshot, or what a transaction stages, from being collected for a while.
+
+        Parameters
+        ----------
+        of : View, Transaction or str
+            What is kept; a text is a ref, as in :meth:`resolve`.
+        ttl : timedelta or float
+            How long, or seconds.
+
+        Returns
+        -------
+        Lease
+            Also a context manager; it can be renewed.
+
+        Raises
+        ------
+        NotFoundError
+            If the snapshot has expired and is gone.
+        MetadataError
+            If `ttl` is not acceptable.
+
+        Examples
+        --------
+        >>> import zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> with repo.lease("main", ttl=60) as lease:
+        ...     lease.renew()
+        """
+        if isinstance(of, str):
+            return Lease(self._backend, self.resolve(of), ttl)
+        held: Lease = of.lease(ttl=ttl)
+        return held
 
     def fsck(
         self,

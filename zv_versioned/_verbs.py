@@ -333,7 +333,14 @@ class Verbs:
                 f"refused by a check: {'; '.join(found[:5])}. Nothing was changed", found
             )
 
-    def _commit(self, session: Any, branch: str, message: str, own: Mapping[str, Any]) -> str:
+    def _commit(
+        self,
+        session: Any,
+        branch: str,
+        message: str,
+        own: Mapping[str, Any],
+        check: Callable[[], None] | None = None,
+    ) -> str:
         """Commit a session; where the answer is lost, ask the history whether it was made.
 
         What was written may be what was there, byte for byte; then the snapshot
@@ -348,7 +355,8 @@ class Verbs:
         if not session.has_uncommitted_changes:
             return began
         try:
-            return self._backend.publish(session, branch, message, {OWN: encode_own(own)})
+            said = {OWN: encode_own(own)}
+            return self._backend.publish(session, branch, message, said, check)
         except (StorageError, ConflictError) as error:
             # It may be this very commit that moved the branch: a storage that was asked again,
             # since its first answer was lost, says that somebody was faster. A local one is locked.

@@ -5,8 +5,11 @@ from __future__ import annotations
 import getpass
 import os
 import threading
+import time
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,9 @@ from .format.table import BatchTable, new_transaction_id, origin_of
 from .geometry import html_table
 from .history.log import OWN
 from .history.race import Landed, Race
+from .maintenance.lease import TTL, Lease
 from .result import CommitResult, describe, stage_name
+from .storage.presence import Presence
 from .writer import ZVWriter
 from .writing.datasets import StagesDatasets
 from .writing.levels import made_from
@@ -66,9 +71,13 @@ class Transaction(StagesDatasets):
         self._message = _parse_message(message)
         self._metadata = _parse_metadata(metadata, author)
         self._id = new_transaction_id()
+        began = time.time()
         super().__init__(repository._backend.begin(branch))
         self.branch = branch
         self.base_snapshot_id: str = self._session.snapshot_id
+        self._presence = Presence(repository._backend, branch, self.base_snapshot_id, began)
+        # One that is dropped without an end is over, too.
+        self._dropped = weakref.finalize(self, self._presence.leave)
         self.result: CommitResult | None = None
         self._landed: Landed | None = None
         # What is done beyond what a writer does, for the commit's metadata.
@@ -203,6 +212,7 @@ class Transaction(StagesDatasets):
                 self._abandon("aborted")
                 raise
             self._state = "committed"
+            self._dropped()
             self._remember(self.result.snapshot_id)
             return self.result
 
@@ -271,12 +281,15 @@ class Transaction(StagesDatasets):
         """Commit, merged onto the branch's tip where somebody else was faster."""
         repository = self._repository
         try:
-            return repository._commit(self._session, self.branch, message, own)
+            check = self._presence.check
+            return repository._commit(self._session, self.branch, message, own, check)
         except ConflictError as error:
             if error.what != "branch":
                 raise
         base, metas = self.base_snapshot_id, self._metas
-        race = Race(repository, self.branch, self._session, base, metas, self._stages)
+        race = Race(
+            repository, self.branch, self._session, base, metas, self._stages, self._presence.check
+        )
         self._landed = race.publish(message, own)
         return self._landed.snapshot_id
 
@@ -291,6 +304,29 @@ class Transaction(StagesDatasets):
                 self._repository._parts.put(key, stage.state(), 1 << 14)
                 stage.committed(snapshot_id)
 
+    def lease(self, *, ttl: timedelta | float = TTL) -> Lease:
+        """Keep what is staged from being collected for a while.
+
+        On a local disk nobody collects what an open transaction staged. On an object
+        store a transaction may be open for a day; whoever needs longer holds a lease.
+
+        Parameters
+        ----------
+        ttl : timedelta or float
+            How long, or seconds; it can be renewed.
+
+        Raises
+        ------
+        StorageError
+            If it comes too late: what was staged may be gone already.
+        ReadOnlyError
+            If the transaction is over.
+        """
+        with self._changing():
+            return Lease(
+                self._repository._backend, self.base_snapshot_id, ttl, presence=self._presence
+            )
+
     def abort(self) -> None:
         """Abandon everything that was staged; the branch is as it was."""
         with self._lock:
@@ -304,6 +340,7 @@ class Transaction(StagesDatasets):
         self._stages.clear()
         if not self._session.read_only:  # else a commit that failed at its end has ended it
             self._session.discard_changes()
+        self._dropped()
 
     def __enter__(self) -> Transaction:
         return self

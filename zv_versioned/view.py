@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from .geometry import html_table
 from .interop.zarr_vectors import ZarrVectorsStore
 from .level import Level
 from .maintenance import digest
+from .maintenance.lease import TTL, Lease
 from .reading.reader import LevelReader
 from .reading.totals import Bounds
 
@@ -77,6 +79,10 @@ class View(Mapping[str, "Dataset"]):
     def info(self) -> CommitInfo:
         """The commit that made this snapshot."""
         return self._repository.log(self.snapshot_id, limit=1)[0]
+
+    def lease(self, *, ttl: timedelta | float = TTL) -> Lease:
+        """Keep this snapshot from being collected for a while; see :meth:`Repository.lease`."""
+        return Lease(self._repository._backend, self.snapshot_id, ttl)
 
     def digest(self, *, recompute: bool = False) -> str:
         """A hash of all that the snapshot holds; see :meth:`Repository.digest`."""

@@ -789,6 +789,7 @@ def test_a_branch_is_moved_on_only_from_where_it_is_believed_to_be(
 def test_a_forked_child_fails_at_once_and_is_told_to_spawn(local_location: str) -> None:
     script = """
         import os, sys, zarr
+        from datetime import UTC, datetime
         from zv_versioned.errors import StorageError
         from zv_versioned.storage import Backend
         location = sys.argv[1]
@@ -815,6 +816,10 @@ def test_a_forked_child_fails_at_once_and_is_told_to_spawn(local_location: str) 
             mutation=lambda: backend.mutation("x"), check_process=backend.check_process,
             address=backend.address, seal=backend.seal,
                 deleting=lambda: backend.deleting("branch.main").__enter__(),
+            require=lambda: backend.require(tip),
+            expire=lambda: backend.expire(datetime.now(UTC)),
+            collect=lambda: backend.collect(datetime.now(UTC), dry_run=True),
+            stored_chunks=backend.stored_chunks,
         )
         public = {name for name in dir(Backend) if not name.startswith("_")}
         assert public == set(calls), public ^ set(calls)

@@ -76,7 +76,13 @@ class _Snapshot(Protocol):
 
 
 def parents_of(info: _Snapshot) -> tuple[str, ...]:
-    """The parents of a commit, the first one first; a merge's second is in its metadata."""
+    """The parents of a commit, the first one first; a merge's second is in its metadata.
+
+    Where those that it was committed with have expired, the nearest that are kept.
+    """
+    descent = getattr(info, "descent", None)
+    if descent is not None:
+        return tuple(descent.parents)
     second = own_facts(info.metadata).get("merged")
     first = (info.parent_id,) if info.parent_id else ()
     return (*first, second) if second else first

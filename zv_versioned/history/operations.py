@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConflictError, MetadataError, ViolationError
+from ..errors import ConflictError, MetadataError, NotFoundError, ViolationError
 from ..result import stage_name
-from ..storage import hidden
+from ..storage import hidden, leases
+from ..storage.carry import SHARES
+from ..storage.presence import LONGEST
 from .checks import violations
 from .conflicts import chooser, refused
 from .details import Nothing, Origin, Snapshot, StoredDetails, Virtual
@@ -144,10 +147,27 @@ class _Job:
 
     def run(self) -> MergeResult:
         """Merge onto the tip, anew where the tip moves meanwhile, and publish."""
-        return until_published(self.repository, self.branch, self.describe, self._once)
+        with self._leased():
+            return until_published(self.repository, self.branch, self.describe, self._once)
+
+    @contextmanager
+    def _leased(self) -> Iterator[None]:
+        """Keep theirs from being collected while chunks of it are taken over by reference."""
+        backend = self.repository._backend
+        if backend.is_local or not SHARES or self.dry_run:
+            # Locally nothing is collected while the lock is held, and what is copied is there.
+            yield
+            return
+        until = datetime.now(UTC) + LONGEST
+        lease = leases.take(backend, self.theirs_id, until, None)
+        try:
+            yield
+        finally:
+            leases.release(backend, lease)
 
     def _once(self) -> MergeResult:
         backend = self.repository._backend
+        backend.require(self.theirs_id)
         session = backend.begin(self.branch)
         tip = session.snapshot_id
         store = backend.read_store(tip)
@@ -369,7 +389,13 @@ def _parent(history: History, snapshot: str, number: int | None, verb: str) -> s
     MetadataError
         If it has none, or two and `number` does not say which.
     """
+    info = history[snapshot]
     parents = history.parents(snapshot)
+    if info.descent is not None and not info.descent.exact:
+        raise NotFoundError(
+            f"cannot {verb} {snapshot}: the commit before it has expired, and so what it alone did "
+            "is not known any more"
+        )
     if not parents:
         raise MetadataError(
             f"cannot {verb} {snapshot}: it is the repository's first commit, and did nothing"

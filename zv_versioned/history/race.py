@@ -6,7 +6,7 @@ moved into the new session; else the encoded bytes are copied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,8 @@ class Race:
     metas : mapping of str to DatasetMeta
         The datasets that it looked at, as it leaves them.
     stages : mapping of (str, int) to LevelStage
+    check : callable
+        Called before it is published; see :meth:`Backend.publish`.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class Race:
         base_snapshot_id: str,
         metas: Mapping[str, DatasetMeta],
         stages: Mapping[tuple[str, int], LevelStage],
+        check: Callable[[], None],
     ) -> None:
+        self._check = check
         self._repository = repository
         self._branch = branch
         self._session = session
@@ -104,6 +108,7 @@ class Race:
     def _once(self, message: str, own: Mapping[str, Any], describe: str) -> Landed:
         repository = self._repository
         backend = repository._backend
+        self._check()
         session = backend.begin(self._branch)
         store = backend.read_store(session.snapshot_id)
         ours: Index = load_index(store, repository._parts, self._sides.theirs)
@@ -120,7 +125,7 @@ class Race:
                 copy=True, carried=shared, others=others,
             )  # fmt: skip
             repository._audit(session, self._branch)
-            snapshot = repository._commit(session, self._branch, message, own)
+            snapshot = repository._commit(session, self._branch, message, own, self._check)
         except BaseException:
             session.discard_changes()
             raise

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,17 +20,25 @@ from ..format import cells, shards
 from ..format.cells import CellCodec
 from ..storage.files import Node, object_id
 from ..storage.hidden import HIDDEN
+from ..storage.lineage import ROOT_ID
 from ..storage.lock import HOLDER_FILE, LOCK_FILE, note_is_whole
+from ..storage.presence import LEASES, read_note, sealed_note
 from ..storage.seals import SEALS_FILE
-from .inventory import ROOT_ID, Inventory, chunk_ids
+from .inventory import Inventory, chunk_ids
 from .report import DAMAGED, FOREIGN, MISSING, UNSEALED, UNUSED, Finding
+from .unused import KINDS, STAGING, Unused, needed_manifests, unused
 
-LEASES = "zv_versioned.leases/"
-STAGING = re.compile(r"#\d+$")
-"""What a file is called while it is being written, by icechunk on a local disk."""
 _ICECHUNK = ("chunks/", "manifests/", "snapshots/", "transactions/", "refs/", "overwritten/")
 _RESTORE = "Restore it from a copy of the repository"
-_HARMLESS = "Does no harm, and may stay"
+_HARMLESS = "Does no harm; repo.gc() removes it once it is old enough"
+
+_WHAT = {
+    "chunks": "chunks",
+    "manifests": "manifests",
+    "snapshots": "snapshots",
+    "transactions": "transaction logs",
+    "writers": "notes of transactions whose processes are gone",
+}
 
 Progress = Callable[[str, int, int], None]
 
@@ -79,6 +86,7 @@ class FileCheck:
         self._bad_manifests: set[str] = set()
         self._chunks: dict[bytes, tuple[int, bytes]] = {}
         self._in_use: set[str] = set()
+        self._needed_chunks: set[bytes] = set()
         self.bytes_read = 0
 
     def run(self) -> list[Finding]:
@@ -93,6 +101,7 @@ class FileCheck:
             *self._manifests(),
             *self._chunk_findings(damaged_chunks),
             *self._seals(),
+            *self._unused(),
             *self._others(),
         ]
         self.bytes_read += self.inventory.read
@@ -120,10 +129,13 @@ class FileCheck:
 
     def _read_manifests(self) -> None:
         names = [path.removeprefix("manifests/") for path in self.inventory.below("manifests/")]
+        needed = needed_manifests(self.inventory, self._in_use)
         for number, name in enumerate(names):
             arrays = self.inventory.manifest(name)
             for node, refs in (arrays or {}).items():
                 ids, ends = chunk_ids(refs)
+                if name in needed:
+                    self._needed_chunks.update(ids)
                 for chunk, end in zip(ids, ends.tolist(), strict=True):
                     self._chunks[chunk] = max(end, self._chunks.get(chunk, (0, b""))[0]), node
                 for raw in refs.inline:
@@ -192,24 +204,31 @@ class FileCheck:
                     )
                 else:
                     yield Finding(UNUSED, path, f"{why}{of}; no snapshot needs it", _HARMLESS)
-        yield from self._unused_chunks()
+        yield from self._damaged_unused()
 
-    def _unused_chunks(self) -> Iterator[Finding]:
+    def _damaged_unused(self) -> Iterator[Finding]:
+        """Chunks that no manifest names, where they are not whole."""
         known = {f"chunks/{object_id(chunk)}" for chunk in self._chunks}
         kinds = {_places(node): node for node in self.inventory.nodes.values()}
-        unused, total = 0, 0
         for path in self.inventory.below("chunks/"):
-            if path in known or STAGING.search(path):
-                continue
-            unused, total = unused + 1, total + self.inventory.sizes[path]
-            if self._is_read(path):
+            if path not in known and not STAGING.search(path) and self._is_read(path):
                 why = self._read_chunk(path, [None, *kinds.values()])
                 if why is not None:
                     what = f"no snapshot needs it, and it is not whole ({why})"
                     yield Finding(UNUSED, path, what, _HARMLESS)
-        if unused:
-            what = f"{unused:,} chunks, {total:,} bytes, which no snapshot needs"
-            yield Finding(UNUSED, "chunks", what, _HARMLESS)
+
+    def _unused(self) -> Iterator[Finding]:
+        """What nobody needs, by kind: just what a collection removes."""
+        sizes = self.inventory.sizes
+        found: Unused = unused(self.inventory, self._in_use, self._needed_chunks)
+        for kind in KINDS:
+            paths = [path for path in found.of[kind] if path in sizes]
+            # Earlier states of `repo` are there from the second change on; `stats` counts them.
+            if paths and kind not in ("unfinished", "overwritten"):
+                total = sum(sizes[path] for path in paths)
+                place = LEASES if kind == "writers" else kind
+                what = f"{len(paths):,} {_WHAT[kind]}, {total:,} bytes, which nothing needs"
+                yield Finding(UNUSED, place, what, "They do no harm; repo.gc() removes them")
 
     def _users(self, chunks: Iterable[bytes]) -> dict[bytes, set[str]]:
         """The snapshots in use that need each of some chunks."""
@@ -254,10 +273,6 @@ class FileCheck:
             ):
                 what = "what the snapshot changed is not recorded any more; reading is not affected"
                 yield Finding(MISSING, log, what, _RESTORE)
-        unused = inventory.snapshots.keys() - self._in_use
-        if unused:
-            what = f"{len(unused):,} snapshots that no branch or tag leads to"
-            yield Finding(UNUSED, "snapshots", what, _HARMLESS)
 
     def _manifests(self) -> Iterator[Finding]:
         inventory = self.inventory
@@ -371,6 +386,12 @@ class FileCheck:
             what = f"{lost:,} earlier states of the file repo are gone; nothing needs them"
             yield Finding(UNUSED, "overwritten", what, "their seals do no harm")
 
+    def _note(self, path: str) -> bytes:
+        try:
+            return (self.folder / path).read_bytes()
+        except FileNotFoundError:
+            return sealed_note({})  # its transaction has ended
+
     def _names(self, folder: str, name: str) -> bool:
         """Whether a snapshot in use names a manifest."""
         snapshots = self.inventory.snapshots
@@ -387,9 +408,12 @@ class FileCheck:
                 if not note_is_whole((self.folder / path).read_bytes()):
                     what = "the note of who changed the repository last is damaged; nobody needs it"
                     yield Finding(DAMAGED, path, what, "The next change writes it anew")
+            elif path.startswith(f"{LEASES}/"):
+                if read_note(self._note(path)) is None:
+                    what = "the note of an open transaction, or of a collection, is damaged"
+                    yield Finding(DAMAGED, path, what, "Once no transaction is open, remove it")
             elif not (
-                path.startswith((*_ICECHUNK, LEASES))
-                or path in ("repo", "config.yaml", LOCK_FILE, SEALS_FILE)
+                path.startswith(_ICECHUNK) or path in ("repo", "config.yaml", LOCK_FILE, SEALS_FILE)
             ):
                 what = f"a file of {size:,} bytes that is no part of the repository"
                 yield Finding(FOREIGN, path, what, "Remove it if you do not know it")

@@ -20,8 +20,6 @@ from ..storage.files import Node, Refs, RepoFile
 from ..storage.seals import Seal, Sealed, parse, seal_of
 
 _REF = re.compile(rb'\{"snapshot":"([0-9A-HJKMNP-TV-Z]{20})"\}')
-ROOT_ID = "1CECHNKREP0F1RSTCMT0"
-"""The snapshot that every repository begins with."""
 
 
 @dataclass
@@ -81,12 +79,12 @@ class Inventory:
     read: int = 0
 
     @classmethod
-    def of(cls, folder: Path) -> Inventory:
-        """Take stock of a folder."""
+    def of(cls, folder: Path, *, earlier_states: bool = True) -> Inventory:
+        """Take stock of a folder; without the earlier states of ``repo`` they are only listed."""
         found = cls(folder)
-        found.sizes = dict(_listing(folder))
+        found.sizes = dict(listing(folder))
         found.sealed = parse(found._raw("zv_versioned.seals") or b"")
-        found._read_refs()
+        found._read_refs(earlier_states)
         for path in found.below("snapshots/"):
             found._read_snapshot(path)
         for path in found.below("transactions/"):
@@ -165,16 +163,17 @@ class Inventory:
             return None
         return found
 
-    def _read_refs(self) -> None:
+    def _read_refs(self, earlier_states: bool) -> None:
         for path in self.below("refs/") + self.below("config.yaml"):
             self.sealed_bytes(path)
         if "repo" in self.sizes or self.below("overwritten/"):
             found = self._named("repo", files.repo)
             if isinstance(found, RepoFile):
                 self.refs = found
-            for path in self.below("overwritten/"):
-                self._named(path, files.repo)
-            self._judge_strays()
+            if earlier_states:
+                for path in self.below("overwritten/"):
+                    self._named(path, files.repo)
+                self._judge_strays()
             return
         self.refs, unreadable = files.refs_of_folder(self.folder)
         for path, why in unreadable.items():
@@ -247,7 +246,8 @@ class Inventory:
         return found
 
 
-def _listing(folder: Path) -> Iterator[tuple[str, int]]:
+def listing(folder: Path) -> Iterator[tuple[str, int]]:
+    """Every file below a folder: its path in it, and its size."""
     waiting = [""]
     while waiting:
         at = waiting.pop()

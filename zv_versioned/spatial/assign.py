@@ -19,7 +19,7 @@ class Assignment:
 
     Parameters
     ----------
-    order : ndarray of int64, shape (N,)
+    order : ndarray of int64 or uint32, shape (N,)
         Input rows in vertex order: by cell, object, input row.
     cells : ndarray of int64, shape (C,)
         Numbers of the cells that have vertices, ascending.
@@ -80,7 +80,7 @@ def cell_numbers(positions: np.ndarray, box: Box, grid: Grid) -> tuple[np.ndarra
 
     Returns
     -------
-    numbers : ndarray of int64, shape (N,)
+    numbers : ndarray of int32 or (many cells) int64, shape (N,)
         In C order of the spanned cells, so in the order of the grid's own.
     span : ndarray of int64, shape (2, D)
         Index (from 0) of the first spanned cell, and spanned cells on each axis.
@@ -90,8 +90,9 @@ def cell_numbers(positions: np.ndarray, box: Box, grid: Grid) -> tuple[np.ndarra
     counts = (np.floor(box.hi / size) - first).astype(np.int64) + 1
     strides = np.cumprod([1, *counts[:0:-1]])[::-1].copy()
     # Whole numbers below 2**53 are exact in float64.
-    dtype = np.float64 if math.prod(counts.tolist()) < 1 << 53 else np.int64
-    numbers = np.empty(len(positions), np.int64)
+    spanned = math.prod(counts.tolist())
+    dtype = np.float64 if spanned < 1 << 53 else np.int64
+    numbers = np.empty(len(positions), np.int32 if spanned < 1 << 31 else np.int64)
     for start in range(0, len(positions), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
         total = np.zeros(len(positions[rows]), dtype)
@@ -144,15 +145,26 @@ def stable_order(keys: np.ndarray, bound: int) -> np.ndarray:
     Key and row are packed into one number and sorted as such: several times
     faster than an argsort.
     """
-    n = len(keys)
-    row_bits = max(1, (n - 1).bit_length())
-    if bound.bit_length() + row_bits > 63:
+    bits = bound.bit_length() + _row_bits(len(keys))
+    if bits > 63:
         return np.argsort(keys, kind="stable")
-    packed = (keys << row_bits).view(np.uint64)
-    packed |= np.arange(n, dtype=np.uint64)
+    dtype = np.dtype(np.uint32 if bits <= 32 else np.uint64)
+    packed = _sorted_with_rows(keys, dtype)
+    packed &= dtype.type((1 << _row_bits(len(keys))) - 1)
+    return packed.astype(np.int64) if bits <= 32 else packed.view(np.int64)
+
+
+def _row_bits(n: int) -> int:
+    return max(1, (n - 1).bit_length())
+
+
+def _sorted_with_rows(keys: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Keys, each with its row in the lowest bits, sorted."""
+    packed = keys.astype(dtype)
+    packed <<= dtype.type(_row_bits(len(keys)))
+    packed |= np.arange(len(keys), dtype=dtype)
     packed.sort()
-    packed &= np.uint64((1 << row_bits) - 1)
-    return packed.view(np.int64)
+    return packed
 
 
 def assign(
@@ -172,36 +184,72 @@ def assign(
     grid : Grid
     """
     numbers, (first, counts) = cell_numbers(positions, box, grid)
-    object_bits = max(1, (n_objects - 1).bit_length())
-    cell_bits = math.prod(counts.tolist()).bit_length()
+    spanned = math.prod(counts.tolist())
     distinct = None
-    if object_bits + cell_bits > 63:
-        # So large a span of cells that they must be made dense to fit a key.
-        distinct, numbers = np.unique(numbers, return_inverse=True)
-        cell_bits = len(distinct).bit_length()
-    numbers <<= object_bits
-    numbers |= rows
-    order = stable_order(numbers, 1 << (object_bits + cell_bits))
-    keys = numbers[order]
-    del numbers
-    fragment_first = run_starts(keys)
-    fragment_keys = keys[fragment_first]
-    fragment_cell = fragment_keys >> object_bits
+    if _fits_narrow(spanned, len(rows)) and (rows[1:] >= rows[:-1]).all():
+        order, vertex_cell, vertex_object = _sorted_by_cell(numbers, rows)
+        changes = vertex_cell[1:] != vertex_cell[:-1]
+        changes |= vertex_object[1:] != vertex_object[:-1]
+        fragment_first = np.concatenate(([0], np.flatnonzero(changes) + 1))
+        fragment_cell = vertex_cell[fragment_first].astype(np.int64)
+        fragment_object = vertex_object[fragment_first]
+    else:
+        object_bits = max(1, (n_objects - 1).bit_length())
+        if object_bits + spanned.bit_length() > 63:
+            # So large a span of cells that they must be made dense to fit a key.
+            distinct, numbers = np.unique(numbers, return_inverse=True)
+            spanned = len(distinct)
+        numbers = numbers.astype(np.int64, copy=False) << object_bits
+        numbers |= rows
+        order = stable_order(numbers, 1 << (object_bits + spanned.bit_length()))
+        keys = numbers[order]
+        del numbers
+        fragment_first = run_starts(keys)
+        fragment_keys = keys[fragment_first]
+        fragment_cell = fragment_keys >> object_bits
+        fragment_object = fragment_keys & ((1 << object_bits) - 1)
     cell_first = run_starts(fragment_cell)
     cells = fragment_cell[cell_first]
     if distinct is not None:
         cells = distinct[cells]
-    fragment_vertices = np.diff(fragment_first, append=len(keys))
-    fragment_object = fragment_keys & ((1 << object_bits) - 1)
+    fragment_vertices = np.diff(fragment_first, append=len(order))
     return Assignment(
         order=order,
         cells=grid_numbers(cells, first, counts, grid),
         cell_vertices=np.add.reduceat(fragment_vertices, cell_first),
-        cell_fragments=np.diff(cell_first, append=len(fragment_keys)),
+        cell_fragments=np.diff(cell_first, append=len(fragment_cell)),
         fragment_object=fragment_object,
         fragment_vertices=fragment_vertices,
         object_order=stable_order(fragment_object, n_objects),
     )
+
+
+def _fits_narrow(spanned: int, n: int) -> bool:
+    """Whether the number of a cell and a row fit 32 bits together."""
+    return (spanned - 1).bit_length() + _row_bits(n) <= 32
+
+
+def _sorted_by_cell(
+    numbers: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices of which the objects ascend already, sorted by cell: half the bytes to sort.
+
+    Parameters
+    ----------
+    numbers, rows : ndarray of int, shape (N,)
+        The cell and the object row of each vertex, see :func:`_fits_narrow`.
+
+    Returns
+    -------
+    order : ndarray of uint32, shape (N,)
+    vertex_cell, vertex_object : ndarray, shape (N,)
+        In that order.
+    """
+    cells = _sorted_with_rows(numbers, np.dtype(np.uint32))
+    bits = _row_bits(len(numbers))
+    order = cells & np.uint32((1 << bits) - 1)
+    cells >>= np.uint32(bits)
+    return order, cells, rows.take(order, mode="clip")
 
 
 def grid_numbers(

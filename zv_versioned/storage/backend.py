@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,8 +22,10 @@ from .chunks import attach
 from .config import repository_config
 from .create import create_elsewhere, create_local, existing
 from .hidden import HIDDEN
+from .lineage import ROOT_ID, Descent, descents
 from .location import CLOUD, Location, Place, resolve
 from .lock import RepositoryLock
+from .presence import last_expiry, record_expiry
 from .seals import SEALS_FILE, Ledger
 from .trailer import joined, parted
 from .translate import translated
@@ -43,6 +45,8 @@ class SnapshotInfo:
     message: str
     written_at: datetime
     metadata: dict[str, Any]
+    descent: Descent | None = None
+    """What is written down of its parents, where an expiry has cut its line."""
 
 
 def _check_runtime(location: str) -> None:
@@ -109,6 +113,7 @@ class Backend:
         self._lock = None if place.folder is None else RepositoryLock(place.folder, lock_timeout)
         self.ledger = None if place.folder is None else Ledger(place.folder)
         self._pid = os.getpid()
+        self._expiry = (0, 0) if place.folder is None else last_expiry(place.folder)
 
     def __repr__(self) -> str:
         return f"<Backend {self.location}>"
@@ -247,7 +252,7 @@ class Backend:
         self.check_process()
         _check_name("branch", name, new=True)
         with self.mutation(f"create branch {name}"):
-            target = self.snapshot(snapshot_id).id
+            target = self.require(snapshot_id).id
             if name in self.branches():
                 raise self._taken("branch", name, "exists already")
             try:
@@ -276,7 +281,7 @@ class Backend:
         self.check_process()
         _check_name("tag", name, new=True)
         with self.mutation(f"create tag {name}"):
-            target = self.snapshot(snapshot_id).id
+            target = self.require(snapshot_id).id
             try:
                 with translated(self.location):
                     self._repository.create_tag(name, target)
@@ -299,7 +304,7 @@ class Backend:
         """Make a snapshot the tip of branch `name`, wherever the tip was."""
         self.check_process()
         with self.mutation(f"reset branch {name}"):
-            target = self.snapshot(snapshot_id).id
+            target = self.require(snapshot_id).id
             with self._finding("branch", name):
                 self._repository.reset_branch(name, target)
             self.seal(f"branch.{name}")
@@ -324,6 +329,22 @@ class Backend:
         """Return what is known of a snapshot; NotFoundError if there is none."""
         return next(self.ancestry(snapshot_id))
 
+    def require(self, snapshot_id: str) -> SnapshotInfo:
+        """As :meth:`snapshot`, and not from memory: it may have been collected meanwhile.
+
+        Raises
+        ------
+        NotFoundError
+            If it is not there any more.
+        """
+        known = self.snapshot(snapshot_id)
+        if self.folder is not None and not (self.folder / "snapshots" / known.id).exists():
+            raise NotFoundError(
+                f"snapshot {snapshot_id} of {self.location} is not there any more: it has expired, "
+                "and was collected"
+            )
+        return known
+
     def ancestry(self, snapshot_id: str) -> Iterator[SnapshotInfo]:
         """Return a snapshot and its ancestors, newest first.
 
@@ -333,6 +354,7 @@ class Backend:
             At once, if there is no such snapshot.
         """
         self.check_process()
+        self._notice_expiry()
         # For an absent one, icechunk 1's lookup_snapshot reports a failure of the storage.
         with self._finding_snapshot(snapshot_id):
             iterator = iter(self._repository.ancestry(snapshot_id=snapshot_id))
@@ -343,14 +365,46 @@ class Backend:
         while info is not None:
             message, metadata = parted(info.message)
             metadata = {**info.metadata, **metadata}
-            yield SnapshotInfo(info.id, info.parent_id, message, info.written_at, metadata)
+            known = SnapshotInfo(info.id, info.parent_id, message, info.written_at, metadata)
+            if info.parent_id == ROOT_ID:
+                descent = descents(self).get(info.id)
+                if descent is not None and descent.parents[0] != ROOT_ID:
+                    yield replace(known, parent_id=descent.parents[0], descent=descent)
+                    yield from self.ancestry(descent.parents[0])
+                    return
+                known = replace(known, descent=descent)
+            yield known
             self.check_process()
-            with translated(self.location):
-                info = next(iterator, None)
+            try:
+                with translated(self.location):
+                    info = next(iterator, None)
+            except NotFoundError:
+                # icechunk 1 remembers a parent that has expired since, and was collected.
+                again = self._reread(info.id)
+                if again.parent_id == info.parent_id:
+                    raise
+                yield from self.ancestry(again.parent_id or ROOT_ID)
+                return
+
+    def _reread(self, snapshot_id: str) -> Any:
+        """What is stored of a snapshot now, not what is remembered."""
+        with self._finding_snapshot(snapshot_id):
+            self._repository = self._reopened()
+            return next(iter(self._repository.ancestry(snapshot_id=snapshot_id)))
+
+    def _reopened(self) -> ic.Repository:
+        """The repository without what was remembered of it."""
+        return self._repository.reopen()
+
+    def _notice_expiry(self) -> None:
+        """Let nothing be remembered that somebody else has let expire: icechunk 1 would."""
+        if self.folder is not None and (latest := last_expiry(self.folder)) != self._expiry:
+            self._repository, self._expiry = self._reopened(), latest
 
     def read_store(self, snapshot_id: str) -> ic.IcechunkStore:
         """Return a read-only zarr store of a snapshot; NotFoundError if there is none."""
         self.check_process()
+        self._notice_expiry()
         with self._finding_snapshot(snapshot_id):
             return self._repository.readonly_session(snapshot_id=snapshot_id).store
 
@@ -373,7 +427,12 @@ class Backend:
             return self._repository.writable_session(branch)
 
     def publish(
-        self, session: ic.Session, branch: str, message: str, metadata: Mapping[str, Any]
+        self,
+        session: ic.Session,
+        branch: str,
+        message: str,
+        metadata: Mapping[str, Any],
+        check: Callable[[], None] | None = None,
     ) -> str:
         """Commit a session, unless its branch has moved since it began.
 
@@ -387,6 +446,9 @@ class Backend:
             Of the commit.
         metadata : mapping
             Of the commit; JSON values under string keys.
+        check : callable, optional
+            Called when nobody else can change the repository any more; it raises
+            where the commit must not be made.
 
         Returns
         -------
@@ -416,6 +478,8 @@ class Backend:
             # An object store makes this check itself, where it decides, and a round trip is spared.
             if self.is_local and (tip := self.branch_tip(branch)) != began:
                 raise self._moved(branch, tip, began)
+            if check is not None:
+                check()
             with translated(self.location):
                 try:
                     after = self._commit(session, branch, text)
@@ -425,6 +489,76 @@ class Backend:
                     raise self._moved(branch, tip, began) from error
             self.seal(f"branch.{branch}", committed=(began, after))
             return after
+
+    def expire(self, older_than: datetime) -> set[str]:
+        """Let icechunk forget snapshots older than a moment, but for tips; returns their ids.
+
+        The first that is kept of a line then descends from the first snapshot: see
+        :mod:`.lineage`.
+        """
+        self.check_process()
+        with self.mutation("expire snapshots"):
+            before = self._snapshot_files()
+            with translated(self.location):
+                gone = set(self._repository.expire_snapshots(older_than))
+            if self.ledger is not None:
+                # icechunk 1 writes the files anew that get another parent.
+                after = self._snapshot_files()
+                edited = sorted(p for p, at in after.items() if before.get(p) != at)
+                self.ledger.add(edited)
+                for path in edited:  # as old as what they lead to, for collections
+                    time = before[path][0]
+                    os.utime(self.ledger.folder / path, ns=(time, time))
+            if self.folder is not None:
+                record_expiry(self.folder)
+        self._repository = self._reopened()
+        return gone
+
+    def _snapshot_files(self) -> dict[str, tuple[int, int]]:
+        if self.folder is None:
+            return {}
+        with os.scandir(self.folder / "snapshots") as entries:
+            stats = [(f"snapshots/{entry.name}", entry.stat()) for entry in entries]
+        return {path: (at.st_mtime_ns, at.st_ino) for path, at in stats}
+
+    def collect(self, older_than: datetime, *, dry_run: bool) -> tuple[dict[str, int], int]:
+        """Let icechunk remove what no ref leads to and what is older than a moment.
+
+        Returns
+        -------
+        (dict of str to int, int)
+            How many files of each kind, and bytes in all.
+
+        Raises
+        ------
+        StorageError
+            If some could not be removed.
+        """
+        self.check_process()
+        with self.mutation("collect garbage"), translated(self.location):
+            # icechunk 1 does not tell of what it could not remove.
+            done: Any = self._repository.garbage_collect(older_than, dry_run=dry_run)
+            if self.folder is not None and not dry_run:
+                record_expiry(self.folder)
+        if getattr(done, "objects_failed_to_delete", 0):
+            raise StorageError(
+                f"{done.objects_failed_to_delete:,} files of {self.location} that nothing needs "
+                f"could not be removed: {'; '.join(map(str, done.delete_errors[:3]))}. The others "
+                "were; do it again"
+            )
+        found = {
+            "chunks": done.chunks_deleted,
+            "manifests": done.manifests_deleted,
+            "snapshots": done.snapshots_deleted,
+            "transactions": done.transaction_logs_deleted,
+        }
+        return found, int(done.bytes_deleted)
+
+    def stored_chunks(self) -> int:
+        """Bytes of all chunks that any snapshot refers to, whoever it belongs to."""
+        self.check_process()
+        with translated(self.location):
+            return int(self._repository.chunk_storage_stats().native_bytes)
 
     def _commit(self, session: ic.Session, branch: str, text: str) -> str:
         if not self.durable or self.folder is None:

@@ -271,12 +271,16 @@ class RepoFile:
     backups : tuple of str
         Earlier states of the file that it refers to, by their names in
         ``overwritten``.
+    logs : frozenset of str
+        Snapshots that have expired, and whose transaction logs icechunk keeps: to
+        tell what the next one that is left has changed.
     """
 
     branches: Mapping[str, str]
     tags: Mapping[str, str]
     parents: Mapping[str, str | None]
     backups: tuple[str, ...] = ()
+    logs: frozenset[str] = frozenset()
 
 
 def repo(raw: bytes, what: str) -> RepoFile:
@@ -293,7 +297,8 @@ def repo(raw: bytes, what: str) -> RepoFile:
 
         backups = [update.text(3) for update in root.tables(7)] + [root.text(8)]
         names = tuple(dict.fromkeys(name for name in backups if name))
-        return RepoFile(refs(2), refs(1), parents, names)
+        logs = frozenset(object_id(bytes(log)) for row in rows for log in row.structs(5, _ID))
+        return RepoFile(refs(2), refs(1), parents, names, logs)
 
 
 def refs_of_folder(folder: Path) -> tuple[RepoFile, dict[str, str]]:

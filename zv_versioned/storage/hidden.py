@@ -4,6 +4,8 @@ icechunk knows one parent of a snapshot, and its garbage collection goes by refs
 and that parent alone. The second parent of a merge therefore gets a branch of
 its own, under a prefix that users' branches cannot have. A second kind lives
 for a moment only: a session can be forked nowhere but at the tip of a branch.
+Two more are described where they are used: the lines of :mod:`.lineage`, and
+the leases of :mod:`.leases`.
 
 Branches, not tags: a tag that was deleted can never be made again.
 """
@@ -30,36 +32,71 @@ PARENT = f"{HIDDEN}parent."
 CARRY = f"{HIDDEN}carry."
 
 
-def keep_parent(backend: Backend, snapshot_id: str) -> bool:
-    """Keep a snapshot, and what leads to it, from being collected; False where it is already."""
-    name = PARENT + snapshot_id
-    with backend.mutation(f"keep {snapshot_id}"), translated(backend.location):
-        if name in backend._repository.list_branches():
-            return False
+def names(backend: Backend, prefix: str = HIDDEN) -> list[str]:
+    """The names of hidden branches that begin with a prefix, sorted."""
+    backend.check_process()
+    with translated(backend.location):
+        found = backend._repository.list_branches()
+    return sorted(name for name in found if name.startswith(prefix))
+
+
+def target(backend: Backend, name: str) -> str:
+    """The snapshot that a hidden branch stands at."""
+    backend.check_process()
+    with translated(backend.location):
+        return backend._repository.lookup_branch(name)
+
+
+def keep(backend: Backend, name: str, snapshot_id: str) -> bool:
+    """Make a hidden branch; False where there is one of this name.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such snapshot any more.
+    """
+    with backend.mutation(f"keep {snapshot_id}"):
+        backend.require(snapshot_id)
+        with translated(backend.location):
+            if name in backend._repository.list_branches():
+                return False
         try:
             with translated(backend.location):
                 backend._repository.create_branch(name, snapshot_id)
         except MetadataError:
-            return False  # somebody who merges the same was faster
+            return False  # somebody else who keeps the same was faster
         return True
+
+
+def let_go(backend: Backend, name: str) -> None:
+    """Delete a hidden branch.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none of this name.
+    """
+    with (
+        backend.mutation(f"let go of {name}"),
+        translated(backend.location),
+        backend.deleting(f"branch.{name}"),
+    ):
+        backend._repository.delete_branch(name)
+
+
+def keep_parent(backend: Backend, snapshot_id: str) -> bool:
+    """Keep a snapshot, and what leads to it, from being collected; False where it is already."""
+    return keep(backend, PARENT + snapshot_id, snapshot_id)
 
 
 def forget_parent(backend: Backend, snapshot_id: str) -> None:
     """Let go of a snapshot that :func:`keep_parent` keeps."""
-    with (
-        backend.mutation(f"let go of {snapshot_id}"),
-        translated(backend.location),
-        backend.deleting(f"branch.{PARENT}{snapshot_id}"),
-    ):
-        backend._repository.delete_branch(PARENT + snapshot_id)
+    let_go(backend, PARENT + snapshot_id)
 
 
 def kept_parents(backend: Backend) -> list[str]:
     """The snapshots that are kept as parents of merges, sorted."""
-    backend.check_process()
-    with translated(backend.location):
-        names = backend._repository.list_branches()
-    return sorted(name[len(PARENT) :] for name in names if name.startswith(PARENT))
+    return [name[len(PARENT) :] for name in names(backend, PARENT)]
 
 
 @contextmanager

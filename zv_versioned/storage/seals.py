@@ -261,8 +261,27 @@ class Ledger:
         """Write the seals anew, one line a file: what was said of files long gone goes."""
         lines = [_line(path, seal) for path, seal in sorted(sealed.seals.items())]
         beside = self._path.with_name(SEALS_FILE + ".new")
-        beside.write_bytes(b"".join(lines))
+        with beside.open("wb") as file:
+            file.write(b"".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(beside, self._path)
+
+    def forget_absent(self) -> None:
+        """Write the seals anew, without those of files that are gone.
+
+        Of the earlier states of the file ``repo``, which are known by lines that go,
+        those that are there get seals of their own.
+        """
+        sealed = self.read()
+        if sealed.damaged:
+            return  # which files they were about, only a check can tell
+        seals = {p: seal for p, seal in sealed.seals.items() if os.path.exists(self._root + p)}
+        for path in (self.folder / "overwritten").glob("*"):
+            name = f"overwritten/{path.name}"
+            if name not in seals and (seal := self._now(name)) in sealed.states:
+                seals[name] = seal
+        self.rewrite(Sealed(seals))
 
 
 def _of_snapshot(root: str, snapshot: str, manifests: Iterable[str]) -> list[str]:

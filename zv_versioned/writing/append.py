@@ -89,14 +89,16 @@ def append_points(stage: LevelStage, positions: Any, given: Given) -> dict[str, 
     grid, values = stage.facts.grid, [value.once() for value in values]
     if stage.meta.kind in LINES:
         walk = Walk.of_vertices(objects.rows, len(objects.ids))
-        plan = assign_lines(array, vertices.box, walk, grid)
-        links: LinkPlan | None = place_line_links(walk, plan, ordered=False)
-        sums = _digest.of_lines(array, objects.ids, walk, values, walk.line_vertices, ())
+        given_lines = array, objects.ids, walk, values, walk.line_vertices, ()
+        with _digest.beside(n, _digest.of_lines, *given_lines) as sums:
+            plan = assign_lines(array, vertices.box, walk, grid)
+            links: LinkPlan | None = place_line_links(walk, plan, ordered=False)
     else:
-        plan = assign(array, vertices.box, objects.rows, len(objects.ids), grid)
-        links, sums = None, _digest.of_points(array, objects, values)
+        links = None
+        with _digest.beside(n, _digest.of_points, array, objects, values) as sums:
+            plan = assign(array, vertices.box, objects.rows, len(objects.ids), grid)
     objects = objects.without_rows()
-    return _publish(stage, Batch(vertices, objects, plan, links, values, (), of_objects, sums))
+    return _publish(stage, Batch(vertices, objects, plan, links, values, (), of_objects, sums()))
 
 
 def append_lines(
@@ -131,12 +133,13 @@ def append_lines(
     objects = objects_of(stage, ids, len(counts), extend=given.extend)
     of_objects = object_values(stage, given.object_attributes, objects)
     walk = Walk.of_lines(counts, objects.rows, len(objects.ids))
-    plan = assign_lines(array, vertices.box, walk, stage.facts.grid)
-    links = place_line_links(walk, plan, ordered=bool(of_links))
     values, of_links = [v.once() for v in values], [v.once() for v in of_links]
-    sums = _digest.of_lines(array, objects.ids, walk, values, counts, of_links)
+    given_lines = array, objects.ids, walk, values, counts, of_links
+    with _digest.beside(n, _digest.of_lines, *given_lines) as sums:
+        plan = assign_lines(array, vertices.box, walk, stage.facts.grid)
+        links = place_line_links(walk, plan, ordered=bool(of_links))
     objects = objects.without_rows()
-    batch = Batch(vertices, objects, plan, links, values, of_links, of_objects, sums)
+    batch = Batch(vertices, objects, plan, links, values, of_links, of_objects, sums())
     return _publish(stage, batch, links=True)
 
 
@@ -163,11 +166,12 @@ def append_links(
     if meta.kind != "graph" and len(objects.ids) > 1:
         _checks_links.within_objects(ends, objects.rows, objects.ids, meta.kind)
     of_objects = object_values(stage, given.object_attributes, objects)
-    plan = assign(array, vertices.box, objects.rows, len(objects.ids), stage.facts.grid)
     values, of_links = [v.once() for v in values], [v.once() for v in of_links]
-    sums = _digest.of_links(array, objects, values, ends, of_links)
-    placed, objects = place_links(ends, plan), objects.without_rows()
-    batch = Batch(vertices, objects, plan, placed, values, of_links, of_objects, sums)
+    with _digest.beside(n, _digest.of_links, array, objects, values, ends, of_links) as sums:
+        plan = assign(array, vertices.box, objects.rows, len(objects.ids), stage.facts.grid)
+        placed = place_links(ends, plan)
+    objects = objects.without_rows()
+    batch = Batch(vertices, objects, plan, placed, values, of_links, of_objects, sums())
     return _publish(stage, batch, links=True)
 
 

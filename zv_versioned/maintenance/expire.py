@@ -1,0 +1,228 @@
+"""Expiry: letting go of old snapshots, so that a collection can remove what only they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from .._checks import is_whole
+from ..errors import MetadataError, NotFoundError
+from ..geometry import html_table
+from ..history.graph import History
+from ..history.log import own_facts, parents_of
+from ..storage import hidden, leases
+from ..storage.lineage import lines_in
+from ..storage.presence import LONGEST, SKEW, writers
+from .retention import Commit, Plan, Rule, children_first, plan
+
+if TYPE_CHECKING:
+    from ..repository import Repository
+    from ..storage import Backend, SnapshotInfo
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """What :meth:`Repository.expire` did, or would do.
+
+    Parameters
+    ----------
+    dry_run : bool
+    older_than : datetime or None
+    keep_last : int or None
+    refs : tuple of str
+        The branches that it was about.
+    expired : tuple of str
+        Snapshots that nothing leads to any more, newest first.
+    kept : int
+        Snapshots that stay.
+    lines : int
+        Lines of descent that are written down where what was between expired.
+    kept_back : int
+        Snapshots that would expire as well, if that did not need too many lines.
+    """
+
+    dry_run: bool
+    older_than: datetime | None
+    keep_last: int | None
+    refs: tuple[str, ...]
+    expired: tuple[str, ...]
+    kept: int
+    lines: int
+    kept_back: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain values, for JSON."""
+        when = None if self.older_than is None else self.older_than.isoformat()
+        lists = {"refs": list(self.refs), "expired": list(self.expired)}
+        return {**asdict(self), "older_than": when, **lists}
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [
+            ("expired", f"{len(self.expired):,} snapshots"),
+            ("kept", f"{self.kept:,} snapshots"),
+            ("branches", ", ".join(self.refs)),
+        ]
+        if self.older_than is not None:
+            facts.append(("older than", self.older_than.isoformat()))
+        if self.keep_last is not None:
+            facts.append(("last kept", f"{self.keep_last:,}"))
+        if self.kept_back:
+            facts.append(("kept back", f"{self.kept_back:,} snapshots, for want of lines"))
+        return facts
+
+    def __repr__(self) -> str:
+        name = "Expiry, dry run" if self.dry_run else "Expiry"
+        return f"<{name}: " + ", ".join(f"{k} {v}" for k, v in self._facts()) + ">"
+
+    def _repr_html_(self) -> str:
+        return html_table("Expiry, dry run" if self.dry_run else "Expiry", self._facts())
+
+
+def moment(older_than: datetime | timedelta, now: datetime) -> datetime:
+    """A moment in the past, given as such or as an age.
+
+    Raises
+    ------
+    MetadataError
+        If it is neither, or in the future.
+    """
+    given: object = older_than
+    if isinstance(given, timedelta):
+        given = now - given
+    if not isinstance(given, datetime):
+        raise MetadataError(
+            f"older_than is a datetime, or a timedelta before now, got {older_than!r}"
+        )
+    found = given.astimezone(UTC)
+    if found > now:
+        raise MetadataError(
+            f"older_than is {older_than!r}, which is in the future; now is {now.isoformat()}"
+        )
+    return found
+
+
+def expire(
+    repository: Repository,
+    older_than: datetime | timedelta | None,
+    keep_last: int | None,
+    refs: str | Sequence[str] | None,
+    dry_run: bool,
+) -> Expiry:
+    """Let old snapshots go; see :meth:`Repository.expire`."""
+    now = datetime.now(UTC)
+    cutoff = None if older_than is None else moment(older_than, now)
+    if keep_last is not None and not (is_whole(keep_last) and keep_last >= 1):
+        raise MetadataError(f"keep_last is a number from 1 up, got {keep_last!r}")
+    if cutoff is None and keep_last is None:
+        raise MetadataError("expire() needs older_than, keep_last, or both")
+    backend = repository._backend
+    chosen = _chosen(backend, refs)
+    rule = Rule(cutoff, keep_last)
+    with backend.mutation("expire snapshots"):
+        graph, merges = _graph(backend)
+        found = _plan(backend, graph, rule, chosen, now)
+        if not dry_run:
+            _do(backend, found, merges, now)
+    newest_first = sorted(found.expired, key=lambda name: graph[name].time, reverse=True)
+    return Expiry(
+        dry_run, cutoff, keep_last, tuple(chosen), tuple(newest_first), len(found.kept),
+        len(found.lines), found.kept_back,
+    )  # fmt: skip
+
+
+def _chosen(backend: Backend, refs: str | Sequence[str] | None) -> list[str]:
+    branches = backend.branches()
+    if refs is None:
+        return branches
+    given: Any = [refs] if isinstance(refs, str) else refs
+    if not isinstance(given, Iterable) or not (chosen := list(given)):
+        raise MetadataError(f"refs are names of branches, got {refs!r}")
+    for name in chosen:
+        if name not in branches:
+            if name in backend.tags():
+                raise MetadataError(
+                    f"{name!r} is a tag, and what a tag stands for never expires; refs are branches"
+                )
+            backend.branch_tip(name)  # says what there is
+            raise NotFoundError(f"there is no branch {name!r}")
+    return sorted(set(chosen))
+
+
+def _graph(backend: Backend) -> tuple[dict[str, Commit], dict[str, str]]:
+    """All snapshots that a ref leads to, and the second parents of merges, by merge."""
+    history = History(backend)
+    graph: dict[str, Commit] = {}
+    merges: dict[str, str] = {}
+    waiting = [tip for _, tip in _all_refs(backend)]
+    while waiting:
+        name = waiting.pop()
+        if name in graph:
+            continue
+        info: SnapshotInfo = history[name]
+        descent = info.descent
+        graph[name] = Commit(
+            parents_of(info),
+            info.written_at,
+            descent is not None,
+            descent is None or descent.exact,
+        )
+        merged = own_facts(info.metadata).get("merged")
+        if merged:
+            merges[name] = merged
+        waiting += reversed(graph[name].parents)
+    return graph, merges
+
+
+def _all_refs(backend: Backend) -> list[tuple[str, str]]:
+    """Branches, tags and hidden branches, with the snapshots that they stand at."""
+    found = [(name, backend.branch_tip(name)) for name in backend.branches()]
+    found += [(name, backend.tag_target(name)) for name in backend.tags()]
+    for name in hidden.names(backend):
+        try:
+            found.append((name, hidden.target(backend, name)))
+        except NotFoundError:
+            continue  # it was there for a moment only
+    return found
+
+
+def _plan(
+    backend: Backend, graph: dict[str, Commit], rule: Rule, chosen: list[str], now: datetime
+) -> Plan:
+    tips = {name: backend.branch_tip(name) for name in backend.branches()}
+    heads = [*tips.values(), *map(backend.tag_target, backend.tags())]
+    others = [tip for name, tip in tips.items() if name not in chosen]
+    always = [
+        *rule.keeps(graph, [tips[name] for name in chosen]),
+        *children_first(graph, others),
+        *leases.held(backend, now),
+    ]
+    if backend.folder is not None:
+        always += [writer.base for writer in writers(backend.folder)]
+    else:
+        # A transaction may have begun where a branch stood until its next commit.
+        since = now - LONGEST - SKEW
+        for commit in graph.values():
+            if commit.time >= since:
+                always += commit.parents
+    return plan(graph, always, heads)
+
+
+def _do(backend: Backend, found: Plan, merges: dict[str, str], now: datetime) -> None:
+    """Expire: each step leaves a history that is right, whatever becomes of the next."""
+    there = set(lines_in(hidden.names(backend)))
+    for line in sorted(found.lines - there):
+        hidden.keep(backend, line.name, line.parent)
+    over = sorted(there - found.lines, key=lambda line: (line.child in found.expired, line))
+    for line in over:
+        hidden.let_go(backend, line.name)
+    if found.older_than is not None:
+        backend.expire(found.older_than)
+    needed = {parent for merge, parent in merges.items() if merge in found.kept}
+    named = {parent for merge, parent in merges.items() if merge in found.expired}
+    for parent in sorted((named - needed).intersection(hidden.kept_parents(backend))):
+        hidden.forget_parent(backend, parent)
+    for lease in leases.leases(backend):
+        if not lease.is_live(backend, now):
+            leases.release(backend, lease)

@@ -1,0 +1,344 @@
+"""Who has a transaction open, so that nothing it staged is taken for garbage.
+
+What a transaction staged is named by nothing until it commits; to a collection
+it looks like what an abandoned one left. Only its age tells them apart, so a
+collection must not touch what is younger than the oldest open transaction.
+
+On a local disk each open transaction is a file in ``zv_versioned.leases`` that
+its process keeps locked: the kernel lets go of it when the process dies. A
+collection leaves its cutoff there too, before it removes anything and under the
+repository's lock; a commit, under the same lock, is refused where that cutoff is
+younger than its transaction. So even a transaction that nobody saw (its file
+was removed, or its locks are not seen by other machines) loses no
+acknowledged data.
+
+An object store has neither locks nor a cheap list. There a transaction may be
+open for :data:`LONGEST` and no longer, and a collection leaves alone what is
+younger than that, and :data:`SKEW`; a lease makes the time longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import google_crc32c
+
+from ..errors import StorageError
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    from .backend import Backend
+
+LEASES = "zv_versioned.leases"
+"""The folder of a local repository that this module writes to."""
+
+LONGEST = timedelta(days=1)
+"""How long a transaction on an object store may be open without a lease."""
+
+SKEW = timedelta(hours=1)
+"""How much the clocks of machines may differ. Object stores refuse to talk to those that are
+more than a quarter of an hour off; the rest is for the commit itself."""
+
+TICK = timedelta(milliseconds=50)
+"""How much the times of files on a local disk may lie behind the clock."""
+
+_COLLECTED = "collected"
+_EXPIRED = "expired"
+_UNFINISHED = ".new"
+_CHECK_BYTES = 9
+
+
+def sealed_note(facts: dict[str, Any]) -> bytes:
+    """A note with its checksum behind it."""
+    text = json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace")
+    return text + b" %08x" % google_crc32c.value(text)
+
+
+def read_note(raw: bytes) -> dict[str, Any] | None:
+    """What a note says; None where it is not as it was written."""
+    text, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
+    if check != b" %08x" % google_crc32c.value(text):
+        return None
+    found = json.loads(text)
+    return found if isinstance(found, dict) else None
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A transaction that is open, in this process or another.
+
+    Parameters
+    ----------
+    began : datetime
+    base : str
+        The snapshot that it began at.
+    who : str
+        For people.
+    """
+
+    began: datetime
+    base: str
+    who: str
+
+
+class Presence:
+    """One open transaction, seen by collections until it ends.
+
+    Made before the transaction stages anything.
+
+    Parameters
+    ----------
+    backend : Backend
+    branch, base : str
+        What the transaction is on, and the snapshot that it began at.
+    began : float
+        When, before its session was made; as ``time.time`` has it.
+    """
+
+    def __init__(self, backend: Backend, branch: str, base: str, began: float) -> None:
+        self.began = datetime.fromtimestamp(began, UTC)
+        self._backend = backend
+        self._clock = time.monotonic()
+        self._covered = self.began + LONGEST
+        self._pid = os.getpid()
+        self._path: str | None = None
+        self._descriptor: int | None = None
+        if backend.folder is not None:
+            self._announce(backend.folder, branch, base)
+
+    def _announce(self, folder: Path, branch: str, base: str) -> None:
+        home = os.path.join(folder, LEASES)
+        path = os.path.join(home, f"writer.{os.getpid()}.{secrets.token_hex(6)}")
+        note = sealed_note(
+            {
+                "began": self.began.timestamp(),
+                "base": base,
+                "branch": branch,
+                "pid": os.getpid(),
+                "host": socket.gethostname()[:64],
+            }
+        )
+        try:
+            self._descriptor = _locked(home, path + _UNFINISHED)
+            os.write(self._descriptor, note)
+            os.rename(path + _UNFINISHED, path)
+        except OSError as error:
+            _remove(path + _UNFINISHED)
+            self.leave()
+            raise StorageError(
+                f"no transaction can begin: {path}, by which it is known to be open, cannot be "
+                f"written: {error}"
+            ) from error
+        self._path = path
+
+    def cover(self, until: datetime) -> None:
+        """Let a lease make the time longer that the transaction may be open.
+
+        Raises
+        ------
+        StorageError
+            If that time is over.
+        """
+        self._check_time()
+        self._covered = max(self._covered, until)
+
+    def check(self) -> None:
+        """Refuse to go on where what was staged may have been collected.
+
+        Called within the mutation that publishes.
+
+        Raises
+        ------
+        StorageError
+            If so. Nothing was published.
+        """
+        if self._backend.folder is None:
+            self._check_time()
+            return
+        cutoff = collected(self._backend.folder)
+        if cutoff is not None and cutoff > self.began - TICK:
+            raise StorageError(
+                f"garbage of up to {cutoff.isoformat()} was collected in {self._backend.location} "
+                f"while this transaction, of {self.began.isoformat()}, was open, and what it "
+                "staged may be gone. Do it again; nothing was published. (The collection did not "
+                "see it: is the folder on a network file system?)"
+            )
+
+    def _check_time(self) -> None:
+        if self._backend.folder is not None:
+            return
+        # The clock may have been set; while the machine slept, the other one stood.
+        waited = timedelta(seconds=time.monotonic() - self._clock)
+        now = max(datetime.now(UTC), self.began + waited)
+        if now > self._covered:
+            raise StorageError(
+                f"this transaction on {self._backend.location} is open since "
+                f"{self.began.isoformat()}, and nobody had to keep what it staged after "
+                f"{self._covered.isoformat()}: it may have been collected. Do it again, in less "
+                "time or with a lease, tx.lease(). Nothing was published"
+            )
+
+    def leave(self) -> None:
+        """The transaction is over."""
+        path, descriptor = self._path, self._descriptor
+        self._path = self._descriptor = None
+        if descriptor is not None:
+            if path is not None and self._pid == os.getpid():
+                _remove(path)
+            os.close(descriptor)
+
+
+def _locked(home: str, path: str) -> int:
+    """A new file, which this process has locked."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(home, exist_ok=True)
+        descriptor = os.open(path, flags, 0o666)
+    if sys.platform != "win32":
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def _remove(path: str) -> None:
+    # It is not there where somebody took it for a dead one's.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether the process that made a file lives and has it open."""
+    if sys.platform == "win32":
+        try:
+            os.rename(path, path)  # which the system refuses while it is open
+        except PermissionError:
+            return True
+        return False
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@dataclass(frozen=True)
+class _Note:
+    """The file of a transaction: whether its process has it, and what stands in it."""
+
+    path: Path
+    held: bool
+    raw: bytes
+    time: float
+
+    @property
+    def finished(self) -> bool:
+        return self.path.suffix != _UNFINISHED
+
+
+def _notes(folder: Path) -> Iterator[_Note]:
+    for path in sorted((folder / LEASES).glob("writer.*")):
+        try:
+            yield _Note(path, _is_held(path), path.read_bytes(), path.stat().st_mtime)
+        except FileNotFoundError:
+            continue  # it ended while we looked, or got its name
+
+
+def writers(folder: Path) -> list[Writer]:
+    """The transactions that are open on a local repository, oldest first.
+
+    One whose note is damaged counts as open since its file was written.
+    """
+    found = []
+    for note in _notes(folder):
+        said = read_note(note.raw) if note.held and note.finished else None
+        if said is not None:
+            began = datetime.fromtimestamp(float(said["began"]), UTC)
+            who = f"process {said['pid']} on host {said['host']}, on branch {said['branch']!r}"
+            found.append(Writer(began, str(said["base"]), who))
+        elif note.held:
+            began = datetime.fromtimestamp(note.time, UTC) - TICK
+            found.append(Writer(began, "", f"a process whose note {note.path.name} is unreadable"))
+    return sorted(found, key=lambda writer: writer.began)
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """Files of transactions whose processes are gone."""
+    # One that is being made is not locked for a moment.
+    before = time.time() - 60
+    return [
+        note.path
+        for note in _notes(folder)
+        if not note.held and (note.finished or note.time < before)
+    ]
+
+
+def collected(folder: Path) -> datetime | None:
+    """The youngest cutoff that garbage of a local repository was ever collected with.
+
+    Raises
+    ------
+    StorageError
+        If the note of it is damaged.
+    """
+    path = os.path.join(folder, LEASES, _COLLECTED)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            raw = file.read()
+    except FileNotFoundError:
+        return None
+    note = read_note(raw)
+    if note is None:
+        raise StorageError(
+            f"{path}, which says how young the garbage was that was collected last, is damaged. "
+            "Once no transaction is open, remove it"
+        )
+    return datetime.fromtimestamp(float(note["cutoff"]), UTC)
+
+
+def record_collection(folder: Path, cutoff: datetime) -> None:
+    """Let transactions know of a cutoff, before anything is removed; under the lock."""
+    before = collected(folder)
+    cutoff = cutoff if before is None else max(before, cutoff)
+    _write(folder, _COLLECTED, {"cutoff": cutoff.timestamp()})
+
+
+def record_expiry(folder: Path) -> None:
+    """Let others know that what they remember of the history may have expired."""
+    _write(folder, _EXPIRED, {"at": time.time()})
+
+
+def last_expiry(folder: Path) -> tuple[int, int]:
+    """What changes with every expiry of a local repository."""
+    try:
+        at = os.stat(os.path.join(folder, LEASES, _EXPIRED))
+    except FileNotFoundError:
+        return 0, 0
+    return at.st_mtime_ns, at.st_ino
+
+
+def _write(folder: Path, name: str, facts: dict[str, Any]) -> None:
+    path = folder / LEASES / name
+    path.parent.mkdir(exist_ok=True)
+    beside = path.with_name(name + _UNFINISHED)
+    with beside.open("wb") as file:
+        file.write(sealed_note(facts))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)

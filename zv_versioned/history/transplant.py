@@ -5,9 +5,10 @@ Nothing is visible before the session is committed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from .rows import Side, find, pick
 if TYPE_CHECKING:
     from ..storage import Backend
 
+
+Report: TypeAlias = Callable[[str, int, int], None]
+"""Told what is being done, how much of it, and of how much."""
 
 _SIDES: tuple[Side, Side] = ("ours", "theirs")
 
@@ -61,6 +65,7 @@ def transplant(
     carried: bool = False,
     others: Set[str] = frozenset(),
     root: Mapping[str, Any] | None = None,
+    progress: Report | None = None,
 ) -> Index:
     """Write the result of a merge into a session at the tip of ours.
 
@@ -82,6 +87,8 @@ def transplant(
         Datasets of the snapshot that are left as they are.
     root : mapping, optional
         The attributes of the root group at the tip of ours, where they are known.
+    progress : callable, optional
+        Told ``("copy", done, total)`` as chunks are copied.
 
     Returns
     -------
@@ -102,7 +109,10 @@ def transplant(
         _put_back(store, details, levels)
     else:
         moves = all_carries(merged)
-        carry(backend, source.store, session, moves, branch=source.branch, copy=copy)
+        carry(
+            backend, source.store, session, moves, branch=source.branch, copy=copy,
+            progress=None if progress is None else partial(progress, "copy"),
+        )  # fmt: skip
     index = dict(merged.index)
     for (name, number), plan in levels.items():
         meta = merged.index[name].meta

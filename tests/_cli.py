@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -87,3 +90,29 @@ def run_lines(*arguments: object) -> list[dict[str, Any]]:
 def run_csv(*arguments: object) -> list[dict[str, str]]:
     """Run a command with ``-o csv``; its rows."""
     return list(csv.DictReader(io.StringIO(run(*arguments, "-o", "csv"))))
+
+
+def in_terminal(*arguments: object, code: int = 0) -> str:
+    """Run a command whose stderr is a terminal; what it showed there, with control sequences."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zv_versioned", *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            read = os.read(ours, 4096)
+        except OSError:  # nobody has the other end any more
+            break
+        if not read:
+            break
+        shown += read
+    os.close(ours)
+    assert process.wait(60) == code, shown
+    return shown.decode()

@@ -241,7 +241,7 @@ def test_times_are_given_in_any_unit_and_as_text(points: Whole) -> None:
         ({"good": 1}, zvv.ArrayError, ["True or False"]),
         ({"day": "tomorrow"}, zvv.ArrayError, ["'tomorrow'", "no time"]),
         ({"day": 5}, zvv.ArrayError, ["5"]),
-        ({"day": np.datetime64("NaT")}, zvv.ArrayError, ["NaT"]),
+        ({"day": np.datetime64("NaT", "D")}, zvv.ArrayError, ["NaT"]),
     ],
     ids=str,
 )

@@ -213,6 +213,16 @@ def test_a_word_that_stands_for_nothing_is_said_to(repo: zvv.Repository, word: s
         repo.resolve(word)
 
 
+def test_a_parent_that_there_is_not_is_told_with_how_many_there_are(repo: zvv.Repository) -> None:
+    first = repo.resolve("main")
+    with pytest.raises(zvv.NotFoundError, match=rf"'main\^1': {first} has no parent$"):
+        repo.resolve("main^1")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [1, 1]))
+    with pytest.raises(zvv.NotFoundError, match=r"'main\^2': \w+ has one parent$"):
+        repo.resolve("main^2")
+
+
 def test_a_beginning_of_several_snapshots_is_refused_with_a_list(
     repo: zvv.Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[str, tuple[int, ...], Any]] = {
     "bool": ("?", (), False),
     "text": ("O", (), None),
     "texts": ("O", (2,), None),
-    "dates": ("M8[D]", (), np.datetime64("NaT")),
+    "dates": ("M8[D]", (), np.datetime64("NaT", "D")),
     "spans": ("m8[25s]", (2,), np.timedelta64("NaT", "s")),
 }
 # What values are of -> how a level reads them; the writer's verb has "add_" in front.

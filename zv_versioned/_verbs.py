@@ -17,6 +17,7 @@ from .history.results import MergeResult
 from .transaction import default_author, parse_author
 
 if TYPE_CHECKING:
+    from .history.transplant import Report
     from .storage import Backend
     from .view import View
 
@@ -42,6 +43,7 @@ class Verbs:
         renumber: bool = False,
         dry_run: bool = False,
         copy: bool = False,
+        progress: Report | None = None,
     ) -> MergeResult:
         """Merge a branch, a tag or a snapshot into a branch.
 
@@ -71,6 +73,9 @@ class Verbs:
             Do everything but the commit.
         copy : bool
             Copy chunks even where they could be shared.
+        progress : callable, optional
+            Told what is being done, how much of it, and of how much: ``("copy", 512, 2000)``
+            while chunks are copied, and ``("publish", 0, 1)`` before the commit.
 
         Returns
         -------
@@ -111,6 +116,7 @@ class Verbs:
             renumber=renumber,
             dry_run=dry_run,
             copy=copy,
+            progress=progress,
         )
 
     def cherry_pick(
@@ -125,6 +131,7 @@ class Verbs:
         renumber: bool = False,
         dry_run: bool = False,
         copy: bool = False,
+        progress: Report | None = None,
     ) -> MergeResult:
         """Do on a branch what one commit did elsewhere.
 
@@ -135,7 +142,7 @@ class Verbs:
         branch : str
         parent : {1, 2}, optional
             Of a merge: which of its parents it is compared with.
-        on_conflict, message, author, renumber, dry_run, copy
+        on_conflict, message, author, renumber, dry_run, copy, progress
             As in :meth:`merge`.
 
         Returns
@@ -161,6 +168,7 @@ class Verbs:
             renumber=renumber,
             dry_run=dry_run,
             copy=copy,
+            progress=progress,
         )
 
     def revert(
@@ -174,6 +182,7 @@ class Verbs:
         parent: int | None = None,
         dry_run: bool = False,
         copy: bool = False,
+        progress: Report | None = None,
     ) -> MergeResult:
         """Undo on a branch what one commit did, and nothing that came after it.
 
@@ -188,7 +197,7 @@ class Verbs:
         branch : str
         parent : {1, 2}, optional
             Of a merge: which of its parents is to be gone back to.
-        on_conflict, message, author, dry_run, copy
+        on_conflict, message, author, dry_run, copy, progress
             As in :meth:`merge`.
 
         Returns
@@ -216,6 +225,7 @@ class Verbs:
             parent=parent,
             dry_run=dry_run,
             copy=copy,
+            progress=progress,
         )
 
     def diff(self, a: str, b: str = "main", *, values: bool = False) -> Diff:

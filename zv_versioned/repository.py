@@ -294,7 +294,8 @@ class Repository(Verbs, Upkeep):
         if number == 0:
             return snapshot_id
         if number > len(parents):
-            raise NotFoundError(f"{ref!r}: {snapshot_id} has {len(parents)} parents")
+            has = ("no parent", "one parent", "two parents")[len(parents)]
+            raise NotFoundError(f"{ref!r}: {snapshot_id} has {has}")
         return parents[number - 1]
 
     def _by_prefix(self, prefix: str) -> list[str]:

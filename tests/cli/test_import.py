@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from _cli import failed, failed_json, run, run_csv, run_json, run_lines
+from _cli import failed, failed_json, in_terminal, run, run_csv, run_json, run_lines
 from _files import NAVIS, TRACTS, level_of
 
 SWC = NAVIS / "swc"
@@ -201,44 +201,9 @@ def test_an_interrupt_while_it_is_published_is_too_late(known: Any, tmp_path: Pa
 
 
 def test_a_bar_is_shown_in_a_terminal_and_only_there(known: Any, tmp_path: Path) -> None:
-    import pty
-
     (tmp_path / "p.csv").write_text("x,y\n1,2\n")
-
-    def stderr(name: str, *more: str) -> str:
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "zv_versioned",
-                "import",
-                str(tmp_path / "p.csv"),
-                "-d",
-                name,
-                "-r",
-                str(known.path),
-                *more,
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=theirs,
-            env={**os.environ, "TERM": "xterm"},
-        )
-        os.close(theirs)
-        text = b""
-        while True:
-            try:
-                read = os.read(ours, 4096)
-            except OSError:
-                break
-            if not read:
-                break
-            text += read
-        assert process.wait(60) == 0
-        os.close(ours)
-        return text.decode()
-
-    shown = stderr("a")
+    arguments = ("import", tmp_path / "p.csv", "-r", known.path)
+    shown = in_terminal(*arguments, "-d", "a")
     assert "Publishing" in shown or "Importing" in shown
-    assert stderr("b", "--quiet") == ""
-    run("import", tmp_path / "p.csv", "-d", "c", "-r", known.path)  # which is no terminal
+    assert in_terminal(*arguments, "-d", "b", "--quiet") == ""
+    run(*arguments, "-d", "c")  # which is no terminal

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from _cli import failed, failed_json, run, run_csv, run_json, run_lines
+from _cli import failed, failed_json, in_terminal, run, run_csv, run_json, run_lines
 from _files import level_of
 
 import zv_versioned as zvv
@@ -161,3 +161,22 @@ def test_what_cannot_be_merged_changes_nothing(forked: Any) -> None:
     assert "'nope'" in failed("merge", "try", "--into", "nope", *r, code=40)
     assert "'mine'" in failed("merge", "try", "--on-conflict", "mine", *r, code=11)
     assert forked.repository.resolve("main") == before
+
+
+@pytest.mark.parametrize("verb", ["merge", "cherry-pick", "revert"])
+def test_a_bar_is_shown_in_a_terminal_where_chunks_are_copied(forked: Any, verb: str) -> None:
+    """A dataset that the target has not, or no longer has, is copied by any icechunk."""
+    repo = forked.repository
+    with repo.transaction("try") as tx:
+        tx.create_dataset("more", kind="point_cloud", bounds=([0] * 3, [1] * 3))
+        tx.writer("more").append_vertices_sync(np.ones((2, 3), "f4"))
+    ref = "try"
+    if verb == "revert":
+        repo.cherry_pick("try")
+        ref = repo.revert("main").snapshot_id
+        assert repo.view("main").datasets == ["synapses"]
+    arguments = (verb, ref, "-r", forked.path)
+    assert in_terminal(*arguments, "--dry-run", "--quiet") == ""
+    assert "Copying" in in_terminal(*arguments, "--dry-run")
+    run(*arguments)  # which is no terminal
+    assert level_of(forked.repository, "more").vertex_count == 2

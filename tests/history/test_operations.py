@@ -417,3 +417,38 @@ def test_a_result_is_a_table_with_a_row_for_each_level(repo: zvv.Repository) -> 
     assert (row["dataset"], row["vertices_added"], row["batches_added"]) == ("p", 3, 1)
     assert row["metadata_changed"] == ["a"]
     assert len(repo.merge("try").to_pandas()) == 0
+
+
+# ---- progress ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["merge", "cherry_pick", "revert"])
+def test_what_is_copied_is_told_before_it_is_published(repo: zvv.Repository, verb: str) -> None:
+    append(repo, "main", 5, 1)
+    append(repo, "try", 6, 2)
+    if verb == "revert":
+        repo.merge("try")
+        append(repo, "main", 7, 3)
+        # Undoing what was undone brings chunks back.
+        repo.revert("main")
+    told: list[tuple[str, int, int]] = []
+    source = "main" if verb == "revert" else "try"
+    getattr(repo, verb)(source, copy=True, progress=lambda *one: told.append(one))
+    copied = [(done, of) for what, done, of in told if what == "copy"]
+    assert len(copied) >= 2
+    assert copied[0][0] == 0 < copied[-1][0] == copied[-1][1]
+    assert told[-1] == ("publish", 0, 1)
+    assert [what for what, *_ in told].count("publish") == 1
+
+
+def test_who_stops_while_it_is_copied_changes_nothing(repo: zvv.Repository) -> None:
+    tip = append(repo, "main", 5, 1)
+    append(repo, "try", 6, 2)
+
+    def stop(what: str, done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        repo.merge("try", copy=True, progress=stop)
+    assert repo.resolve("main") == tip
+    assert repo.merge("try").kind == "merge"

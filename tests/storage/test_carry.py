@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from zv_versioned import _store
 from zv_versioned.storage import Backend
+from zv_versioned.storage import carry as carrying
 from zv_versioned.storage.carry import SHARES, Move, Staged, carry, coordinates, key_of, same_node
 
 Chunks = dict[tuple[int, int], bytes]
@@ -55,6 +56,26 @@ def backend() -> Backend:
     commit(backend, "main", {"a": {(0, 0): b"0"}, "b": {}}, make=True)
     backend.create_branch("try", backend.branch_tip("main"))
     return backend
+
+
+def test_what_is_copied_is_told_as_it_goes_and_what_is_shared_is_not(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrying, "_TOLD_EVERY", 3)
+    chunks = {(slot, cell): value(4 * slot + cell) for slot in (1, 2) for cell in range(4)}
+    source = backend.read_store(commit(backend, "try", {"a": chunks}))
+    moves = [Move("a", np.array([1, 2]), np.array([5, 6]))]
+    told: list[tuple[int, int]] = []
+    target = backend.begin("main")
+    carry(backend, source, target, moves, copy=True, progress=lambda *one: told.append(one))
+    assert told == [(0, 8), (3, 8), (6, 8), (8, 8)]
+    assert {at: v for at, v in read(target.store, "a").items() if at[0]} == {
+        (slot + 4, cell): v for (slot, cell), v in chunks.items()
+    }
+    told.clear()
+    target = backend.begin("main")
+    carry(backend, source, target, moves, progress=lambda *one: told.append(one))
+    assert bool(told) is not SHARES
 
 
 @pytest.mark.parametrize("copy", [False, True])

@@ -174,3 +174,29 @@ def test_versions_of_the_format_are_told_and_other_files_refused(repo: zvv.Repos
     for raw in (b"", b"x" * 100, path.read_bytes()[:20]):
         with pytest.raises(IntegrityError, match="it does not begin"):
             files.version(raw, "it")
+
+
+def test_more_files_than_may_be_open_are_read_one_after_the_other(
+    repo: zvv.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = repo._backend.view_store(repo.resolve("main"))
+    local = chunks.chunks_of(store)
+    assert local is not None
+    keys = keys_of(store)
+    wanted = [(key, 0, -1) for key in keys + keys[::-1]]
+    all_at_once = list(map(same, local.get(wanted)))
+    most = 0
+    begin = os.open
+
+    def counting(*args: Any, **kwargs: Any) -> int:
+        nonlocal most
+        descriptor = begin(*args, **kwargs)
+        most = max(most, descriptor)
+        return descriptor
+
+    monkeypatch.setattr(chunks, "_MOST_OPEN", 2)
+    probe = os.open(os.devnull, os.O_RDONLY)
+    os.close(probe)
+    monkeypatch.setattr(os, "open", counting)
+    assert list(map(same, local.get(wanted))) == all_at_once
+    assert most <= probe + 1

@@ -125,6 +125,66 @@ def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
             pass
 
 
+def _waiting() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name == "zv-versioned-lock"]
+
+
+def test_who_gave_up_waiting_neither_gets_the_lock_nor_leaves_much_behind(tmp_path: Path) -> None:
+    with _holder(tmp_path):
+        for _ in range(5):
+            with (
+                pytest.raises(StorageError, match="is locked"),
+                RepositoryLock(tmp_path, timeout=0.05).hold("try again"),
+            ):
+                pytest.fail("the lock was given to two processes")
+        assert len(_waiting()) == 1
+    for thread in _waiting():
+        thread.join(30)
+    with _holder(tmp_path):  # another process gets it
+        pass
+    with RepositoryLock(tmp_path, timeout=0).hold("go on"):
+        pass
+
+
+def test_who_comes_back_keeps_its_place(tmp_path: Path) -> None:
+    lock = RepositoryLock(tmp_path, timeout=0.05)
+    with _holder(tmp_path) as holder:
+        with pytest.raises(StorageError, match="is locked"), lock.hold("try"):
+            pass
+        assert holder.pid is not None
+        threading.Timer(0.3, os.kill, (holder.pid, signal.SIGKILL)).start()
+        with RepositoryLock(tmp_path, timeout=60).hold("go on"):
+            holder.join(30)
+
+
+def test_an_interrupt_while_waiting_leaves_the_lock_to_others(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt = (threading.get_ident(), signal.SIGINT)
+    try:
+        with _holder(tmp_path):
+            threading.Timer(0.3, signal.pthread_kill, interrupt).start()
+            with pytest.raises(KeyboardInterrupt), RepositoryLock(tmp_path).hold("wait"):
+                pytest.fail("the lock was given to two processes")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with RepositoryLock(tmp_path, timeout=30).hold("go on"), _holding_elsewhere(tmp_path):
+        pass
+
+
+@contextmanager
+def _holding_elsewhere(folder: Path) -> Iterator[None]:
+    """Another process finds the lock held."""
+    code = (
+        "import sys\nfrom zv_versioned.errors import StorageError\n"
+        "from zv_versioned.storage.lock import RepositoryLock\n"
+        "try:\n    with RepositoryLock(sys.argv[1], timeout=0).hold('see'): sys.exit(4)\n"
+        "except StorageError: sys.exit(3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], timeout=120, check=False)
+    assert done.returncode == 3
+    yield
+
+
 def test_the_note_of_a_dead_process_names_nobody(tmp_path: Path) -> None:
     finished = context.Process(target=_hold_until, args=(str(tmp_path), _SetEvent(), _SetEvent()))
     finished.start()

@@ -20,6 +20,7 @@ _WORDS = {
     "scan": "Looking through",
     "import": "Importing",
     "export": "Exporting",
+    "copy": "Copying",
     "publish": "Publishing",
 }
 
@@ -29,14 +30,14 @@ class _Bar:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task = progress.add_task("", total=None, unit="")
+        self._task = progress.add_task("", total=None, unit="", visible=False)
         self._phase = ""
 
     def __call__(self, told: Told) -> None:
         words = _WORDS.get(told.phase, told.phase)
         if told.phase != self._phase:
             self._phase = told.phase
-            self._progress.reset(self._task, total=told.total, description=words)
+            self._progress.reset(self._task, total=told.total, description=words, visible=True)
         self._progress.update(
             self._task, completed=told.done, total=told.total, unit=told.unit, description=words
         )
@@ -60,11 +61,12 @@ class _Interrupts:
         """Let Ctrl-C do what it did before."""
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)  # type: ignore[arg-type]
+            self._before = None
 
 
 @contextmanager
 def bar(settings: Settings) -> Iterator[Callable[[Told], None]]:
-    """A callable for the `progress` of an import or an export, shown as long as the block lasts."""
+    """A callable for the `progress` of what takes long, shown as long as the block lasts."""
     console = Console(stderr=True)
     shown = console.is_terminal and not settings.quiet
     columns = (
@@ -81,6 +83,8 @@ def bar(settings: Settings) -> Iterator[Callable[[Told], None]]:
         def told(what: Told) -> None:
             if what.phase == "publish":
                 interrupts.hold()
+            else:  # it lost the race, and begins anew
+                interrupts.release()
             show(what)
 
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -9,10 +11,13 @@ from rich.console import Console
 from rich.text import Text
 
 from ..history.results import MergeResult
+from ..interop import Progress
 from ._answer import Answer, counted, line
+from ._bars import bar
 from ._refs import complete_branch, short, told_changes
+from ._settings import Settings
 
-__all__ = ["Branch", "Choice", "DryRun", "Message", "Parent", "answer"]
+__all__ = ["Branch", "Choice", "DryRun", "Message", "Parent", "Renumber", "answer", "copying"]
 
 Branch = Annotated[
     str,
@@ -38,6 +43,13 @@ Renumber = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Do everything but the commit, and say what it would be.")
 ]
+
+
+@contextmanager
+def copying(settings: Settings) -> Iterator[Callable[[str, int, int], None]]:
+    """A callable for the `progress` of a merge: a bar where chunks have to be copied."""
+    with bar(settings) as show:
+        yield lambda what, done, of: show(Progress(what, done, of, "chunks"))
 
 
 def answer(done: MergeResult, verb: str) -> Answer:

@@ -8,7 +8,7 @@ import typer
 
 from ._answer import Answer
 from ._app import HISTORY, command
-from ._merging import Branch, Choice, DryRun, Message, Parent, Renumber, answer
+from ._merging import Branch, Choice, DryRun, Message, Parent, Renumber, answer, copying
 from ._refs import complete_ref
 from ._settings import Settings
 
@@ -27,13 +27,15 @@ def cherry_pick(
     dry_run: DryRun = False,
 ) -> Answer:
     """Do on a branch what one commit did elsewhere."""
-    done = settings.open().cherry_pick(
-        snapshot,
-        branch,
-        on_conflict=on_conflict,
-        message=message,
-        parent=parent,
-        renumber=renumber,
-        dry_run=dry_run,
-    )
+    with copying(settings) as progress:
+        done = settings.open().cherry_pick(
+            snapshot,
+            branch,
+            on_conflict=on_conflict,
+            message=message,
+            parent=parent,
+            renumber=renumber,
+            dry_run=dry_run,
+            progress=progress,
+        )
     return answer(done, "cherry-pick")

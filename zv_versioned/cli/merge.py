@@ -8,7 +8,7 @@ import typer
 
 from ._answer import Answer
 from ._app import HISTORY, command
-from ._merging import Choice, DryRun, Message, Renumber, answer
+from ._merging import Choice, DryRun, Message, Renumber, answer, copying
 from ._refs import complete_branch, complete_ref
 from ._settings import Settings
 
@@ -41,13 +41,15 @@ def merge(
     """Merge a branch, tag or snapshot into a branch."""
     if no_ff and ff_only:
         raise typer.BadParameter("--no-ff and --ff-only exclude each other", param_hint="--no-ff")
-    done = settings.open().merge(
-        source,
-        into,
-        on_conflict=on_conflict,
-        message=message,
-        ff="no" if no_ff else "only" if ff_only else "allow",
-        renumber=renumber,
-        dry_run=dry_run,
-    )
+    with copying(settings) as progress:
+        done = settings.open().merge(
+            source,
+            into,
+            on_conflict=on_conflict,
+            message=message,
+            ff="no" if no_ff else "only" if ff_only else "allow",
+            renumber=renumber,
+            dry_run=dry_run,
+            progress=progress,
+        )
     return answer(done, "merge")

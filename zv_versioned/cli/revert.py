@@ -8,7 +8,7 @@ import typer
 
 from ._answer import Answer
 from ._app import HISTORY, command
-from ._merging import Branch, Choice, DryRun, Message, Parent, answer
+from ._merging import Branch, Choice, DryRun, Message, Parent, answer, copying
 from ._refs import complete_ref
 from ._settings import Settings
 
@@ -26,12 +26,14 @@ def revert(
     dry_run: DryRun = False,
 ) -> Answer:
     """Undo on a branch what one commit did, and nothing that came after it."""
-    done = settings.open().revert(
-        snapshot,
-        branch,
-        on_conflict=on_conflict,
-        message=message,
-        parent=parent,
-        dry_run=dry_run,
-    )
+    with copying(settings) as progress:
+        done = settings.open().revert(
+            snapshot,
+            branch,
+            on_conflict=on_conflict,
+            message=message,
+            parent=parent,
+            dry_run=dry_run,
+            progress=progress,
+        )
     return answer(done, "revert")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -142,12 +142,8 @@ class Virtual:
         slot, content = int(table.slot[row]), int(table.content(REMOVED)[row])
         if slot in plan.removed:
             return plan.removed[slot]
-        uuid = bytes(table.uuid[row])
-        sides: tuple[Side, Side] = ("ours", "theirs")
-        for side in sides:
-            known = self.details.level(side, dataset, level)
-            at = -1 if known is None else known.rows().get(uuid, -1)
-            if known is not None and at >= 0 and known.table.content(REMOVED)[at] == content:
+        for side, at in self._sides(dataset, level, row):
+            if self._content(side, dataset, level, REMOVED, at) == content:
                 return self.details.removed(side, dataset, level, at)
         return _NONE
 
@@ -161,25 +157,31 @@ class Virtual:
         for where, found in plan.objects:
             if where == slot and found.attribute.path == attribute.path:
                 return found.values
-        uuid = bytes(table.uuid[row])
-        sides: tuple[Side, Side] = ("ours", "theirs")
-        for side in sides:
-            known = self.details.level(side, dataset, level)
-            at = -1 if known is None else known.rows().get(uuid, -1)
-            if known is not None and at >= 0 and known.table.content(attribute.path)[at] == content:
+        for side, at in self._sides(dataset, level, row):
+            if self._content(side, dataset, level, attribute.path, at) == content:
                 return self.details.object_values(side, dataset, level, attribute, at)
         return None
 
     def lineage(self, dataset: str, level: int, row: int) -> tuple[bytes, ...]:
         """What a compaction made a batch of."""
+        for side, at in self._sides(dataset, level, row):
+            return self.details.lineage(side, dataset, level, at)
+        uuid = bytes(self.merged.datasets[dataset].levels[level].index.table.uuid[row])
+        raise IntegrityError(f"batch {uuid.hex()} of a merge base is on neither side of it")
+
+    def _sides(self, dataset: str, level: int, row: int) -> Iterator[tuple[Side, int]]:
+        """The sides that have a batch, ours first, and its row there."""
         uuid = bytes(self.merged.datasets[dataset].levels[level].index.table.uuid[row])
         sides: tuple[Side, Side] = ("ours", "theirs")
         for side in sides:
             known = self.details.level(side, dataset, level)
             at = -1 if known is None else known.rows().get(uuid, -1)
             if at >= 0:
-                return self.details.lineage(side, dataset, level, at)
-        raise IntegrityError(f"batch {uuid.hex()} of a merge base is on neither side of it")
+                yield side, at
+
+    def _content(self, side: Side, dataset: str, level: int, path: str, at: int) -> int:
+        known = self.details.level(side, dataset, level)
+        return 0 if known is None else int(known.table.content(path)[at])
 
     def groups(self, dataset: str, level: int) -> Groups:
         """The groups of a level."""

@@ -23,7 +23,7 @@ from .merge import Merged, merge_index
 from .merge_rows import Options
 from .results import MergeResult, counts_of
 from .retry import until_published
-from .transplant import Source, stamp, transplant
+from .transplant import Report, Source, stamp, transplant
 from .values import loader
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def write(
     copy: bool = False,
     carried: bool = False,
     others: Set[str] = frozenset(),
+    root: Mapping[str, Any] | None = None,
+    progress: Report | None = None,
 ) -> Index:
     """Write a merge into a session at the tip of ours, and check it.
 
@@ -108,7 +110,7 @@ def write(
     """
     index = transplant(
         repository._backend, session, sides.source, details, merged,
-        copy=copy, carried=carried, others=others,
+        copy=copy, carried=carried, others=others, root=root, progress=progress,
     )  # fmt: skip
     if not session.has_uncommitted_changes:
         # icechunk 1 makes no commit of nothing, and the history must know of this one.
@@ -144,6 +146,7 @@ class _Job:
     dry_run: bool = False
     copy: bool = False
     second_parent: bool = False
+    progress: Report | None = None
 
     def run(self) -> MergeResult:
         """Merge onto the tip, anew where the tip moves meanwhile, and publish."""
@@ -195,11 +198,16 @@ class _Job:
             return replace(result, kind="nothing to do")
         try:
             name = self.own["transaction"]
-            write(self.repository, session, self.sides, details, merged, name, copy=self.copy)
+            write(
+                self.repository, session, self.sides, details, merged, name,
+                copy=self.copy, progress=self.progress,
+            )  # fmt: skip
             self.repository._audit(session, self.branch)
             if self.dry_run:
                 session.discard_changes()
                 return result
+            if self.progress is not None:
+                self.progress("publish", 0, 1)
             own = {**self.own, "changes": result.changes}
             with self._kept_parent():
                 snapshot = self.repository._commit(session, self.branch, self.message, own)
@@ -260,6 +268,7 @@ def merge(
     renumber: bool,
     dry_run: bool,
     copy: bool,
+    progress: Report | None,
 ) -> MergeResult:
     """Merge a branch, tag or snapshot into a branch; see :meth:`Repository.merge`."""
     if ff not in ("allow", "only", "no"):
@@ -300,7 +309,7 @@ def merge(
     own = repository._own_metadata(author) | {"operation": "merge", "merged": theirs_id}
     return _Job(
         repository, into, describe, message, sides, tuple(bases), theirs_id, options, own,
-        dry_run=dry_run, copy=copy, second_parent=True,
+        dry_run=dry_run, copy=copy, second_parent=True, progress=progress,
     ).run()  # fmt: skip
 
 
@@ -354,6 +363,7 @@ def replay(
     parent: int | None,
     dry_run: bool,
     copy: bool,
+    progress: Report | None,
     renumber: bool = False,
 ) -> MergeResult:
     """Do ("cherry-pick") or undo ("revert") on a branch what one commit did.
@@ -378,6 +388,7 @@ def replay(
     return _Job(
         repository, branch, describe, message or f"{verb} {picked}: {said}", sides,
         (sides_of[0],), sides_of[1], options, own, dry_run=dry_run, copy=copy,
+        progress=progress,
     ).run()  # fmt: skip
 
 

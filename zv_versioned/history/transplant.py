@@ -5,9 +5,10 @@ Nothing is visible before the session is committed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from .rows import Side, find, pick
 if TYPE_CHECKING:
     from ..storage import Backend
 
+
+Report: TypeAlias = Callable[[str, int, int], None]
+"""Told what is being done, how much of it, and of how much."""
 
 _SIDES: tuple[Side, Side] = ("ours", "theirs")
 
@@ -60,6 +64,8 @@ def transplant(
     copy: bool = False,
     carried: bool = False,
     others: Set[str] = frozenset(),
+    root: Mapping[str, Any] | None = None,
+    progress: Report | None = None,
 ) -> Index:
     """Write the result of a merge into a session at the tip of ours.
 
@@ -79,6 +85,10 @@ def transplant(
         those who staged them, so that all of these are written anew.
     others : set of str
         Datasets of the snapshot that are left as they are.
+    root : mapping, optional
+        The attributes of the root group at the tip of ours, where they are known.
+    progress : callable, optional
+        Told ``("copy", done, total)`` as chunks are copied.
 
     Returns
     -------
@@ -86,7 +96,7 @@ def transplant(
         What was written.
     """
     store, ours = session.store, details.ours.index
-    root = _root(_state.root_attributes(store), others, merged)
+    root = _root(_state.root_attributes(store) if root is None else root, others, merged)
     levels = merged.levels
     if carried:
         # Of what was staged nothing may stay, also where it came to nothing.
@@ -99,7 +109,10 @@ def transplant(
         _put_back(store, details, levels)
     else:
         moves = all_carries(merged)
-        carry(backend, source.store, session, moves, branch=source.branch, copy=copy)
+        carry(
+            backend, source.store, session, moves, branch=source.branch, copy=copy,
+            progress=None if progress is None else partial(progress, "copy"),
+        )  # fmt: skip
     index = dict(merged.index)
     for (name, number), plan in levels.items():
         meta = merged.index[name].meta
@@ -157,7 +170,7 @@ def _documents(
         yield from _array_documents(meta, mine_level, plan.index)
 
 
-def _root(before: dict[str, Any], others: Set[str], merged: Merged) -> dict[str, Any]:
+def _root(before: Mapping[str, Any], others: Set[str], merged: Merged) -> dict[str, Any]:
     """The attributes of the repository's root group."""
     names = sorted({*merged.index, *others})
     root = dict(before) if "" in others else {}

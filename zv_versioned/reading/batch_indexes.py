@@ -43,12 +43,7 @@ class BatchIndexes:
         self.store = store
         self.meta = meta
         self.state = state
-        self._parts = parts
-
-    @property
-    def parts(self) -> Cache:
-        """What was read of batches, and never changes; shared by all snapshots."""
-        return self._parts
+        self.parts = parts
 
     def _key(self, row: int) -> str:
         slot = int(self.state.table.slot[row])
@@ -61,14 +56,14 @@ class BatchIndexes:
 
     def heads(self, rows: Sequence[int]) -> list[BatchHead]:
         """The heads of some batches; those not known yet in one batched call."""
-        known = {row: self._parts.get((self._uuid(row), batches.CELLS)) for row in rows}
+        known = {row: self.parts.get((self._uuid(row), batches.CELLS)) for row in rows}
         wanting = [row for row, head in known.items() if head is None]
         known.update(self.fetch_heads(wanting)[0])
         return [known[row] for row in rows]
 
     def lacking(self, rows: Sequence[int]) -> list[int]:
         """Those of some batches of which the head is not known yet."""
-        return [row for row in rows if self._parts.get((self._uuid(row), batches.CELLS)) is None]
+        return [row for row in rows if self.parts.get((self._uuid(row), batches.CELLS)) is None]
 
     def fetch_heads(
         self, rows: Sequence[int], more: Sequence[_store.Request] = ()
@@ -87,7 +82,7 @@ class BatchIndexes:
                     f"its index and {self.state.table.n_vertices[row]} in the table"
                 )
             found[row] = head
-            self._parts.put((self._uuid(row), batches.CELLS), head, 48 * len(head.cells) + 2048)
+            self.parts.put((self._uuid(row), batches.CELLS), head, 48 * len(head.cells) + 2048)
         return found, values[len(rows) :]
 
     def unknown(
@@ -101,7 +96,7 @@ class BatchIndexes:
         for row, head, section in sections:
             start, stop = int(head.section_start[section]), int(head.section_stop[section])
             if stop:
-                payload = self._parts.get((self._uuid(row), section))
+                payload = self.parts.get((self._uuid(row), section))
                 if payload is None:
                     wanting.append((row, head, section))
                     requests.append((self._key(row), start, stop))
@@ -118,7 +113,7 @@ class BatchIndexes:
             with _store.damage_in(self._key(row)):
                 payload = cells.decode(value)
             found[row, section] = payload
-            self._parts.put((self._uuid(row), section), payload, len(payload))
+            self.parts.put((self._uuid(row), section), payload, len(payload))
         return found
 
     def _sections(self, wanted: Sequence[Section]) -> list[memoryview | None]:

@@ -49,11 +49,8 @@ class LevelValues:
         ArrayError
             With ``missing="raise"``, where values are missing.
         """
-        strict = check_missing(missing)
-        attribute = self._known(name, VERTEX_ATTRIBUTES)
-        if strict:
-            live = self._reader.state.table.live_vertices
-            refuse_missing(self._reader, attribute, live, "vertices")
+        live = self._reader.state.table.live_vertices
+        attribute = self._asked(name, VERTEX_ATTRIBUTES, missing, live, "vertices")
         return self._reader.attribute_of(attribute, self._reader.plan())
 
     def object_attribute(self: Level, name: str, *, missing: str = "fill") -> np.ndarray:  # type: ignore[misc]
@@ -76,11 +73,8 @@ class LevelValues:
         ArrayError
             With ``missing="raise"``, where values are missing.
         """
-        strict = check_missing(missing)
-        state = self._reader.state
-        attribute = self._known(name, OBJECT_ATTRIBUTES)
-        if strict:
-            refuse_missing(self._reader, attribute, state.table.live_new_objects, "objects")
+        live = self._reader.state.table.live_new_objects
+        attribute = self._asked(name, OBJECT_ATTRIBUTES, missing, live, "objects")
         return object_values(self._reader, attribute)
 
     def link_attribute(self: Level, name: str, *, missing: str = "fill") -> np.ndarray:  # type: ignore[misc]
@@ -132,14 +126,18 @@ class LevelValues:
         return self._link_values(name, missing, "faces")
 
     def _link_values(self: Level, name: str, missing: str, of: str) -> np.ndarray:  # type: ignore[misc]
-        strict = check_missing(missing)
-        attribute = self._known(name, LINK_ATTRIBUTES)
-        if strict:
-            refuse_missing(self._reader, attribute, self._reader.state.table.live_links, of)
-        return link_values(self._reader, attribute)
+        live = self._reader.state.table.live_links
+        return link_values(self._reader, self._asked(name, LINK_ATTRIBUTES, missing, live, of))
 
-    def _known(self: Level, name: str, family: str) -> AttributeMeta:  # type: ignore[misc]
-        return query.known(self._reader, self, name, family)
+    def _asked(  # type: ignore[misc]
+        self: Level, name: str, family: str, missing: str, live: np.ndarray, of: str
+    ) -> AttributeMeta:
+        """An attribute that is there, with a value for whatever is `live` where that is asked."""
+        strict = check_missing(missing)
+        attribute = query.known(self._reader, self, name, family)
+        if strict:
+            refuse_missing(self._reader, attribute, live, of)
+        return attribute
 
     def links(self: Level) -> np.ndarray:  # type: ignore[misc]
         """All links as pairs of vertices of the level, or, of a mesh, its faces.

@@ -12,7 +12,7 @@ Source: icechunk's documentation of ``Session.fork``, ``merge``, ``reindex_array
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,9 @@ SHARES = hasattr(ic.Session, "reindex_array")
 _ABSENT: Any = getattr(ic, "NodeNotFoundError", ())
 
 Coordinates = tuple[int, ...]
+
+_TOLD_EVERY = 256
+"""How many chunks are copied at a time: many times what is on its way at once."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def carry(
     *,
     branch: str | None = None,
     copy: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Carry chunks of a snapshot into a session.
 
@@ -113,6 +117,8 @@ def carry(
         One whose tip the snapshot may be; that spares a ref.
     copy : bool
         Copy even where chunks could be shared.
+    progress : callable, optional
+        Told how many chunks are copied, and of how many; not called where all are shared.
 
     Returns
     -------
@@ -127,21 +133,23 @@ def carry(
             for move in shared:
                 _reindex(fork, move)
             target.merge(fork)
-    copied = 0
-    for move in (m for m in moves if m not in shared):
-        copied += copy_chunks(source, target.store, move)
-    return copied
+    keys = [key for m in moves if m not in shared for key in _keys_of(source, m)]
+    for begin in range(0, len(keys), _TOLD_EVERY):
+        if progress is not None:
+            progress(begin, len(keys))
+        _store.copy_many(source, target.store, keys[begin : begin + _TOLD_EVERY])
+    if progress is not None and keys:
+        progress(len(keys), len(keys))
+    return len(keys)
 
 
-def copy_chunks(source: ic.IcechunkStore, target: ic.IcechunkStore, move: Move) -> int:
-    """Copy the encoded bytes of chunks; returns how many there were."""
+def _keys_of(source: ic.IcechunkStore, move: Move) -> list[tuple[str, str]]:
+    """The keys of chunks where they are, and where they go."""
     slots = move.slots
-    keys = [
+    return [
         (key_of(move.array, at), key_of(move.array, (slots[at[0]], *at[1:])))
         for at in coordinates(source.session, move.array, slots)
     ]
-    _store.copy_many(source, target, keys)
-    return len(keys)
 
 
 def _forkable(backend: Backend, source: ic.IcechunkStore, branch: str | None) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import IntegrityError
 from . import files
@@ -22,6 +22,9 @@ from . import files
 KNOWN_FORMATS = (1, 2)
 Request = tuple[str, int, int]
 """A key and a byte range, as in :mod:`.._store`."""
+
+_MOST_OPEN = 64
+"""Files that are open at a time: a process may have few left."""
 
 _Chunks = tuple[dict[tuple[int, ...], int], files.Refs]
 """The rows of one manifest's chunks by their coordinates."""
@@ -109,41 +112,72 @@ class LocalChunks:
         OSError
             If a file cannot be read.
         """
+        found: dict[str, _File | bytes | None] = {}
         opened: dict[str, int] = {}
+        values: list[memoryview | None] = []
         try:
-            return [self._get(request, opened) for request in requests]
+            # Several requests are of one chunk, as a rule: it is looked for once.
+            for key, start, stop in requests:
+                if key not in found:
+                    if len(opened) == _MOST_OPEN:
+                        found.clear()
+                        _close(opened)
+                    found[key] = self._find(key, opened)
+                there = found[key]
+                if isinstance(there, _File):
+                    values.append(there.read(_slice(there.length, start, stop)))
+                elif there is None:
+                    values.append(None)
+                else:
+                    values.append(memoryview(there)[_slice(len(there), start, stop)])
         finally:
-            for descriptor in opened.values():
-                os.close(descriptor)
+            _close(opened)
+        return values
 
-    def _get(self, request: Request, opened: dict[str, int]) -> memoryview | None:
-        key, start, stop = request
+    def _find(self, key: str, opened: dict[str, int]) -> _File | bytes | None:
+        """Where a chunk lies, or its bytes where they are in the manifest; None for none."""
         path, _, index = key.rpartition("/c/")
         at = tuple(map(int, index.split("/")))
         row, refs = next(((r[at], refs) for r, refs in self._array(path) if at in r), (0, None))
         if refs is None:
             return None
-        inline = refs.inline[row]
         if not refs.native[row]:
-            value = b"" if inline is None else inline
-            return memoryview(value)[_slice(len(value), start, stop)]
-        name, offset = files.object_id(bytes(refs.chunk[row])), int(refs.offset[row])
-        wanted = _slice(int(refs.length[row]), start, stop)
+            return refs.inline[row] or b""
+        name = files.object_id(bytes(refs.chunk[row]))
         descriptor = opened.get(name)
         if descriptor is None:
             try:
-                descriptor = os.open(self._folder / "chunks" / name, os.O_RDONLY)
+                descriptor = os.open(f"{self._folder}/chunks/{name}", os.O_RDONLY)
             except FileNotFoundError:
                 return None
             opened[name] = descriptor
+        return _File(key, name, descriptor, int(refs.offset[row]), int(refs.length[row]))
+
+
+class _File(NamedTuple):
+    """A chunk that is part of a file."""
+
+    key: str
+    name: str
+    descriptor: int
+    offset: int
+    length: int
+
+    def read(self, wanted: slice) -> memoryview:
+        """A part of it; IntegrityError where the file ends early."""
         size = wanted.stop - wanted.start
-        value = os.pread(descriptor, size, offset + wanted.start)
+        value = os.pread(self.descriptor, size, self.offset + wanted.start)
         if len(value) < size:
             raise IntegrityError(
-                f"chunk {key!r} ends before byte {wanted.stop}: its file {name} is cut short. "
-                "Restore it from a copy"
+                f"chunk {self.key!r} ends before byte {wanted.stop}: its file {self.name} is cut "
+                "short. Restore it from a copy"
             )
         return memoryview(value)
+
+
+def _close(opened: dict[str, int]) -> None:
+    while opened:
+        os.close(opened.popitem()[1])
 
 
 def _slice(length: int, start: int, stop: int) -> slice:

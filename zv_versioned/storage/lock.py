@@ -58,13 +58,36 @@ class _Shared:
             self._path, thread_local=False, poll_interval=_POLL_SECONDS
         )
         self._descriptor: int | None = None
+        self._turn: _Turn | None = None
         self.depth = 0
 
     def acquire(self, timeout: float) -> None:
-        """Lock the file: at once where nobody has it, else as filelock does, with all its care."""
+        """Lock the file: at once where nobody has it, else in turn, else as filelock does."""
+        deadline = time.monotonic() + timeout
         self._descriptor = _locked_at_once(self._path)
+        if self._descriptor is None and timeout > 0:
+            self._descriptor = self._in_turn(timeout)
         if self._descriptor is None:
-            self._file_lock.acquire(timeout=timeout)
+            # With all its care for what the system, or the file system, may refuse.
+            self._file_lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+
+    def _in_turn(self, timeout: float) -> int | None:
+        """A descriptor of the file, locked; None where its turn does not come in time."""
+        if sys.platform == "win32":
+            return None
+        if self._turn is None or self._turn.over:
+            descriptor = _opened(self._path)
+            if descriptor is None:
+                return None
+            self._turn = _Turn(descriptor, self)
+        turn = self._turn
+        if not turn.wait(timeout):
+            return None
+        self._turn = None
+        if os.fstat(turn.descriptor).st_nlink:
+            return turn.descriptor
+        _let_go(turn.descriptor)
+        return None
 
     def release(self) -> None:
         """Let the file go."""
@@ -72,15 +95,15 @@ class _Shared:
             self._file_lock.release()
             return
         descriptor, self._descriptor = self._descriptor, None
-        # By name, since a forked child may have the same file open.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        _let_go(descriptor)
 
     def forget(self) -> None:
         """Close, in a forked child, what it has open of its parent's; the parent keeps its lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
-            self._descriptor = None
+        if self._turn is not None and not self._turn.over:
+            os.close(self._turn.descriptor)
+        self._descriptor = self._turn = None
 
 
 def _locked_at_once(path: str) -> int | None:
@@ -90,10 +113,9 @@ def _locked_at_once(path: str) -> int | None:
     """
     if sys.platform == "win32":
         return None
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError:
-        return None  # filelock says what is wrong
+    descriptor = _opened(path)
+    if descriptor is None:
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_nlink:
@@ -102,6 +124,80 @@ def _locked_at_once(path: str) -> int | None:
         pass
     os.close(descriptor)
     return None
+
+
+class _Turn:
+    """A place in the kernel's queue for a file.
+
+    A look at the file every few milliseconds, by each who waits, takes a good part
+    of a processor, and whoever looks at the right moment is next. Asked to wait, the
+    kernel lets them in one after the other; but nothing wakes who waits there, so
+    that is done by a thread, which keeps the place where one gives up and comes again.
+
+    Attributes
+    ----------
+    descriptor : int
+        Of the file; closed where nobody waited any more when its turn came.
+    over : bool
+        Whether it came.
+    """
+
+    def __init__(self, descriptor: int, owner: _Shared) -> None:
+        self.descriptor = descriptor
+        self._owner = owner  # not to be forgotten, nor this with it, while its turn is to come
+        self._guard = threading.Lock()
+        self._came = threading.Event()
+        self._got, self._wanted = False, True
+        threading.Thread(target=self._queue, name="zv-versioned-lock", daemon=True).start()
+
+    @property
+    def over(self) -> bool:
+        return self._came.is_set()
+
+    def wait(self, timeout: float) -> bool:
+        """Whether the file is locked now, for whoever asks."""
+        with self._guard:
+            self._wanted = True
+        try:
+            self._came.wait(min(timeout, threading.TIMEOUT_MAX))
+        except BaseException:
+            self._leave()
+            raise
+        with self._guard:
+            self._wanted = self._got
+            return self._got
+
+    def _leave(self) -> None:
+        with self._guard:
+            self._wanted = False
+            if self._got:
+                self._got = False
+                _let_go(self.descriptor)
+
+    def _queue(self) -> None:
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            locked = True
+        except OSError:
+            locked = False  # the file system knows no locks, or none that wait
+        with self._guard:
+            self._got = locked and self._wanted
+            if not self._got:
+                _let_go(self.descriptor)
+            self._came.set()
+
+
+def _let_go(descriptor: int) -> None:
+    # By name, since a forked child may have the same file open.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def _opened(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return None  # filelock says what is wrong
 
 
 _registry_lock = threading.Lock()

@@ -34,10 +34,40 @@ class LevelState:
     table: BatchTable
 
 
+class Documents:
+    """The documents of one snapshot, each read once.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        It must not change.
+    expected : iterable of str
+        Paths of groups that will probably be asked for: they come along with the first.
+    """
+
+    def __init__(self, store: Store, expected: Iterable[str] = ()) -> None:
+        self.store = store
+        self._expected = list(expected)
+        self._known: dict[str, dict[str, Any] | None] = {}
+
+    def get(self, paths: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Some documents, those not known yet in one batched call; None where there is none."""
+        if not self._known.keys() >= set(paths):
+            wanted = {*paths, *self._expected} - self._known.keys()
+            names = sorted(wanted)
+            self._known.update(zip(names, _store.get_documents(self.store, names), strict=True))
+            self._expected = []
+        return [self._known[path] for path in paths]
+
+    def root_attributes(self) -> dict[str, Any]:
+        """The attributes of the repository's root group; empty where there is none yet."""
+        document = self.get([""])[0]
+        return {} if document is None else dict(document.get("attributes", {}))
+
+
 def root_attributes(store: Store) -> dict[str, Any]:
     """The attributes of the repository's root group; empty where there is none yet."""
-    document = _store.get_json(store, "")
-    return {} if document is None else dict(document.get("attributes", {}))
+    return Documents(store).root_attributes()
 
 
 def dataset_names(attributes: dict[str, Any]) -> list[str]:
@@ -98,13 +128,15 @@ def _dataset(store: Store, name: str, document: dict[str, Any] | None) -> Datase
     return DatasetMeta.from_attributes(name, attributes)
 
 
-def load_datasets(store: Store, names: Sequence[str]) -> list[DatasetMeta]:
+def load_datasets(documents: Documents, names: Sequence[str]) -> list[DatasetMeta]:
     """Read the documents of datasets that are there, at the same time."""
-    documents = _store.get_documents(store, names)
-    return [_dataset(store, name, one) for name, one in zip(names, documents, strict=True)]
+    found = zip(names, documents.get(names), strict=True)
+    return [_dataset(documents.store, name, one) for name, one in found]
 
 
-def load_all_facts(store: Store, levels: Sequence[tuple[DatasetMeta, int]]) -> list[LevelFacts]:
+def load_all_facts(
+    documents: Documents, levels: Sequence[tuple[DatasetMeta, int]]
+) -> list[LevelFacts]:
     """Read the documents of levels, at the same time.
 
     Raises
@@ -114,7 +146,7 @@ def load_all_facts(store: Store, levels: Sequence[tuple[DatasetMeta, int]]) -> l
     """
     paths = [_paths.level_path(meta.name, level) for meta, level in levels]
     found = []
-    for path, document in zip(paths, _store.get_documents(store, paths), strict=True):
+    for path, document in zip(paths, documents.get(paths), strict=True):
         if document is None:
             raise IntegrityError(f"the document of level {path!r} is missing")
         found.append(LevelFacts.from_attributes(path, document.get("attributes", {})))

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
@@ -245,12 +245,9 @@ class Transaction(StagesDatasets):
             changes.setdefault(name, {}).update(note)
         message = message or _default_message(self._created, changes)
         if changes or self._created:
-            items = [item for stage in changed.values() for item in stage.documents()]
-            items += self._dataset_changes()
-            _store.set_many(self._session.store, items)
             for stage in changed.values():
+                stage.renew()
                 stage.finish()
-            self._repository._audit(self._session, self.branch)
             own = {
                 "transaction": self._id,
                 "author": self._metadata["author"],
@@ -259,7 +256,7 @@ class Transaction(StagesDatasets):
                 "changes": changes,
                 "metadata": self._metadata["user"],
             }
-            snapshot = self._land(message, own)
+            snapshot = self._land(message, own, list(changed.values()))
         counts = {name: stage.committed_counts() for name, stage in changed.items()}
         renumbered = {} if self._landed is None else self._landed.renumbered()
         return CommitResult(
@@ -277,15 +274,20 @@ class Transaction(StagesDatasets):
             _counts=counts,
         )
 
-    def _land(self, message: str, own: Mapping[str, Any]) -> str:
+    def _land(self, message: str, own: Mapping[str, Any], changed: Sequence[LevelStage]) -> str:
         """Commit, merged onto the branch's tip where somebody else was faster."""
-        repository = self._repository
-        try:
-            check = self._presence.check
-            return repository._commit(self._session, self.branch, message, own, check)
-        except ConflictError as error:
-            if error.what != "branch":
-                raise
+        repository, backend = self._repository, self._repository._backend
+        # Where asking costs next to nothing: what is lost already need not be written.
+        if not backend.is_local or backend.branch_tip(self.branch) == self.base_snapshot_id:
+            items = [item for stage in changed for item in stage.documents()]
+            _store.set_many(self._session.store, [*items, *self._dataset_changes()])
+            repository._audit(self._session, self.branch)
+            try:
+                check = self._presence.check
+                return repository._commit(self._session, self.branch, message, own, check)
+            except ConflictError as error:
+                if error.what != "branch":
+                    raise
         base, metas = self.base_snapshot_id, self._metas
         race = Race(
             repository, self.branch, self._session, base, metas, self._stages, self._presence.check

@@ -109,7 +109,10 @@ Index = Mapping[str, DatasetIndex]
 
 
 def load_index(
-    store: Store, parts: Cache, names: Iterable[str] | None = None
+    store: Store,
+    parts: Cache,
+    names: Iterable[str] | None = None,
+    documents: _state.Documents | None = None,
 ) -> dict[str, DatasetIndex]:
     """Read the index of a snapshot, or that of some of its datasets.
 
@@ -124,13 +127,16 @@ def load_index(
         Has the tables of levels that were read before, by the levels' versions.
     names : iterable of str, optional
         Those that are not there are left out.
+    documents : Documents, optional
+        Those of the store.
     """
-    there = _state.dataset_names(_state.root_attributes(store))
+    documents = documents or _state.Documents(store)
+    there = _state.dataset_names(documents.root_attributes())
     wanted = there if names is None else [name for name in there if name in set(names)]
-    metas = _state.load_datasets(store, wanted)
+    metas = _state.load_datasets(documents, wanted)
     levels = [(meta, number) for meta in metas for number in meta.levels]
     found: dict[str, dict[int, LevelIndex]] = {meta.name: {} for meta in metas}
-    known = _state.load_all_facts(store, levels)
+    known = _state.load_all_facts(documents, levels)
     for (meta, number), facts in zip(levels, known, strict=True):
         path = _paths.level_path(meta.name, number)
         table = cache(partial(_table, store, meta, path, facts, parts))

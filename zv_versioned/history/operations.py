@@ -98,6 +98,7 @@ def write(
     copy: bool = False,
     carried: bool = False,
     others: Set[str] = frozenset(),
+    root: Mapping[str, Any] | None = None,
     progress: Report | None = None,
 ) -> Index:
     """Write a merge into a session at the tip of ours, and check it.
@@ -109,7 +110,7 @@ def write(
     """
     index = transplant(
         repository._backend, session, sides.source, details, merged,
-        copy=copy, carried=carried, others=others, progress=progress,
+        copy=copy, carried=carried, others=others, root=root, progress=progress,
     )  # fmt: skip
     if not session.has_uncommitted_changes:
         # icechunk 1 makes no commit of nothing, and the history must know of this one.

@@ -6,11 +6,11 @@ moved into the new session; else the encoded bytes are copied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .. import _state
+from .. import _paths, _state
 from ..result import stage_name
 from ..storage.carry import Move, Staged
 from .details import Snapshot
@@ -85,7 +85,8 @@ class Race:
         self._session = session
         self._staged = Staged(repository._backend, session)
         store = repository._backend.read_store(base_snapshot_id)
-        base = load_index(store, repository._parts, metas)
+        self._paths = list(_paths_of(metas))
+        base = load_index(store, repository._parts, metas, _state.Documents(store, self._paths))
         theirs = {name: _staged_index(name, meta, stages, base) for name, meta in metas.items()}
         origin = Snapshot(base, store, repository._parts)
         self._sides = Sides(base, origin, theirs, Source(session.store))
@@ -111,7 +112,8 @@ class Race:
         self._check()
         session = backend.begin(self._branch)
         store = backend.read_store(session.snapshot_id)
-        ours: Index = load_index(store, repository._parts, self._sides.theirs)
+        documents = _state.Documents(store, self._paths)
+        ours: Index = load_index(store, repository._parts, self._sides.theirs, documents)
         details = self._sides.details(ours, store, repository._parts)
         merged = merged_index(self._sides, details, Options(), describe)
         try:
@@ -119,10 +121,11 @@ class Race:
             shared = self._staged.shareable(session, [move.array for move in moves])
             if shared:
                 self._staged.carry(session, [m for m in map(_elsewhere, moves) if len(m.source)])
-            others = set(_state.dataset_names(_state.root_attributes(store))) - ours.keys()
+            root = documents.root_attributes()
+            others = set(_state.dataset_names(root)) - ours.keys()
             index = write(
                 repository, session, self._sides, details, merged, own["transaction"],
-                copy=True, carried=shared, others=others,
+                copy=True, carried=shared, others=others, root=root,
             )  # fmt: skip
             repository._audit(session, self._branch)
             snapshot = repository._commit(session, self._branch, message, own, self._check)
@@ -130,6 +133,14 @@ class Race:
             session.discard_changes()
             raise
         return Landed(snapshot, index, merged)
+
+
+def _paths_of(metas: Mapping[str, DatasetMeta]) -> Iterator[str]:
+    """The documents that an index of some datasets is made of, as far as that can be told."""
+    yield ""
+    for name, meta in metas.items():
+        yield name
+        yield from (_paths.level_path(name, level) for level in meta.levels)
 
 
 def _elsewhere(move: Move) -> Move:

@@ -64,6 +64,7 @@ def transplant(
     copy: bool = False,
     carried: bool = False,
     others: Set[str] = frozenset(),
+    root: Mapping[str, Any] | None = None,
     progress: Report | None = None,
 ) -> Index:
     """Write the result of a merge into a session at the tip of ours.
@@ -84,6 +85,8 @@ def transplant(
         those who staged them, so that all of these are written anew.
     others : set of str
         Datasets of the snapshot that are left as they are.
+    root : mapping, optional
+        The attributes of the root group at the tip of ours, where they are known.
     progress : callable, optional
         Told ``("copy", done, total)`` as chunks are copied.
 
@@ -93,7 +96,7 @@ def transplant(
         What was written.
     """
     store, ours = session.store, details.ours.index
-    root = _root(_state.root_attributes(store), others, merged)
+    root = _root(_state.root_attributes(store) if root is None else root, others, merged)
     levels = merged.levels
     if carried:
         # Of what was staged nothing may stay, also where it came to nothing.
@@ -167,7 +170,7 @@ def _documents(
         yield from _array_documents(meta, mine_level, plan.index)
 
 
-def _root(before: dict[str, Any], others: Set[str], merged: Merged) -> dict[str, Any]:
+def _root(before: Mapping[str, Any], others: Set[str], merged: Merged) -> dict[str, Any]:
     """The attributes of the repository's root group."""
     names = sorted({*merged.index, *others})
     root = dict(before) if "" in others else {}

@@ -9,6 +9,7 @@ import icechunk as ic
 from .location import Place
 
 _SPLIT_EVERY = 256
+_RANGES_AT_ONCE = 64
 
 # The first two warn of what the lock takes care of; the third advises a setting that icechunk's
 # own local storage cannot have (a filesystem stores no metadata with an object).
@@ -36,6 +37,8 @@ def repository_config(place: Place, storage: ic.Storage | None) -> ic.Repository
     # after a thousand others takes a fifth longer, and the list is not smaller.
     config = ic.RepositoryConfig(
         inline_chunk_threshold_bytes=512,
+        # Ten, the default, make of the ranges of one box several round trips.
+        get_partial_values_concurrency=_RANGES_AT_ONCE,
         compression=ic.CompressionConfig(level=1),
         manifest=manifest,
     )

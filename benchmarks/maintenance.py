@@ -1,8 +1,9 @@
-"""What upkeep costs: checking, digests at commit, durable commits.
+"""What upkeep costs: checking, digests at commit, durable commits; what it saves.
 
-``python benchmarks/maintenance.py [ROW ...]`` prints a table of the rows that are named, or of
-all; a row is a function here. Times are medians; of two ways to do the same thing, in turn, in one
-process, so that a slow minute of the machine falls on both. CPU time stands beside the clock.
+``python benchmarks/maintenance.py [ROW ...] [--quick]`` prints a table of the rows that are named,
+or of all; a row is a function here. ``--quick`` makes fewer small commits. Times are medians; of
+two ways to do the same thing, in turn, in one process, so that a slow minute of the machine falls
+on both. CPU time stands beside the clock.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from zv_versioned.writing import digest as _digest
 
 Line = tuple[str, str, str]
 """What was done, what it cost, and what it is to cost at most."""
+
+QUICK = "--quick" in sys.argv
 
 
 def _new(folder: str, *, durable: bool = False) -> zvv.Repository:
@@ -96,6 +99,39 @@ def durable() -> list[Line]:
     return [("durable commit of 10,000 points", _compared(found[True], found[False]), "")]
 
 
+def small_commits() -> list[Line]:
+    """Many small commits, then compaction, expiry and collection: bytes before and after."""
+    commits, each = (500, 100) if QUICK else (5_000, 100)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        repo, source = _new(folder), Source()
+        for _ in range(commits):
+            _append(repo, source, each)
+        at_once = _new(other)
+        _append(at_once, Source(), commits * each)
+        live = _all_bytes(Path(other, "r"))
+        before, states = _all_bytes(Path(folder, "r")), _all_bytes(Path(folder, "r", "overwritten"))
+        clock = time.perf_counter()
+        repo.compact()
+        repo.expire(keep_last=1, dry_run=False)
+        time.sleep(0.1)
+        done = repo.gc(dry_run=False)
+        clock = time.perf_counter() - clock
+        assert done.bytes_after == _all_bytes(Path(folder, "r"))
+        assert repo.view()["p"][0].vertex_count == commits * each
+        assert repo.fsck().ok
+        after = done.bytes_after
+    cost = (
+        f"{live / 1e6:.1f} MB live, {before / 1e6:.1f} before ({states / 1e6:.1f} of it earlier "
+        f"states of icechunk's repo): {before / live:.1f} times; {after / 1e6:.1f} after, "
+        f"{after / live:.2f} times, in {clock:.1f} s"
+    )
+    return [(f"{commits:,} commits of {each} points, and maintenance", cost, "≤ 1.5 times")]
+
+
+def _all_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def _compared(with_it: list[tuple[float, float]], without: list[tuple[float, float]]) -> str:
     parts = []
     for name, at in (("clock", 0), ("CPU", 1)):
@@ -104,14 +140,20 @@ def _compared(with_it: list[tuple[float, float]], without: list[tuple[float, flo
     return "; ".join(parts)
 
 
-ROWS: dict[str, Callable[[], list[Line]]] = {"fsck": fsck, "digest": digest, "durable": durable}
+ROWS: dict[str, Callable[[], list[Line]]] = {
+    "fsck": fsck,
+    "digest": digest,
+    "durable": durable,
+    "small_commits": small_commits,
+}
 
 
 def main() -> None:
-    unknown = set(sys.argv[1:]) - ROWS.keys()
+    asked = [name for name in sys.argv[1:] if name != "--quick"]
+    unknown = set(asked) - ROWS.keys()
     if unknown:
         sys.exit(f"no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
-    lines = [line for name in sys.argv[1:] or ROWS for line in ROWS[name]()]
+    lines = [line for name in asked or ROWS for line in ROWS[name]()]
     print(table(("what", "cost", "target"), lines))
 
 

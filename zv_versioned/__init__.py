@@ -20,6 +20,7 @@ from .maintenance.expire import Expiry
 from .maintenance.gc import Collection
 from .maintenance.lease import Lease
 from .maintenance.report import Finding, FsckReport
+from .maintenance.stats import LevelStats, Stats, StorageStats
 from .objects import Batch
 from .repository import Repository
 from .result import CommitResult
@@ -46,12 +47,15 @@ __all__ = [
     "IntegrityError",
     "Lease",
     "Level",
+    "LevelStats",
     "MetadataError",
     "MissingExtraError",
     "NotFoundError",
     "ReadOnlyError",
     "Repository",
+    "Stats",
     "StorageError",
+    "StorageStats",
     "Transaction",
     "View",
     "ViolationError",

@@ -313,6 +313,41 @@ def delete_tree(store: Store, path: str) -> None:
         raise StorageError(f"deleting {path!r} failed: {reason(error)}") from error
 
 
+def children(store: Any, path: str) -> list[str]:
+    """Names of the groups and arrays in a group, sorted.
+
+    Raises
+    ------
+    StorageError
+        If the storage fails.
+    """
+
+    async def names() -> list[str]:
+        return [name async for name in store.list_dir(path)]
+
+    try:
+        found = _io.run(names())
+    except ZVError:
+        raise
+    except Exception as error:
+        raise unreadable(f"group {path!r}", error) from error
+    return sorted(name for name in found if name != "zarr.json")
+
+
+def sizes(store: Any, paths: Sequence[str]) -> list[int]:
+    """Stored bytes of groups or arrays, with all that lies in them; raises as `children`."""
+
+    async def all_sizes() -> list[int]:
+        return list(await asyncio.gather(*(store.getsize_prefix(path) for path in paths)))
+
+    try:
+        return _io.run(all_sizes())
+    except ZVError:
+        raise
+    except Exception as error:
+        raise unreadable(", ".join(paths[:3]), error) from error
+
+
 class Uploader:
     """Writes values while the caller goes on, a bounded number of bytes at a time.
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from .maintenance import compact, expire, fsck, gc, policy
+from .maintenance import compact, expire, fsck, gc, policy, stats
 from .maintenance.compact import Compaction
 from .maintenance.expire import Expiry
 from .maintenance.gc import Collection
 from .maintenance.lease import TTL, Lease
 from .maintenance.report import FsckReport
+from .maintenance.stats import Stats
 
 if TYPE_CHECKING:
     from .storage import Backend
@@ -251,6 +252,40 @@ class Upkeep:
             return Lease(self._backend, self.resolve(of), ttl)
         held: Lease = of.lease(ttl=ttl)
         return held
+
+    def stats(self, refs: str | Sequence[str] | None = None, *, storage: bool = True) -> Stats:
+        """Count what is there: vertices, objects, batches, cells and bytes, and what could go.
+
+        Parameters
+        ----------
+        refs : str or sequence of str, optional
+            Branches, tags or snapshots; all branches where left out.
+        storage : bool
+            Also look what the files are for: which only older snapshots need, and which
+            nobody. On a local disk that reads all manifests.
+
+        Returns
+        -------
+        Stats
+
+        Raises
+        ------
+        NotFoundError
+            If a ref is nothing.
+        MetadataError
+            If `refs` are no texts.
+
+        Examples
+        --------
+        >>> import numpy as np, zv_versioned as zvv
+        >>> repo = zvv.Repository.create("memory://")
+        >>> with repo.transaction() as tx:
+        ...     ds = tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        ...     n = tx.writer("p").append_vertices_sync(np.eye(2, dtype="f4"))
+        >>> [(level.dataset, level.vertices, level.batches) for level in repo.stats().levels]
+        [('p', 2, 1)]
+        """
+        return stats.stats(self, refs, storage)  # type: ignore[arg-type]
 
     def fsck(
         self,

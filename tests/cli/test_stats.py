@@ -25,3 +25,15 @@ def test_json_counts_as_of_a_ref(known: Any) -> None:
 def test_csv_has_a_row_a_level(known: Any) -> None:
     (row,) = run_csv("stats", "-r", known.path)
     assert (row["dataset"], row["level"], row["vertices"]) == ("synapses", "0", "20")
+
+
+def test_bytes_by_array_and_what_could_be_saved(known: Any) -> None:
+    data = run_json("stats", "-r", known.path)
+    assert data["storage"] is None
+    (sizes,) = data["sizes"]
+    assert (sizes["dataset"], sizes["batches_after_compaction"]) == ("synapses", 1)
+    assert sizes["bytes"] == sum(sizes["arrays"].values())
+    assert sizes["arrays"]["vertex_attributes/confidence"] > 0
+    storage = run_json("stats", "--storage", "-r", known.path)["storage"]
+    assert storage["total"] == storage["live"] + storage["history"] + storage["unused"]
+    assert "needed by nothing" in run("stats", "--storage", "-r", known.path)

@@ -34,6 +34,8 @@ _COMMANDS = (
     "cherry_pick",
     "reset",
     "compact",
+    "expire",
+    "gc",
     "fsck",
     "digest",
 )

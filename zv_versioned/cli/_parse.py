@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import typer
 
-__all__ = ["ball", "box", "conditions", "key_values", "names", "numbers", "object_ids"]
+__all__ = ["ball", "box", "conditions", "key_values", "moment", "names", "numbers", "object_ids"]
 
 Box = tuple[tuple[float, ...], tuple[float, ...]]
+_AGE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(d|h|min|s)", re.ASCII)
+_SECONDS = {"d": 86_400.0, "h": 3_600.0, "min": 60.0, "s": 1.0}
 _CONDITION = re.compile(r"\s*(.+?)\s*(==|!=|<=|>=|<|>|\bnot in\b|\bin\b)\s*(.*?)\s*", re.DOTALL)
 
 
@@ -55,6 +58,23 @@ def ball(text: str | None, hint: str = "--near") -> tuple[tuple[float, ...], flo
             f"{text!r}: a point and a radius are expected, such as 5,5,2:1.5", param_hint=hint
         )
     return numbers(point, hint), reach[0]
+
+
+def moment(text: str | None, hint: str = "--older-than") -> datetime | timedelta | None:
+    """An age, such as ``30d``, ``12h``, ``90min`` or ``45s``; or a date, or a date and time."""
+    if text is None:
+        return None
+    age = _AGE.fullmatch(text.strip())
+    if age is not None:
+        return timedelta(seconds=float(age[1]) * _SECONDS[age[2]])
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r}: an age, such as 30d, 12h, 90min or 45s, or a date, such as 2026-01-31 or "
+            "2026-01-31T12:00, is expected",
+            param_hint=hint,
+        ) from error
 
 
 def conditions(given: list[str] | None, hint: str = "--where") -> list[tuple[str, str, Any]] | None:

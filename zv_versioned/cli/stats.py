@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from ._answer import Answer, counted
+from ..maintenance.stats import storage_facts
+from ._answer import Answer, counted, facts, line, table
 from ._app import DATA, command
 from ._datasets import dataset_columns, dataset_rows, dataset_table
 from ._refs import complete_ref, short
 from ._settings import Settings
 
+_SIZES = ("dataset", "level", "cells", "bytes", "batches_after_compaction", "arrays")
 
-@command("stats", DATA, examples=("paper-v1 -o csv",))
+
+@command("stats", DATA, examples=("paper-v1 -o csv", "--storage"))
 def stats(
     settings: Settings,
     ref: Annotated[
         str, typer.Argument(metavar="REF", help="As of this.", autocompletion=complete_ref)
     ] = "main",
+    storage: Annotated[
+        bool,
+        typer.Option(
+            "--storage", help="Also what the files are for, and what expire and gc would save."
+        ),
+    ] = False,
 ) -> Answer:
-    """Count what the datasets hold: vertices, objects, batches, attributes."""
+    """Count what the datasets hold: vertices, objects, batches, attributes, bytes."""
     repository = settings.open()
     view = repository.view(ref)
+    counted_bytes = repository.stats(view.snapshot_id, storage=storage)
+    sizes = [{name: level.to_dict()[name] for name in _SIZES} for level in counted_bytes.levels]
+    files = counted_bytes.storage
     rows = dataset_rows(view)
     branches, tags = repository.list_branches(), repository.list_tags()
     commits = len(repository.log(view.snapshot_id))
@@ -36,6 +48,8 @@ def stats(
         "tags": tags,
         "commits": commits,
         "datasets": rows,
+        "sizes": sizes,
+        "storage": None if files is None else files.to_dict(),
     }
 
     def text(console: Console) -> None:
@@ -46,5 +60,21 @@ def stats(
         console.print(Text(said), soft_wrap=True)
         console.print()
         dataset_table(console, rows)
+        if files is not None:
+            console.print()
+            _print_sizes(console, sizes)
+            console.print()
+            facts(console, [(name, f"{size:,} bytes") for name, size in storage_facts(files)])
 
     return Answer(data, text, rows, columns=dataset_columns())
+
+
+def _print_sizes(console: Console, sizes: list[dict[str, Any]]) -> None:
+    if not sizes:
+        return
+    made = table("dataset", ">level", "array", ">bytes")
+    for row in sizes:
+        for array, size in row["arrays"].items():
+            name = Text(line(row["dataset"]) or '""')
+            made.add_row(name, str(row["level"]), Text(line(array)), f"{size:,}")
+    console.print(made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -84,19 +84,19 @@ def gc(
     backend = repository._backend
     asked = None if older_than is None else moment(older_than, now)
     if backend.folder is None:
-        cutoff = _cutoff(backend, asked, now)
+        cutoff = cutoff_of(backend, asked, now)
         found, size = backend.collect(cutoff, dry_run=dry_run)
         return Collection(dry_run, cutoff, found, size)
     if not os.access(backend.folder, os.W_OK) and dry_run:
-        return _dry(backend.folder, _cutoff(backend, asked, now))
+        return _dry(backend.folder, cutoff_of(backend, asked, now))
     with backend.mutation("collect garbage"):
-        cutoff = _cutoff(backend, asked, now)
+        cutoff = cutoff_of(backend, asked, now)
         if dry_run:
             return _dry(backend.folder, cutoff)
         return _collect(backend, backend.folder, cutoff)
 
 
-def _cutoff(backend: Backend, asked: datetime | None, now: datetime) -> datetime:
+def cutoff_of(backend: Backend, asked: datetime | None, now: datetime) -> datetime:
     """The cutoff: as asked for, else as young as is safe.
 
     Raises
@@ -172,17 +172,14 @@ def _take_stock(folder: Path, cutoff: datetime) -> _Stock:
     young = [s for s in sorted(others) if _older(folder, f"snapshots/{s}", cutoff) is None]
     whole = {snapshot for snapshot in young if _is_whole(inventory, snapshot)}
     in_use |= whole
-    chunks: set[bytes] = set()
     bad = [path for path in inventory.unreadable if not path.startswith("transactions/")]
     bad += [f"snapshots/{s}" for s in in_use if s not in inventory.snapshots]
-    for manifest in sorted(needed_manifests(inventory, in_use)):
-        arrays = inventory.manifest(manifest)
-        if arrays is None:
-            bad.append(f"manifests/{manifest}")
-        for refs in (arrays or {}).values():
-            chunks.update(refs.chunks())
+    manifests = needed_manifests(inventory, in_use)
+    bad += [f"manifests/{m}" for m in manifests if f"manifests/{m}" not in inventory.sizes]
+    chunks = needed_chunks(inventory, manifests)
+    bad += [path for path in inventory.unreadable if path.startswith("manifests/")]
     needed = {f"snapshots/{s}" for s in in_use} | {"repo"}
-    needed |= {f"manifests/{m}" for m in needed_manifests(inventory, in_use)}
+    needed |= {f"manifests/{m}" for m in manifests}
     broken = sorted(p for p in set(bad) if p in needed or p.startswith("refs/"))
     if broken or inventory.lost_root() or not inventory.refs.branches:
         raise IntegrityError(
@@ -194,6 +191,15 @@ def _take_stock(folder: Path, cutoff: datetime) -> _Stock:
     # Of version 2 nobody finds them any more, and they go when they are old enough.
     broken = [] if inventory.refs.parents else sorted(set(young) - whole)
     return _Stock(inventory, found, sorted(whole), broken)
+
+
+def needed_chunks(inventory: Inventory, manifests: Set[str]) -> set[bytes]:
+    """The chunks in some manifests; one that cannot be read is noted in the inventory."""
+    found: set[bytes] = set()
+    for manifest in sorted(manifests):
+        for refs in (inventory.manifest(manifest) or {}).values():
+            found.update(refs.chunks())
+    return found
 
 
 def _is_whole(inventory: Inventory, snapshot: str) -> bool:

@@ -281,8 +281,15 @@ def copy_many(source: Store, target: Store, keys: Sequence[tuple[str, str]]) -> 
 
 
 async def _delete_all(store: Store, keys: Iterable[str]) -> None:
-    for key in keys:
-        await store.delete(key)
+    free = asyncio.Semaphore(_WRITES_AT_ONCE)
+
+    async def delete(key: str) -> None:
+        async with free:
+            await store.delete(key)
+
+    async with asyncio.TaskGroup() as group:
+        for key in keys:
+            group.create_task(delete(key))
 
 
 def delete_many(store: Store, keys: Sequence[str]) -> None:
@@ -291,9 +298,10 @@ def delete_many(store: Store, keys: Sequence[str]) -> None:
         return
     try:
         _io.run(_delete_all(store, keys))
-    except ZVError:
-        raise
-    except Exception as error:
+    except BaseExceptionGroup as group:
+        error = group.exceptions[0]
+        if isinstance(error, ZVError) or not isinstance(error, Exception):
+            raise error from group
         raise StorageError(f"deleting chunks failed: {reason(error)}") from error
 
 

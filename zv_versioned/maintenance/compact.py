@@ -219,8 +219,12 @@ def _compact_level(
     progress: Progress | None,
 ) -> LevelCompaction | None:
     """Stage the compaction of one level; None where there is nothing to be done."""
-    reader = stage.reader()
-    table = reader.state.table
+    # Nothing is staged yet: the snapshot has it all, and is read faster than a session.
+    backend = tx._repository._backend
+    state = _state.LevelState(stage.path, stage.facts, stage.table())
+    store = backend.view_store(tx.base_snapshot_id)
+    reader = LevelReader(store, stage.meta, state, stage.parts)
+    table = state.table
     groups = policy.groups(stage.meta, stage.facts, table, target_vertices, max_batches)
     if not groups:
         return None

@@ -131,7 +131,7 @@ def test_two_pieces_are_held_at_a_time_however_much_is_read(
     def fetched(*args: Any) -> Any:
         nonlocal held, most, total
         cells, extra = fetch(*args)
-        size = sum(len(cell) for found in cells for cell in found)
+        size = sum(int((found.stop - found.start).sum()) for found in cells)
         held, total = held + size, total + size
         most = max(most, held)
         return cells, extra
@@ -139,7 +139,7 @@ def test_two_pieces_are_held_at_a_time_however_much_is_read(
     def decoded(pieces: Any, cells: Any, targets: Any) -> None:
         nonlocal held
         decode(pieces, cells, targets)
-        held -= sum(len(cell) for found in cells for cell in found)
+        held -= sum(int((found.stop - found.start).sum()) for found in cells)
 
     monkeypatch.setattr(_fetch, "_fetch", fetched)
     monkeypatch.setattr(_fetch, "_decode", decoded)

@@ -37,8 +37,10 @@ _BLOSC_SIZES = struct.Struct("<III")
 _SEAL = struct.Struct("<I")
 TINY = 128
 """Buffers of fewer bytes blosc stores as they are."""
+COPIED = 0x02
+"""The flag of blosc's for a buffer that is stored as it is."""
 _TINY_HEADER = struct.Struct("<BBBBIII")
-_TINY_HEAD = np.dtype(
+TINY_HEAD = np.dtype(
     [
         ("start", "u1", 4),
         ("size", "<u4"),
@@ -48,8 +50,9 @@ _TINY_HEAD = np.dtype(
         ("length", "<u4"),
     ]
 )
+"""What comes before the payload of a small cell: blosc's header, and the frame."""
 # The codec's number, "do not split blocks", "this is a copy", and how bytes would be shuffled.
-_TINY_FLAGS = {"lz4": 1 << 5 | 0x10 | 0x02}
+_TINY_FLAGS = {"lz4": 1 << 5 | 0x10 | COPIED}
 _TINY_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 4}
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 
@@ -142,7 +145,7 @@ class CellCodec:
         -------
         ndarray of uint8, shape (C, 24)
         """
-        heads = np.empty(len(sizes), _TINY_HEAD)
+        heads = np.empty(len(sizes), TINY_HEAD)
         flags = _TINY_FLAGS[self.cname] | _TINY_SHUFFLES[self.shuffle]
         framed = sizes + HEADER
         heads["start"] = 2, 1, flags, self.typesize
@@ -150,7 +153,7 @@ class CellCodec:
         heads["block"] = np.maximum(1, framed - framed % self.typesize)
         heads["total"] = framed + _TINY_HEADER.size
         heads["items"], heads["length"] = 1, sizes
-        return heads.view(np.uint8).reshape(-1, _TINY_HEAD.itemsize)
+        return heads.view(np.uint8).reshape(-1, TINY_HEAD.itemsize)
 
     def _encode_tiny(self, framed: np.ndarray) -> bytes:
         """What blosc makes of a buffer that is too small for it to compress: a header and a copy.
@@ -211,11 +214,16 @@ def _checked(cell: np.ndarray) -> np.ndarray:
     """A cell without its checksum, which fits."""
     body = cell[:-CRC]
     if google_crc32c.value(body) != _SEAL.unpack_from(cell.data, len(body))[0]:
-        raise IntegrityError(
-            "a cell's checksum does not fit its bytes: the stored data is damaged. Restore the "
-            "file from a copy, or read a snapshot that does not use it"
-        )
+        raise damaged()
     return body
+
+
+def damaged() -> IntegrityError:
+    """The error for a cell whose checksum does not fit."""
+    return IntegrityError(
+        "a cell's checksum does not fit its bytes: the stored data is damaged. Restore the "
+        "file from a copy, or read a snapshot that does not use it"
+    )
 
 
 def checked(cell: memoryview) -> memoryview:

@@ -1,8 +1,9 @@
-"""Shards of small cells, made all at once.
+"""Shards of small cells, made and read all at once.
 
 What blosc does not compress, a header and a copy, follows from the sizes
 alone. So the cells of a shard that are all that small are laid side by side
-with a few array operations, instead of a call each. The bytes are the same.
+with a few array operations, instead of a call each, and read again so. The
+bytes are the same.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import google_crc32c
 import numpy as np
 
-from .cells import CRC, HEADER, TINY, CellCodec
+from .cells import COPIED, CRC, HEADER, TINY, TINY_HEAD, CellCodec, damaged
 from .shards import index_of
 
 
@@ -54,3 +55,59 @@ def pack(
     seals = np.fromiter((google_crc32c.value(raw[a:b]) for a, b in bodies), "<u4", len(sizes))
     cells[(ends - CRC)[:, None] + np.arange(CRC)] = seals.view(np.uint8).reshape(-1, CRC)
     return bytearray(cells.tobytes()) + index_of(places, cell_places, starts, lengths)
+
+
+def unpack(
+    raw: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    sizes: np.ndarray,
+    out: np.ndarray,
+    begins: np.ndarray,
+) -> np.ndarray:
+    """Check and copy the payloads of cells that blosc stored as they are.
+
+    Parameters
+    ----------
+    raw : ndarray of uint8
+        What the cells lie in.
+    starts, stops : ndarray of int64, shape (C,)
+        Where each does.
+    sizes : ndarray of int64, shape (C,)
+        Bytes that each payload must have.
+    out : ndarray of uint8
+    begins : ndarray of int64, shape (C,)
+        Where in `out` each payload goes.
+
+    Returns
+    -------
+    ndarray of bool, shape (C,)
+        Which of them were read. The others are not stored as they are, or are not
+        what they must be: :func:`zv_versioned.format.cells.decode_framed` says.
+
+    Raises
+    ------
+    IntegrityError
+        If a checksum does not fit.
+    """
+    head = TINY_HEAD.itemsize
+    done: np.ndarray = (stops - starts == sizes + head + CRC) & (stops <= len(raw))
+    at = np.flatnonzero(done)
+    heads = raw[starts[at, None] + np.arange(head)].view(TINY_HEAD).reshape(-1)
+    framed = sizes[at] + HEADER
+    plain = heads["start"][:, 2] & COPIED != 0
+    plain &= (heads["size"] == framed) & (heads["total"] == framed + head - HEADER)
+    plain &= (heads["items"] == 1) & (heads["length"] == sizes[at])
+    done[at] = plain
+    at = at[plain]
+    starts, ends, sizes, begins = starts[at], stops[at] - CRC, sizes[at], begins[at]
+    bodies = zip(starts.tolist(), ends.tolist(), strict=True)
+    seals = np.fromiter((google_crc32c.value(raw[a:b]) for a, b in bodies), "<u4", len(at))
+    if (raw[ends[:, None] + np.arange(CRC)].view("<u4").reshape(-1) != seals).any():
+        raise damaged()
+    before = np.cumsum(sizes) - sizes
+    bytes_of = np.arange(int(sizes.sum()))
+    out[np.repeat(begins - before, sizes) + bytes_of] = raw[
+        np.repeat(starts + head - before, sizes) + bytes_of
+    ]
+    return done

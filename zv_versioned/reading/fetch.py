@@ -21,8 +21,8 @@ from .. import _paths, _store
 from .._cache import Cache
 from .._cells_io import Blocks
 from ..errors import IntegrityError
-from ..format import shards
-from ..format.cells import HEADER, decode_framed
+from ..format import shards, tiny
+from ..format.cells import HEADER, TINY, decode_framed
 from ..spatial.grid import Grid
 
 WHOLE_BATCH_BYTES = 512 << 10
@@ -31,6 +31,8 @@ _PIECE_BYTES = 16 << 20
 # A request is read from beginning to end; several at the same time are faster than a long one.
 RANGE_BYTES = 4 << 20
 _ALONE_BYTES = 1 << 20
+# Payloads of fewer bytes blosc stores as they are.
+_LARGER = TINY - HEADER
 
 Index = tuple[np.ndarray, np.ndarray]
 
@@ -154,7 +156,7 @@ def read_rows(
     if extra is None and not pieces:
         extra = _store.get_many(store, more)
 
-    def fetch(number: int) -> list[list[np.ndarray]]:
+    def fetch(number: int) -> list[_Stored]:
         nonlocal extra
         along = more if extra is None else ()
         cells, values = _fetch(store, pieces[number], grid.places, known, along)
@@ -162,7 +164,7 @@ def read_rows(
             extra = values
         return cells
 
-    def decode(number: int, cells: list[list[np.ndarray]]) -> None:
+    def decode(number: int, cells: list[_Stored]) -> None:
         _decode(pieces[number], cells, targets)
 
     if len(pieces) < 2:
@@ -312,6 +314,23 @@ class _Cut:
     stop: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """The stored bytes of the cells of one shard, in the order of its places.
+
+    Parameters
+    ----------
+    buffers : list of ndarray of uint8
+    buffer, start, stop : ndarray of int64, shape (C,)
+        In which of these each cell lies, and where.
+    """
+
+    buffers: list[np.ndarray]
+    buffer: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+
 def _cut(shard: _Shard, index: Index, call: _Call) -> _Cut:
     """Ask for the ranges of some cells of a shard."""
     start, stop = _ranges(index, shard.places, shard.key)
@@ -326,7 +345,7 @@ def _fetch(
     places: int,
     known: Mapping[str, Index],
     more: Sequence[_store.Request],
-) -> tuple[list[list[np.ndarray]], list[memoryview]]:
+) -> tuple[list[_Stored], list[memoryview]]:
     """The stored bytes of cells, for each shard in the order of its places; and of `more`."""
     call = _Call()
     asked = [
@@ -340,14 +359,13 @@ def _fetch(
     for shard, cut in zip(piece, asked, strict=True):
         if isinstance(cut, _Cut):
             read = [call.value(number) for number in cut.numbers]
-            cells = zip(cut.request.tolist(), cut.start.tolist(), cut.stop.tolist(), strict=True)
-            found.append([read[r][a:b] for r, a, b in cells])
+            found.append(_Stored(read, cut.request, cut.start, cut.stop))
         else:
             whole = call.value(cut)
             with _store.damage_in(shard.key):
                 index = shards.read_index(whole.data, places)
             start, stop = _ranges(index, shard.places, shard.key)
-            found.append([whole[a:b] for a, b in zip(start.tolist(), stop.tolist(), strict=True)])
+            found.append(_Stored([whole], np.zeros(len(start), np.int64), start, stop))
     return found, extra
 
 
@@ -387,20 +405,60 @@ def _joined(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray
 # ---- decoding ------------------------------------------------------------------
 
 
-def _decode(
-    piece: Sequence[_Shard], values: list[list[np.ndarray]], targets: Sequence[Target]
-) -> None:
-    """Decode the cells of one piece, each buffer from its end."""
-    cells = [
-        (shard.target, begin, size, cell, shard.key)
-        for shard, found in zip(piece, values, strict=True)
-        for begin, size, cell in zip(
-            shard.begins.tolist(), shard.sizes.tolist(), found, strict=True
-        )
-    ]
-    cells.sort(key=lambda cell: cell[:2], reverse=True)
-    for number, begin, size, cell, key in cells:
-        try:
+def _decode(piece: Sequence[_Shard], values: list[_Stored], targets: Sequence[Target]) -> None:
+    """Decode the cells of one piece."""
+    # Those that are decompressed go first, for each lays its frame over what lies before it.
+    for number, begin, size, cell, key in sorted(
+        _larger(piece, values), key=lambda cell: cell[:2], reverse=True
+    ):
+        with _store.damage_in(key):
             decode_framed(cell, targets[number].out[begin : begin + size + HEADER])
-        except IntegrityError as error:
-            raise IntegrityError(f"chunk {key!r}: {error}") from error
+    again = []
+    for shard, stored in zip(piece, values, strict=True):
+        again += _decode_tiny(shard, stored, targets[shard.target].out)
+    for shard, stored, at in again:
+        _decode_alone(shard, stored, at, targets[shard.target].out)
+
+
+def _larger(
+    piece: Sequence[_Shard], values: Sequence[_Stored]
+) -> Iterator[tuple[int, int, int, np.ndarray, str]]:
+    """Cells that blosc compresses: the target, where each goes, its size, its bytes, its key."""
+    for shard, stored in zip(piece, values, strict=True):
+        at = np.flatnonzero(shard.sizes >= _LARGER)
+        for begin, size, buffer, start, stop in zip(
+            shard.begins[at].tolist(),
+            shard.sizes[at].tolist(),
+            stored.buffer[at].tolist(),
+            stored.start[at].tolist(),
+            stored.stop[at].tolist(),
+            strict=True,
+        ):
+            yield shard.target, begin, size, stored.buffers[buffer][start:stop], shard.key
+
+
+def _decode_tiny(
+    shard: _Shard, stored: _Stored, out: np.ndarray
+) -> list[tuple[_Shard, _Stored, int]]:
+    """Copy the small cells of a shard; returns those that are to be decoded one by one."""
+    small = shard.sizes < _LARGER
+    left = []
+    for number, raw in enumerate(stored.buffers):
+        at = np.flatnonzero(small & (stored.buffer == number))
+        if len(at) == 0:
+            continue
+        start, stop, sizes = stored.start[at], stored.stop[at], shard.sizes[at]
+        with _store.damage_in(shard.key):
+            done = tiny.unpack(raw, start, stop, sizes, out, shard.begins[at] + HEADER)
+        left += [(shard, stored, one) for one in at[~done].tolist()]
+    return left
+
+
+def _decode_alone(shard: _Shard, stored: _Stored, at: int, out: np.ndarray) -> None:
+    """Decode one small cell that is not stored as it is, beside what is decoded already."""
+    begin, size = int(shard.begins[at]), int(shard.sizes[at])
+    cell = stored.buffers[stored.buffer[at]][stored.start[at] : stored.stop[at]]
+    framed = np.empty(size + HEADER, np.uint8)
+    with _store.damage_in(shard.key):
+        decode_framed(cell, framed)
+    out[begin + HEADER : begin + HEADER + size] = framed[HEADER:]

@@ -63,6 +63,22 @@ def test_values_are_compared_where_that_is_asked_for(known: Any) -> None:
     assert "of which 1 differ by up to 1" in text
 
 
+def test_groups_are_named_with_the_members_that_came_and_went(known: Any) -> None:
+    for ids in ([10, 11], [11, 30]):
+        with known.repository.transaction("main") as tx:
+            if ids == [11, 30]:
+                tx.writer("synapses").remove_group_sync("left")
+            tx.writer("synapses").add_group_sync("left", ids)
+    text = run("diff", "main~1", "-r", known.path)
+    assert "group 'left' changed, 2 members" in text
+    assert "1 member added: 30" in text
+    assert "1 member removed: 10" in text
+    (group,) = run_json("diff", "main~1", "-r", known.path)["levels"][0]["groups"]
+    assert (group["change"], group["members"]) == ("changed", [2, 2])
+    assert group["member_ids"] == {"added": [30], "removed": [10]}
+    assert "group 'left' added" in run("diff", "main~2", "-r", known.path)
+
+
 def test_nothing_is_said_to_be_nothing(known: Any) -> None:
     assert run("diff", "main", "-r", known.path).splitlines()[1] == "nothing differs"
     assert run_json("diff", "main..main", "-r", known.path)["levels"] == []

@@ -116,6 +116,53 @@ def test_metadata_and_datasets_are_compared_too(repo: zvv.Repository) -> None:
     assert by_name["q"].vertices == (0, 0)
 
 
+def test_groups_that_come_change_and_go_are_named_with_their_members(repo: zvv.Repository) -> None:
+    def group(name: str, ids: list[int]) -> None:
+        tx.writer("p").add_group_sync(name, ids)
+
+    with repo.transaction() as tx:
+        group("same", [0])
+        group("other", [0, 1])
+        group("gone", [7])
+    before = repo.resolve("main")
+    with repo.transaction() as tx:
+        tx.writer("p").remove_group_sync("other")
+        tx.writer("p").remove_group_sync("gone")
+        group("other", [1, 7])
+        group("new", [0, 1, 7])
+    (level,) = repo.diff(before)
+    found = {
+        one.name: (
+            one.change,
+            one.members,
+            one.members_added.tolist(),
+            one.members_removed.tolist(),
+        )
+        for one in level.groups
+    }
+    assert found == {
+        "new": ("added", (0, 3), [0, 1, 7], []),
+        "other": ("changed", (2, 2), [7], [0]),
+        "gone": ("removed", (1, 0), [], [7]),
+    }
+    assert (level.batches_added, level.attributes, len(level.objects_changed)) == (0, [], 0)
+    assert "group 'other' changed (+1, -1 members)" in level.told()
+    (back,) = repo.diff("main", before)
+    assert {one.name: one.change for one in back.groups} == {
+        "new": "removed", "other": "changed", "gone": "added",
+    }  # fmt: skip
+
+
+def test_groups_that_came_to_be_the_same_do_not_differ(repo: zvv.Repository) -> None:
+    """Written twice, under two content ids."""
+    repo.create_branch("try")
+    for branch in ("main", "try"):
+        with repo.transaction(branch) as tx:
+            tx.writer("p").add_group_sync("left", [0, 7])
+    assert list(repo.diff("main", "try")) == []
+    assert repo.diff("main~1", "main")[0].groups[0].members == (0, 2)
+
+
 def test_a_diff_is_plain_values_for_json_and_a_table(repo: zvv.Repository) -> None:
     diff = repo.diff("main~2")
     document = json.loads(json.dumps(diff.to_dict()))

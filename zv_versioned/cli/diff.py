@@ -130,6 +130,11 @@ def _lines(one: LevelDiff) -> Iterable[str]:
         if attribute.largest is not None:
             told += f" by up to {attribute.largest:g}"
         yield told
+    for group in one.groups:
+        yield f"group {group.name!r} {group.change}, {counted(group.members[1], 'member')}"
+        for word, ids in (("added", group.members_added), ("removed", group.members_removed)):
+            if len(ids):
+                yield f"  {counted(len(ids), 'member')} {word}: {_ids(ids)}"
     for key, (before, after) in one.metadata.items():
         yield f"metadata {key!r}: {before!r} -> {after!r}"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._groups import load_groups
 from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, AttributeMeta
 from ..format.table import REMOVED
 from ..geometry import html_table
@@ -16,6 +17,7 @@ from ..reading.links import link_values_of, whole
 from ..reading.removed import removed_rows
 from ..reading.values import object_values
 from ..result import stage_name
+from .diff_groups import GroupDiff, groups_between
 from .index import DatasetIndex, LevelIndex, load_index, reader_of
 from .rows import find
 from .runs import reach
@@ -71,6 +73,8 @@ class LevelDiff:
     objects_added, objects_removed, objects_changed : ndarray of int64
         Ids. Changed are those that have other batches than before.
     attributes : list of AttributeDiff
+    groups : list of GroupDiff
+        Groups that were added, removed, or have other members than before.
     metadata : dict
         Keys of the dataset's metadata that differ, each with (before, after).
     moved : dict or None
@@ -93,6 +97,7 @@ class LevelDiff:
     objects_removed: np.ndarray
     objects_changed: np.ndarray
     attributes: list[AttributeDiff] = field(default_factory=list)
+    groups: list[GroupDiff] = field(default_factory=list)
     metadata: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     moved: dict[str, float] | None = None
 
@@ -117,6 +122,7 @@ class LevelDiff:
             **{f"objects_{what}": len(found) for what, found in ids.items()},
             "object_ids": {what: found[:1000].tolist() for what, found in ids.items()},
             "attributes": [vars(attribute) for attribute in self.attributes],
+            "groups": [group.to_dict() for group in self.groups],
             "metadata": {key: list(pair) for key, pair in self.metadata.items()},
             "moved": self.moved,
         }
@@ -138,6 +144,7 @@ class LevelDiff:
             parts.append(told)
         if self.moved:
             parts.append(f"vertices moved by {self.moved['largest']:g} at most")
+        parts += [group.told() for group in self.groups]
         parts += [f"metadata {key!r} changed" for key in self.metadata]
         return ", ".join(parts)
 
@@ -189,6 +196,7 @@ class Diff(list[LevelDiff]):
                 row |= dict(zip((f"{name}_a", f"{name}_b"), document[name], strict=True))
             row |= {k: v for k, v in document.items() if k.startswith(("batches_", "objects_"))}
             row["attributes"] = ", ".join(a.path for a in one.attributes)
+            row["groups"] = ", ".join(group.name for group in one.groups)
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -242,7 +250,9 @@ class _Pair:
         a, b = self.levels
         metadata = {} if self.number else self._metadata()
         typed_alike = all(a.facts.family(f) == b.facts.family(f) for f in FAMILIES)
-        if not self._alone and not metadata and typed_alike and a.same_batches(b):
+        groups = self._groups()
+        same = not metadata and not groups and typed_alike
+        if not self._alone and same and a.same_batches(b):
             return None
         added, removed, changed = self._objects()
         return LevelDiff(
@@ -260,9 +270,19 @@ class _Pair:
             objects_removed=removed,
             objects_changed=changed,
             attributes=list(self._attributes(values=values)),
+            groups=groups,
             metadata=metadata,
             moved=self._moved(changed) if values and len(changed) else None,
         )
+
+    def _groups(self) -> list[GroupDiff]:
+        if self.levels[0].facts.groups == self.levels[1].facts.groups:
+            return []
+        before, after = (
+            load_groups(store, level.path, level.facts, self._parts)
+            for store, level in zip(self._stores, self.levels, strict=True)
+        )
+        return groups_between(before, after)
 
     def _metadata(self) -> dict[str, tuple[Any, Any]]:
         before, after = (meta.metadata for meta in self._metas)

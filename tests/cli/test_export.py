@@ -6,11 +6,11 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from _cli import failed, run, run_csv, run_json, run_lines
-from _files import NAVIS
+from _cli import failed, failed_json, run, run_csv, run_json, run_lines
+from _files import NAVIS, level_of, rows
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _csv_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -22,7 +22,7 @@ def test_a_dataset_goes_to_a_file(known: Any, tmp_path: Path) -> None:
         f"Exported 'synapses' at {known.snapshots[2][:8]} to {out} (csv, 1 file):\n"
         "20 vertices, 4 objects\n"
     )
-    assert len(_rows(out)) == 20
+    assert len(_csv_rows(out)) == 20
 
 
 def test_json_says_what_was_written(known: Any, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_json_says_what_was_written(known: Any, tmp_path: Path) -> None:
         "objects": 2,
         "left_out": [],
     }
-    assert len(_rows(out)) == 10
+    assert len(_csv_rows(out)) == 10
 
 
 def test_the_other_forms_have_the_same_row(known: Any, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_part_is_a_box_objects_and_attributes(known: Any, tmp_path: Path) -> N
         *("export", out, "-r", known.path, "--bbox", "16,0,0:33,100,100"),
         *("--objects", f"@{tmp_path / 'ids.txt'}", "--attributes", "", "--level", "0"),
     )
-    rows = _rows(out)
+    rows = _csv_rows(out)
     assert list(rows[0]) == ["object_id", "x", "y", "z"]
     assert {row["object_id"] for row in rows} == {"11", "30"}
     assert [float(row["x"]) for row in rows] == [16, 17, 18, 19, 30, 31, 32]
@@ -67,7 +67,7 @@ def test_a_target_is_replaced_only_where_that_is_said(known: Any, tmp_path: Path
     assert "there already" in failed("export", out, "-r", known.path, code=11)
     assert out.read_text() == "mine"
     run("export", out, "--overwrite", "-r", known.path)
-    assert len(_rows(out)) == 20
+    assert len(_csv_rows(out)) == 20
 
 
 def test_formats_with_an_object_a_file_go_to_a_folder(known: Any, tmp_path: Path) -> None:
@@ -102,3 +102,46 @@ def test_what_cannot_be_exported_leaves_no_file(known: Any, tmp_path: Path) -> N
     assert "no dataset 'nope'" in failed("export", tmp_path / "x.csv", "-d", "nope", *r, code=40)
     assert "no option 'x'" in failed("export", tmp_path / "x.csv", "-X", "x=1", *r, code=11)
     assert set(tmp_path.iterdir()) == before
+
+
+def _files(folder: Path) -> int:
+    return sum(path.is_file() for path in folder.rglob("*"))
+
+
+def test_a_zarr_vectors_store_goes_out_and_comes_back_in(known: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out.zv"
+    r = ("-r", known.path)
+    text = run("export", out, "-d", "synapses", *r)
+    assert f"to {out} (zarr_vectors, {_files(out)} files):" in text
+    assert "20 vertices, 4 objects" in text
+    text = run("import", out, "-d", "back", *r)
+    assert "Imported 1 file" in text
+    repo = known.repository
+    before, after = level_of(repo, "synapses"), level_of(repo, "back")
+    assert rows(after, "confidence") == rows(before, "confidence")
+    assert repo.view("main")["back"].kind == "point_cloud"
+
+
+def test_a_zarr_vectors_store_is_told_of_in_json(known: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out.zarrvectors"
+    r = ("-r", known.path)
+    data = run_json("export", out, "-d", "synapses", "--ref", "main~1", *r)
+    assert (data["format"], data["target"]) == ("zarr_vectors", str(out))
+    assert data["files"] == _files(out)
+    assert (data["vertices"], data["objects"], data["snapshot_id"]) == (10, 2, known.snapshots[1])
+    data = run_json("import", out, "-d", "back", "--dry-run", *r)
+    assert (data["found"]["kind"], data["imported"]) == ("point_cloud", None)
+    data = run_json("import", out, "-d", "back", *r)
+    assert (data["imported"]["vertices"], data["imported"]["objects"]) == (10, 2)
+    assert level_of(known.repository, "back").object_ids().tolist() == [10, 11]
+
+
+def test_a_broken_zarr_vectors_store_changes_nothing(known: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out.zv"
+    r = ("-r", known.path)
+    run("export", out, "-d", "synapses", *r)
+    (out / "0" / "zarr.json").write_text("{")
+    before = known.repository.resolve("main")
+    error = failed_json("import", out, "-d", "back", *r, code=11)
+    assert str(out) in error["message"]
+    assert known.repository.resolve("main") == before

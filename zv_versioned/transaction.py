@@ -71,11 +71,10 @@ class Transaction(StagesDatasets):
         self._message = _parse_message(message)
         self._metadata = _parse_metadata(metadata, author)
         self._id = new_transaction_id()
-        began = time.time()
         super().__init__(repository._backend.begin(branch))
         self.branch = branch
         self.base_snapshot_id: str = self._session.snapshot_id
-        self._presence = Presence(repository._backend, branch, self.base_snapshot_id, began)
+        self._presence = Presence(repository._backend, branch, self.base_snapshot_id, time.time())
         # One that is dropped without an end is over, too.
         self._dropped = weakref.finalize(self, self._presence.leave)
         self.result: CommitResult | None = None

@@ -20,7 +20,12 @@ CLOUD: dict[str, Any] = {"kind": "point_cloud", "bounds": ([0, 0], [10, 10])}
 
 
 def _as_at_first(
-    backend: Backend, session: ic.Session, branch: str, message: str, metadata: Mapping[str, Any]
+    backend: Backend,
+    session: ic.Session,
+    branch: str,
+    message: str,
+    metadata: Mapping[str, Any],
+    _check: Any = None,
 ) -> str:
     """Commit with our facts as one text of JSON in icechunk's own metadata."""
     with backend.mutation(f"commit to {branch}"):

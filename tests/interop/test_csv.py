@@ -223,6 +223,7 @@ def test_a_file_with_quotes_is_not_cut(
         ('x,y\n1,"2\n', "row 2"),
         ("x,x\n1,2\n", "two columns 'x'"),
         ("x,y,object_id\n1,2,\n", "no whole numbers"),
+        ("x,y,object_id\n1,2,99999999999999999999\n", "to 9223372036854775807"),
         ("x,y,object_id\n1,2,-4\n", "0 or more"),
     ],
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConflictError, MetadataError, NotFoundError, ViolationError
+from ..errors import ConflictError, MetadataError, NotFoundError, StorageError, ViolationError
 from ..result import stage_name
 from ..storage import hidden, leases
 from ..storage.carry import SHARES
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ..repository import Repository
 
 _VIRTUAL = Options(virtual=True)
+_log = logging.getLogger("zv_versioned")
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,11 @@ class _Job:
         try:
             yield
         finally:
-            leases.release(backend, lease)
+            try:
+                leases.release(backend, lease)
+            except StorageError as error:
+                # No reason to call a merge failed that was made: the lease ends by itself.
+                _log.warning("a lease of %s could not be released: %s", self.theirs_id, error)
 
     def _once(self) -> MergeResult:
         backend = self.repository._backend

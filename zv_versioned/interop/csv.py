@@ -189,7 +189,8 @@ def open_csv(
         report(Progress("scan", done, total, "bytes"))
     if mapped.object_id is not None and kinds[mapped.object_id] not in (INT, UNSEEN):
         raise ArrayError(
-            f"column {mapped.object_id!r} of {paths[0]} has cells that are no whole numbers, and "
+            f"column {mapped.object_id!r} of {paths[0]} has cells that are no whole numbers "
+            "from 0 to 9223372036854775807, and "
             "those cannot be object ids"
         )
     return Source(

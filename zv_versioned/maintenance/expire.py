@@ -179,11 +179,7 @@ def _all_refs(backend: Backend) -> list[tuple[str, str]]:
     """Branches, tags and hidden branches, with the snapshots that they stand at."""
     found = [(name, backend.branch_tip(name)) for name in backend.branches()]
     found += [(name, backend.tag_target(name)) for name in backend.tags()]
-    for name in hidden.names(backend):
-        try:
-            found.append((name, hidden.target(backend, name)))
-        except NotFoundError:
-            continue  # it was there for a moment only
+    found += hidden.targets(backend).items()
     return found
 
 

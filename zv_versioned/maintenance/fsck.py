@@ -174,8 +174,7 @@ def _all(backend: Backend, report: FsckReport, unsound: set[str]) -> list[str]:
             tips[f"branch {name}"] = backend.branch_tip(name)
         for name in backend.tags():
             tips[f"tag {name}"] = backend.tag_target(name)
-        for parent in hidden.kept_parents(backend):
-            tips[f"parent {parent}"] = parent
+        tips.update(hidden.targets(backend))
     except ZVError as error:
         report.findings.append(Finding(DAMAGED, "refs", str(error), _RESTORE))
     found = dict.fromkeys(tips.values())

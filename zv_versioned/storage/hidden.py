@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import icechunk as ic
 
-from ..errors import MetadataError
+from ..errors import MetadataError, NotFoundError
 from .translate import translated
 
 if TYPE_CHECKING:
@@ -45,6 +45,17 @@ def target(backend: Backend, name: str) -> str:
     backend.check_process()
     with translated(backend.location):
         return backend._repository.lookup_branch(name)
+
+
+def targets(backend: Backend) -> dict[str, str]:
+    """All hidden branches, with the snapshots that they stand at."""
+    found = {}
+    for name in names(backend):
+        try:
+            found[name] = target(backend, name)
+        except NotFoundError:
+            continue  # it was there for a moment only, or was released while we looked
+    return found
 
 
 def keep(backend: Backend, name: str, snapshot_id: str) -> bool:

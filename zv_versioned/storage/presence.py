@@ -105,7 +105,7 @@ class Presence:
     branch, base : str
         What the transaction is on, and the snapshot that it began at.
     began : float
-        When, before its session was made; as ``time.time`` has it.
+        When, before anything was staged; as ``time.time`` has it.
     """
 
     def __init__(self, backend: Backend, branch: str, base: str, began: float) -> None:
@@ -169,7 +169,8 @@ class Presence:
             self._check_time()
             return
         cutoff = collected(self._backend.folder)
-        if cutoff is not None and cutoff > self.began - TICK:
+        # Half of it: one that began just after a collection had looked is safe, and goes through.
+        if cutoff is not None and cutoff > self.began - TICK / 2:
             raise StorageError(
                 f"garbage of up to {cutoff.isoformat()} was collected in {self._backend.location} "
                 f"while this transaction, of {self.began.isoformat()}, was open, and what it "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 import tests._profiles  # noqa: F401
 import zv_versioned as zvv
+from tests._processes import new_processes
 from tests._rich import BOUNDS, KINDS, append, make, points
 from tests.maintenance._content import assert_same, content
+from zv_versioned.maintenance.digest import batch_sums, kept_sums
 
 
 def contents(repo: zvv.Repository, ref: str = "main") -> dict[str, Any]:
@@ -53,6 +55,39 @@ def test_every_kind_keeps_its_objects_with_all_that_belongs_to_them() -> None:
         assert_same(before[f"{kind}/0"], content(old[kind][0]))
     assert repo.fsck().ok
     assert repo.log("main", limit=1)[0].summary["operation"] == "compact"
+
+
+def test_what_is_made_of_batches_that_kept_their_sums_keeps_them_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repo, rng = zvv.Repository.create("memory://"), np.random.default_rng(2)
+    with repo.transaction() as tx:
+        for kind in KINDS:
+            tx.create_dataset(kind, kind=kind, bounds=BOUNDS, chunk_shape=[40.0] * 3)
+    for first in (0, 100, 200):
+        with repo.transaction() as tx:
+            for kind in KINDS:
+                append(tx.writer(kind), kind, rng, first, 40)
+    changed = {"mesh"}  # what was written to later has none to hand on
+    with repo.transaction() as tx:
+        ids = repo.view()["mesh"][0].object_ids()
+        tx.writer("mesh").remove_objects_sync(ids[:1])
+    digest = repo.digest()
+    for kind in KINDS:
+        level = repo.view()[kind][0]
+        kept = [kept_sums(level._reader, row) for row in range(len(level.batches))]
+        assert (None in kept) is (kind in changed)
+    repo.compact()
+    assert repo.digest(recompute=True) == digest
+    read: list[str] = []
+
+    def summed(reader: Any, row: int) -> Any:
+        read.append(reader.meta.kind)
+        return batch_sums(reader, row)
+
+    monkeypatch.setattr("zv_versioned.maintenance.digest.batch_sums", summed)
+    assert repo.digest() == digest
+    assert set(read) == changed
 
 
 class Random:
@@ -281,28 +316,27 @@ def test_two_compactions_at_once_keep_everything_once() -> None:
     all_same(before, contents(repo))
 
 
-def test_nothing_is_lost_beside_many_writers(tmp_path: Any) -> None:
+def _write(location: str, first: int) -> None:
+    mine = zvv.Repository.open(location)
+    for batch in range(4):
+        with mine.transaction() as tx:
+            rng = np.random.default_rng(first + batch)
+            append(tx.writer("p"), "point_cloud", rng, first + 100 * batch, 20)
+
+
+def test_nothing_is_lost_beside_processes_that_write(tmp_path: Path) -> None:
     repo = small(tmp_path / "r")
-    failed: list[BaseException] = []
-
-    def write(first: int) -> None:
-        mine = zvv.Repository.open(tmp_path / "r")
-        try:
-            for batch in range(4):
-                with mine.transaction() as tx:
-                    rng = np.random.default_rng(first + batch)
-                    append(tx.writer("p"), "point_cloud", rng, first + 100 * batch, 20)
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=write, args=(10_000 * i,)) for i in range(1, 4)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
+    context = new_processes()
+    writers = [
+        context.Process(target=_write, args=(repo.location, 10_000 * i)) for i in range(1, 4)
+    ]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
         repo.compact()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
     repo.compact()
     twin = small()
     for first in (10_000, 20_000, 30_000):

@@ -137,6 +137,25 @@ def test_a_merge_that_does_not_fit_leaves_both_branches_where_they_were(
     assert repo.fsck().ok
 
 
+def test_a_compaction_that_does_not_fit_changes_nothing(
+    repo: zvv.Repository, disk: tuple[Path, Full]
+) -> None:
+    append(repo, "main")
+    append(repo, "main")
+    tip, digest = repo.resolve("main"), repo.digest()
+    with pytest.raises(ZVError) as caught, disk[1]():
+        repo.compact()
+    assert says_why(caught.value)
+    for one in (repo, zvv.Repository.open(repo.location)):
+        assert one.resolve("main") == tip
+        assert len(one.view()["p"][0].batches) == 3
+        assert one.digest(recompute=True) == digest
+    assert repo.fsck().ok
+    repo.compact()
+    assert len(repo.view()["p"][0].batches) == 1
+    assert repo.digest() == digest
+
+
 def says_why(error: BaseException | None) -> bool:
     """Whether an error, or one of those that it came from, names the cause."""
     texts = []

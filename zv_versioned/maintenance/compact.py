@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import _paths, _state, _store
 from ..errors import ConflictError, MetadataError
-from ..format import arrays, batches, metadata
+from ..format import arrays, batches, digest, metadata
 from ..format.table import LINEAGE, REMOVED, BatchRow, BatchTable, new_content_id
 from ..geometry import html_table
 from ..reading import lineage as _lineage
@@ -27,6 +27,7 @@ from ..result import stage_name
 from ..writing.append import upload_batch
 from ..writing.stage import LevelStage
 from . import policy
+from .digest import kept_sums
 from .gather import merged
 from .keys import keys_of_batches
 
@@ -288,7 +289,8 @@ def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, free: list[
     for slot in reader.state.table.slot[rows].tolist():
         heapq.heappush(free, slot)
     slot = heapq.heappop(free)
-    row = upload_batch(stage, whole.batch, slot)
+    sums = _sums(reader, sources)
+    row = upload_batch(stage, replace(whole.batch, sums=sums or digest.NOTHING), slot)
     contents = {**row.contents, LINEAGE: new_content_id()}
     cells = [(LINEAGE, lineage)]
     if len(whole.retired):
@@ -298,5 +300,17 @@ def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, free: list[
         stage.store,
         [(_paths.shard_key(_paths.join(stage.path, p), slot, ()), cell) for p, cell in cells],
     )
-    # Its digest is taken from what is stored when somebody asks for it.
-    return replace(row, n_removed_objects=len(whole.retired), digest_of=0, contents=contents)
+    if sums is None:  # its digest is taken from what is stored, when somebody asks for it
+        row = replace(row, digest_of=0)
+    return replace(row, n_removed_objects=len(whole.retired), contents=contents)
+
+
+def _sums(reader: LevelReader, rows: list[int]) -> digest.Sums | None:
+    """The digest's sums over some batches, where they are known of all."""
+    total = digest.NOTHING
+    for row in rows:
+        kept = kept_sums(reader, row)
+        if kept is None:
+            return None
+        total = digest.add(total, kept)
+    return total

@@ -194,7 +194,7 @@ def _all(backend: Backend, report: FsckReport, unsound: set[str]) -> list[str]:
 
 def _content(backend: Backend, content: ContentCheck, snapshot: str) -> Iterator[Finding]:
     try:
-        store: Any = backend.read_store(snapshot)
+        store: Any = backend.view_store(snapshot)
         faults = list(content.snapshot(store))
     except ZVError as error:
         if isinstance(error, StorageError) and not backend.is_local:

@@ -11,7 +11,8 @@ from .errors import ConflictError, MetadataError, StorageError, ViolationError, 
 from .format.table import new_transaction_id
 from .history import operations
 from .history.blame import Blame, blame, history_of
-from .history.diff import Diff, diff
+from .history.diff import diff
+from .history.diff_result import Diff
 from .history.log import OWN, CommitLog, encode_own, own_facts
 from .history.results import MergeResult
 from .transaction import default_author, parse_author

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..history.diff import Diff, LevelDiff
+from ..history.diff_result import Diff, LevelDiff
 from ..history.ranges import ends
 from ._answer import Answer, counted, line, table
 from ._app import HISTORY, command

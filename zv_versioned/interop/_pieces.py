@@ -105,8 +105,9 @@ class Piece:
             bad = ~np.isfinite(self.positions).all(axis=1)
             first = int(np.argmax(bad))
             raise ArrayError(
-                f"{self.name}: {int(bad.sum()):,} of {len(bad):,} vertices have NaN or infinite "
-                f"coordinates, the first is vertex {first}: {self.positions[first].tolist()}; "
+                f"{self.name}: NaN or infinite coordinates in {int(bad.sum()):,} of "
+                f"{len(bad):,} vertices, the first is vertex {first}: "
+                f"{self.positions[first].tolist()}; "
                 "correct the file, nothing was imported"
             )
         return Scan(box, 1, len(self.positions))

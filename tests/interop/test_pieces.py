@@ -89,7 +89,9 @@ def test_ids_stay_left_out_or_one_where_they_are() -> None:
 def test_a_scan_names_what_is_not_finite() -> None:
     positions = np.zeros((4, 2))
     positions[2, 1] = np.inf
-    with pytest.raises(zvv.ArrayError, match=r"^a\.csv: 1 of 4 vertices.*vertex 2: \[0\.0, inf\]"):
+    with pytest.raises(
+        zvv.ArrayError, match=r"^a\.csv: .* in 1 of 4 vertices.*vertex 2: \[0\.0, inf\]"
+    ):
         Piece(positions, name="a.csv").scan()
 
 

@@ -316,7 +316,7 @@ def test_two_compactions_at_once_keep_everything_once() -> None:
     all_same(before, contents(repo))
 
 
-def _write(location: str, first: int) -> None:
+def _append_four(location: str, first: int) -> None:
     mine = zvv.Repository.open(location)
     for batch in range(4):
         with mine.transaction() as tx:
@@ -328,7 +328,7 @@ def test_nothing_is_lost_beside_processes_that_write(tmp_path: Path) -> None:
     repo = small(tmp_path / "r")
     context = new_processes()
     writers = [
-        context.Process(target=_write, args=(repo.location, 10_000 * i)) for i in range(1, 4)
+        context.Process(target=_append_four, args=(repo.location, 10_000 * i)) for i in range(1, 4)
     ]
     for writer in writers:
         writer.start()

@@ -23,7 +23,7 @@ PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-input -
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long check format bench bench-read install clean
+.PHONY: help demo test test-long check format bench bench-read docs install clean
 
 help: ## list the targets
 	@echo "usage: make TARGET [PYTHON=python3] [VENV=.venv]"

@@ -22,7 +22,9 @@ from zv_versioned.format.cells import HEADER, UNCOMPRESSED, CellCodec
     typesize=st.sampled_from([1, 2, 4, 8, 12]),
     shuffle=st.sampled_from(["noshuffle", "shuffle", "bitshuffle"]),
 )
-def test_what_blosc_does_not_compress_is_the_same_all_at_once_or_one_by_one(seed: int, n: int, typesize: int, shuffle: str) -> None:
+def test_what_blosc_does_not_compress_is_the_same_all_at_once_or_one_by_one(
+    seed: int, n: int, typesize: int, shuffle: str
+) -> None:
     rng = np.random.default_rng(seed)
     codec = CellCodec(typesize, shuffle=shuffle)
     places = rng.permutation(64)[:n]
@@ -58,7 +60,9 @@ def test_zarr_reads_cells_that_are_stored_as_they_are(
         serializer={"name": "vlen-bytes"},
         compressors=codec.to_metadata()[1:],
     )
-    zarr.core.sync.sync(array.store.set("c/0", zarr.core.buffer.cpu.Buffer.from_bytes(bytes(shard))))
+    zarr.core.sync.sync(
+        array.store.set("c/0", zarr.core.buffer.cpu.Buffer.from_bytes(bytes(shard)))
+    )
     parts = np.split(payload, np.cumsum(sizes)[:-1])
     assert [bytes(cell) for cell in array[:]] == [part.tobytes() for part in parts]
 

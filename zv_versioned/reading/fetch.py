@@ -444,7 +444,7 @@ def _compressed(
 def _decode_copied(
     shard: _Shard, stored: _Stored, out: np.ndarray
 ) -> list[tuple[_Shard, _Stored, int]]:
-    """Copy the cells of a shard that are copies; returns those that are not for all their length."""
+    """Copy the cells of a shard that are copies; returns those of their length that are not."""
     alike = _may_be_copies(shard, stored)
     left = []
     for number, raw in enumerate(stored.buffers):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import ArrayError
-from .format import shards, tiny
+from .format import copied, shards
 from .format.cells import HEADER, MAX_PAYLOAD, CellCodec
 from .spatial.assign import spans
 from .spatial.grid import Grid
@@ -93,10 +93,11 @@ def encode_rows(
     starts = (stops - cell_vertices).tolist()
     stops = stops.tolist()
     row_bytes = rows.dtype.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64))
-    largest = int(np.max(cell_vertices)) * row_bytes
-    if tiny.fits(largest, codec):
-        yield from _encode_tiny(rows, order, cell_vertices, blocks, places, codec)
+    cell_bytes = np.asarray(cell_vertices, np.int64) * row_bytes
+    if copied.fits(rows.reshape(-1).view(np.uint8), cell_bytes, codec):
+        yield from _encode_copied(rows, order, cell_vertices, blocks, places, codec)
         return
+    largest = int(cell_bytes.max())
     scratch = np.empty(HEADER + largest, np.uint8)
     body = scratch[HEADER:].view(rows.dtype).reshape(-1, *rows.shape[1:])
 
@@ -114,7 +115,7 @@ def encode_rows(
         yield block, shards.pack(places, cells(members, cell_places))
 
 
-def _encode_tiny(
+def _encode_copied(
     rows: np.ndarray,
     order: np.ndarray | None,
     cell_vertices: np.ndarray,
@@ -122,7 +123,7 @@ def _encode_tiny(
     places: int,
     codec: CellCodec,
 ) -> Iterator[tuple[tuple[int, ...], bytearray]]:
-    """Encode rows of which no cell has many; see :func:`encode_rows`."""
+    """Encode rows whose cells are stored as they are; see :func:`encode_rows`."""
     row_bytes = rows.dtype.itemsize * int(np.prod(rows.shape[1:], dtype=np.int64))
     counts = np.asarray(cell_vertices, np.int64)
     starts = np.cumsum(counts) - counts
@@ -131,4 +132,4 @@ def _encode_tiny(
         if order is not None:
             part = order[part]
         payload = rows.take(part, axis=0, mode="clip").reshape(-1).view(np.uint8)
-        yield block, tiny.pack(places, cell_places, counts[members] * row_bytes, payload, codec)
+        yield block, copied.pack(places, cell_places, counts[members] * row_bytes, payload, codec)

@@ -35,12 +35,12 @@ blosc.use_threads = False
 _FRAME = struct.Struct("<II")
 _BLOSC_SIZES = struct.Struct("<III")
 _SEAL = struct.Struct("<I")
-TINY = 128
+UNCOMPRESSED = 128
 """Buffers of fewer bytes blosc stores as they are."""
 COPIED = 0x02
 """The flag of blosc's for a buffer that is stored as it is."""
-_TINY_HEADER = struct.Struct("<BBBBIII")
-TINY_HEAD = np.dtype(
+_BLOSC_HEADER = struct.Struct("<BBBBIII")
+COPIED_HEAD = np.dtype(
     [
         ("start", "u1", 4),
         ("size", "<u4"),
@@ -50,10 +50,10 @@ TINY_HEAD = np.dtype(
         ("length", "<u4"),
     ]
 )
-"""What comes before the payload of a small cell: blosc's header, and the frame."""
+"""What comes before a payload that is stored as it is: blosc's header, and the frame."""
 # The codec's number, "do not split blocks", "this is a copy", and how bytes would be shuffled.
-_TINY_FLAGS = {"lz4": 1 << 5 | 0x10 | COPIED}
-_TINY_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 4}
+_COPIED_FLAGS = {"lz4": 1 << 5 | 0x10 | COPIED}
+_COPIED_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 4}
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 
 
@@ -120,21 +120,26 @@ class CellCodec:
             The parts of the cell, to be joined by the caller.
         """
         _FRAME.pack_into(framed.data, 0, 1, len(framed) - HEADER)
-        if len(framed) < TINY and self.copies_tiny:
-            packed = self._encode_tiny(framed)
+        if len(framed) < UNCOMPRESSED and self.knows_copies:
+            packed = self._encode_copied(framed)
         else:
-            packed = blosc.compress(
-                framed, self.cname.encode(), self.clevel, _SHUFFLES[self.shuffle], 0, self.typesize
-            )
+            packed = self.compress(framed)
         return [packed, google_crc32c.value(packed).to_bytes(CRC, "little")]
 
-    @property
-    def copies_tiny(self) -> bool:
-        """Whether it is known here what blosc makes of buffers too small for it to compress."""
-        return self.cname in _TINY_FLAGS
+    def compress(self, raw: np.ndarray) -> bytes:
+        """What blosc makes of some bytes."""
+        packed: bytes = blosc.compress(
+            raw, self.cname.encode(), self.clevel, _SHUFFLES[self.shuffle], 0, self.typesize
+        )
+        return packed
 
-    def tiny_heads(self, sizes: np.ndarray) -> np.ndarray:
-        """What comes before the payloads of small cells: blosc's header and the frame.
+    @property
+    def knows_copies(self) -> bool:
+        """Whether it is known here how blosc stores buffers that it does not compress."""
+        return self.cname in _COPIED_FLAGS
+
+    def copied_heads(self, sizes: np.ndarray) -> np.ndarray:
+        """What comes before payloads that are stored as they are: blosc's header and the frame.
 
         Parameters
         ----------
@@ -145,26 +150,26 @@ class CellCodec:
         -------
         ndarray of uint8, shape (C, 24)
         """
-        heads = np.empty(len(sizes), TINY_HEAD)
-        flags = _TINY_FLAGS[self.cname] | _TINY_SHUFFLES[self.shuffle]
+        heads = np.empty(len(sizes), COPIED_HEAD)
+        flags = _COPIED_FLAGS[self.cname] | _COPIED_SHUFFLES[self.shuffle]
         framed = sizes + HEADER
         heads["start"] = 2, 1, flags, self.typesize
         heads["size"] = framed
         heads["block"] = np.maximum(1, framed - framed % self.typesize)
-        heads["total"] = framed + _TINY_HEADER.size
+        heads["total"] = framed + _BLOSC_HEADER.size
         heads["items"], heads["length"] = 1, sizes
-        return heads.view(np.uint8).reshape(-1, TINY_HEAD.itemsize)
+        return heads.view(np.uint8).reshape(-1, COPIED_HEAD.itemsize)
 
-    def _encode_tiny(self, framed: np.ndarray) -> bytes:
+    def _encode_copied(self, framed: np.ndarray) -> bytes:
         """What blosc makes of a buffer that is too small for it to compress: a header and a copy.
 
         A call of blosc takes ten times as long, and what is written in many small appends
         consists of such cells.
         """
         n = len(framed)
-        flags = _TINY_FLAGS[self.cname] | _TINY_SHUFFLES[self.shuffle]
+        flags = _COPIED_FLAGS[self.cname] | _COPIED_SHUFFLES[self.shuffle]
         block = max(1, n - n % self.typesize)
-        head = _TINY_HEADER.pack(2, 1, flags, self.typesize, n, block, n + _TINY_HEADER.size)
+        head = _BLOSC_HEADER.pack(2, 1, flags, self.typesize, n, block, n + _BLOSC_HEADER.size)
         return head + framed.tobytes()
 
     def encode(self, payload: bytes | memoryview) -> bytes:

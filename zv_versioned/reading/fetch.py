@@ -21,8 +21,8 @@ from .. import _paths, _store
 from .._cache import Cache
 from .._cells_io import Blocks
 from ..errors import IntegrityError
-from ..format import shards, tiny
-from ..format.cells import HEADER, TINY, decode_framed
+from ..format import copied, shards
+from ..format.cells import HEADER, decode_framed
 from ..spatial.grid import Grid
 
 WHOLE_BATCH_BYTES = 512 << 10
@@ -31,8 +31,6 @@ _PIECE_BYTES = 16 << 20
 # A request is read from beginning to end; several at the same time are faster than a long one.
 RANGE_BYTES = 4 << 20
 _ALONE_BYTES = 1 << 20
-# Payloads of fewer bytes blosc stores as they are.
-_LARGER = TINY - HEADER
 
 Index = tuple[np.ndarray, np.ndarray]
 
@@ -409,23 +407,29 @@ def _decode(piece: Sequence[_Shard], values: list[_Stored], targets: Sequence[Ta
     """Decode the cells of one piece."""
     # Those that are decompressed go first, for each lays its frame over what lies before it.
     for number, begin, size, cell, key in sorted(
-        _larger(piece, values), key=lambda cell: cell[:2], reverse=True
+        _compressed(piece, values), key=lambda cell: cell[:2], reverse=True
     ):
         with _store.damage_in(key):
             decode_framed(cell, targets[number].out[begin : begin + size + HEADER])
     again = []
     for shard, stored in zip(piece, values, strict=True):
-        again += _decode_tiny(shard, stored, targets[shard.target].out)
+        again += _decode_copied(shard, stored, targets[shard.target].out)
     for shard, stored, at in again:
         _decode_alone(shard, stored, at, targets[shard.target].out)
 
 
-def _larger(
+def _may_be_copies(shard: _Shard, stored: _Stored) -> np.ndarray:
+    """Which cells have the length that they have where they are stored as they are."""
+    alike: np.ndarray = stored.stop - stored.start == copied.lengths_of(shard.sizes)
+    return alike
+
+
+def _compressed(
     piece: Sequence[_Shard], values: Sequence[_Stored]
 ) -> Iterator[tuple[int, int, int, np.ndarray, str]]:
-    """Cells that blosc compresses: the target, where each goes, its size, its bytes, its key."""
+    """Cells that blosc compressed: the target, where each goes, its size, its bytes, its key."""
     for shard, stored in zip(piece, values, strict=True):
-        at = np.flatnonzero(shard.sizes >= _LARGER)
+        at = np.flatnonzero(~_may_be_copies(shard, stored))
         for begin, size, buffer, start, stop in zip(
             shard.begins[at].tolist(),
             shard.sizes[at].tolist(),
@@ -437,25 +441,25 @@ def _larger(
             yield shard.target, begin, size, stored.buffers[buffer][start:stop], shard.key
 
 
-def _decode_tiny(
+def _decode_copied(
     shard: _Shard, stored: _Stored, out: np.ndarray
 ) -> list[tuple[_Shard, _Stored, int]]:
-    """Copy the small cells of a shard; returns those that are to be decoded one by one."""
-    small = shard.sizes < _LARGER
+    """Copy the cells of a shard that are copies; returns those of their length that are not."""
+    alike = _may_be_copies(shard, stored)
     left = []
     for number, raw in enumerate(stored.buffers):
-        at = np.flatnonzero(small & (stored.buffer == number))
+        at = np.flatnonzero(alike & (stored.buffer == number))
         if len(at) == 0:
             continue
         start, stop, sizes = stored.start[at], stored.stop[at], shard.sizes[at]
         with _store.damage_in(shard.key):
-            done = tiny.unpack(raw, start, stop, sizes, out, shard.begins[at] + HEADER)
+            done = copied.unpack(raw, start, stop, sizes, out, shard.begins[at] + HEADER)
         left += [(shard, stored, one) for one in at[~done].tolist()]
     return left
 
 
 def _decode_alone(shard: _Shard, stored: _Stored, at: int, out: np.ndarray) -> None:
-    """Decode one small cell that is not stored as it is, beside what is decoded already."""
+    """Decode one cell that is no copy after all, beside what is decoded already."""
     begin, size = int(shard.begins[at]), int(shard.sizes[at])
     cell = stored.buffers[stored.buffer[at]][stored.start[at] : stored.stop[at]]
     framed = np.empty(size + HEADER, np.uint8)

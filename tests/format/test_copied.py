@@ -1,17 +1,19 @@
-"""Shards of small cells are the same, byte for byte, whether made one by one or all at once."""
+"""Shards of cells that are stored as they are, made and read all at once."""
 
 from __future__ import annotations
 
 import google_crc32c
 import numpy as np
 import pytest
+import zarr
+import zarr.storage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zv_versioned.errors import IntegrityError
 from zv_versioned.format import cells as one_by_one
-from zv_versioned.format import shards, tiny
-from zv_versioned.format.cells import HEADER, TINY, CellCodec
+from zv_versioned.format import copied, shards
+from zv_versioned.format.cells import HEADER, UNCOMPRESSED, CellCodec
 
 
 @given(
@@ -20,31 +22,83 @@ from zv_versioned.format.cells import HEADER, TINY, CellCodec
     typesize=st.sampled_from([1, 2, 4, 8, 12]),
     shuffle=st.sampled_from(["noshuffle", "shuffle", "bitshuffle"]),
 )
-def test_all_at_once_is_as_one_by_one(seed: int, n: int, typesize: int, shuffle: str) -> None:
+def test_what_blosc_does_not_compress_is_the_same_all_at_once_or_one_by_one(
+    seed: int, n: int, typesize: int, shuffle: str
+) -> None:
     rng = np.random.default_rng(seed)
     codec = CellCodec(typesize, shuffle=shuffle)
     places = rng.permutation(64)[:n]
-    sizes = rng.integers(0, TINY - HEADER, n)
+    sizes = rng.integers(0, UNCOMPRESSED - HEADER, n)
     payload = rng.integers(0, 256, sizes.sum()).astype("u1")
-    assert tiny.fits(int(sizes.max()), codec)
+    assert copied.fits(payload, sizes, codec)
     parts = np.split(payload, np.cumsum(sizes)[:-1])
     cells = [(p, [codec.encode(part.tobytes())]) for p, part in zip(places, parts, strict=True)]
-    assert tiny.pack(64, places, sizes, payload, codec) == shards.pack(64, cells)
+    assert copied.pack(64, places, sizes, payload, codec) == shards.pack(64, cells)
 
 
-@pytest.mark.parametrize(
-    ("largest", "cname", "expected"),
-    [(TINY - HEADER - 1, "lz4", True), (TINY - HEADER, "lz4", False), (4, "zstd", False)],
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(1, 12),
+    largest=st.sampled_from([1, 100, 500, 5000, 70000]),
+    typesize=st.sampled_from([1, 2, 4, 8, 12, 255]),
+    shuffle=st.sampled_from(["noshuffle", "shuffle", "bitshuffle"]),
 )
-def test_what_blosc_would_compress_is_left_to_it(largest: int, cname: str, expected: bool) -> None:
-    assert tiny.fits(largest, CellCodec(4, cname=cname)) is expected
+def test_zarr_reads_cells_that_are_stored_as_they_are(
+    seed: int, n: int, largest: int, typesize: int, shuffle: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    codec = CellCodec(typesize, shuffle=shuffle)
+    sizes = rng.integers(0, largest, n)
+    payload = rng.integers(0, 256, sizes.sum()).astype("u1")
+    shard = copied.pack(n, np.arange(n), sizes, payload, codec)
+    array = zarr.create_array(
+        zarr.storage.MemoryStore(),
+        shape=(n,),
+        chunks=(1,),
+        shards=(n,),
+        dtype="variable_length_bytes",
+        serializer={"name": "vlen-bytes"},
+        compressors=codec.to_metadata()[1:],
+    )
+    zarr.core.sync.sync(
+        array.store.set("c/0", zarr.core.buffer.cpu.Buffer.from_bytes(bytes(shard)))
+    )
+    parts = np.split(payload, np.cumsum(sizes)[:-1])
+    assert [bytes(cell) for cell in array[:]] == [part.tobytes() for part in parts]
+
+
+def _fits(rows: np.ndarray, cells: int, codec: CellCodec) -> bool:
+    raw = rows.view("u1")
+    return copied.fits(raw, np.full(cells, len(raw) // cells), codec)
+
+
+def test_small_cells_are_copied_where_compressing_them_would_gain_little() -> None:
+    noise = np.random.default_rng(0).random(4096).astype("<f4")
+    assert _fits(noise, 64, CellCodec(4))  # 256 bytes a cell
+    assert not _fits(np.ones(4096, "<f4"), 64, CellCodec(4))
+    assert not _fits(np.arange(4096, dtype="<i8"), 64, CellCodec(8))
+
+
+def test_large_cells_are_left_to_blosc() -> None:
+    noise = np.random.default_rng(0).random(4096).astype("<f4")
+    assert _fits(noise, 17, CellCodec(4))
+    assert not _fits(noise, 16, CellCodec(4))  # 1,024 bytes a cell
+
+
+@pytest.mark.parametrize("values", [np.zeros(64), np.random.default_rng(1).random(64)])
+def test_what_blosc_does_not_compress_anyway_is_always_copied(values: np.ndarray) -> None:
+    assert _fits(values.astype("<f4"), 4, CellCodec(4))
+
+
+def test_other_codecs_than_those_of_cells_are_not_copied() -> None:
+    assert not _fits(np.zeros(4, "<f4"), 4, CellCodec(4, cname="zstd"))
 
 
 def _stored(
     rng: np.random.Generator, codec: CellCodec, n: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Cells side by side, where each begins and ends, and the sizes of their payloads."""
-    sizes = rng.integers(0, TINY - HEADER, n)
+    sizes = rng.integers(0, UNCOMPRESSED - HEADER, n)
     cells = [codec.encode(rng.integers(0, 256, size).astype("u1").tobytes()) for size in sizes]
     lengths = np.array([len(cell) for cell in cells], np.int64)
     stops = np.cumsum(lengths)
@@ -67,7 +121,7 @@ def test_read_all_at_once_they_are_what_they_are_one_by_one(
     begins = np.empty(n, np.int64)
     begins[order] = 5 + np.cumsum(sizes[order]) - sizes[order]
     out = np.full(5 + int(sizes.sum()), 7, np.uint8)
-    done = tiny.unpack(raw, starts, stops, sizes, out, begins)
+    done = copied.unpack(raw, starts, stops, sizes, out, begins)
     assert done.all()
     assert (out[:5] == 7).all()
     for start, stop, size, begin in zip(starts, stops, sizes, begins, strict=True):
@@ -85,7 +139,7 @@ def test_any_flipped_bit_is_found_or_left_to_be_found_one_by_one(
     out, begins = np.zeros(int(sizes.sum()), np.uint8), np.cumsum(sizes) - sizes
     hit = int(np.searchsorted(stops, at, side="right"))
     try:
-        done = tiny.unpack(raw, starts, stops, sizes, out, begins)
+        done = copied.unpack(raw, starts, stops, sizes, out, begins)
     except IntegrityError:
         return
     assert np.flatnonzero(~done).tolist() == [hit]
@@ -97,18 +151,18 @@ def test_cells_of_another_size_or_cut_short_are_left_to_be_refused_one_by_one() 
     raw, starts, stops, sizes = _stored(np.random.default_rng(3), CellCodec(4), 4)
     sizes[1] += 1
     out, begins = np.zeros(int(sizes.sum()), np.uint8), np.cumsum(sizes) - sizes
-    done = tiny.unpack(raw[:-1], starts, stops, sizes, out, begins)
+    done = copied.unpack(raw[:-1], starts, stops, sizes, out, begins)
     assert done.tolist() == [True, False, True, False]
 
 
 def test_cells_that_blosc_did_compress_are_left_to_it() -> None:
     payload = bytes(64)
     framed = np.frombuffer(b"\x01\0\0\0\x40\0\0\0" + payload, np.uint8).copy()
-    packed = bytearray(CellCodec(4)._encode_tiny(framed))
+    packed = bytearray(CellCodec(4)._encode_copied(framed))
     packed[2] &= ~one_by_one.COPIED  # as if it were compressed
     cell = bytes(packed) + google_crc32c.value(bytes(packed)).to_bytes(4, "little")
     out = np.full(64, 9, np.uint8)
     one = np.zeros(1, np.int64)
-    done = tiny.unpack(np.frombuffer(cell, np.uint8), one, one + len(cell), one + 64, out, one)
+    done = copied.unpack(np.frombuffer(cell, np.uint8), one, one + len(cell), one + 64, out, one)
     assert not done.any()
     assert (out == 9).all()

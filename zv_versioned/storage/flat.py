@@ -61,7 +61,7 @@ class Buffer:
         if len(starts) and int(starts.min()) >= 0 and not (starts & (size - 1)).any():
             # As a finished buffer has them: they lie in it like the items of one array.
             items = np.frombuffer(self.raw, kind, len(self.raw) // size)
-            return items[starts // size].astype(np.int64)
+            return np.asarray(items[starts // size], np.int64)
         found = np.ascontiguousarray(self.gather(starts, kind.itemsize)).view(kind)
         return found.reshape(-1).astype(np.int64)
 

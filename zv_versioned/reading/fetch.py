@@ -188,6 +188,7 @@ def _pieces(targets: Sequence[Target], grid: Grid) -> Iterator[list[_Shard]]:
     piece: list[_Shard] = []
     room = _PIECE_BYTES
     # Attributes are wanted of the same cells as the vertices.
+    where = _where({id(w.cells): w.cells for target in targets for w in target.wanted}, grid)
     blocks: dict[tuple[int, int, int], Blocks] = {}
     for number, target in enumerate(targets):
         offset = 0
@@ -206,7 +207,8 @@ def _pieces(targets: Sequence[Target], grid: Grid) -> Iterator[list[_Shard]]:
                 part = slice(done, stop)
                 cells = (id(want.cells), done, stop)
                 if cells not in blocks:
-                    blocks[cells] = Blocks.of(want.cells[part], grid)
+                    their_blocks, places = where[id(want.cells)]
+                    blocks[cells] = Blocks.grouped(their_blocks[part], places[part])
                 found = blocks[cells]
                 begins = offset + ends[part] - sizes[part]
                 for block, rows, places in zip(found.keys, found.rows, found.places, strict=True):
@@ -222,6 +224,16 @@ def _pieces(targets: Sequence[Target], grid: Grid) -> Iterator[list[_Shard]]:
             offset += total
     if piece:
         yield piece
+
+
+def _where(cells: Mapping[int, np.ndarray], grid: Grid) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """For several lists of cells, all at once, the block of each cell and its place there."""
+    if not cells:
+        return {}
+    cuts = np.cumsum([len(some) for some in cells.values()])[:-1]
+    block, place = grid.blocks(np.concatenate(list(cells.values())))
+    pairs = zip(np.split(block, cuts), np.split(place, cuts), strict=True)
+    return dict(zip(cells, pairs, strict=True))
 
 
 def _indexes(

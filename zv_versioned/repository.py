@@ -16,7 +16,7 @@ from ._checks import is_whole
 from ._ids import KnownIds
 from ._upkeep import Upkeep
 from ._verbs import Verbs
-from .errors import MetadataError, NotFoundError
+from .errors import IntegrityError, MetadataError, NotFoundError, StorageError
 from .geometry import html_table
 from .history.graph import History
 from .history.log import CommitInfo, CommitLog, parents_of, read_log
@@ -308,10 +308,16 @@ class Repository(Verbs, Upkeep):
         tips |= {self._backend.tag_target(name) for name in self._backend.tags()}
         seen: set[str] = set()
         for tip in tips:
-            for info in self._backend.ancestry(tip):
-                if info.id in seen:
-                    break
-                seen.add(info.id)
+            try:
+                for info in self._backend.ancestry(tip):
+                    if info.id in seen:
+                        break
+                    seen.add(info.id)
+            except (IntegrityError, NotFoundError, StorageError) as error:
+                raise type(error)(
+                    f"which snapshot {prefix!r} begins cannot be told, for the history of {tip} "
+                    f"cannot be read: {error}. Give the whole id, of 20 characters"
+                ) from error
         return [snapshot for snapshot in seen if snapshot.startswith(prefix)]
 
     def log(self, ref: str = "main", limit: int | None = None) -> CommitLog:

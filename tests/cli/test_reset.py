@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from _cli import failed, run, run_json
 
 
@@ -36,3 +37,32 @@ def test_another_branch_can_be_meant(known: Any) -> None:
 def test_what_is_not_there_is_not_found(known: Any) -> None:
     assert "'nope'" in failed("reset", "nope", "-r", known.path, code=40)
     assert "'nope'" in failed("reset", "main", "-b", "nope", "-r", known.path, code=40)
+
+
+@pytest.mark.parametrize("how", ["cut", "deleted"])
+def test_a_branch_whose_tip_is_damaged_is_rescued(known: Any, how: str) -> None:
+    whole, tip = known.snapshots[1:]
+    file = known.path / "snapshots" / tip
+    if how == "cut":
+        file.write_bytes(file.read_bytes()[:40])
+    else:
+        file.unlink()
+    dry = run_json("reset", whole, "--dry-run", "-r", known.path)
+    assert (dry["before"], dry["after"]) == (tip, whole)
+    text = run("reset", whole, "-r", known.path)
+    assert text.startswith(f"main points to {whole[:8]} (was {tip})\n")
+    assert known.repository.view().snapshot_id == whole
+    assert len(known.repository.view()["synapses"][0].positions()) == 10
+
+
+def test_a_beginning_of_an_id_that_damage_hides_is_asked_for_whole(known: Any) -> None:
+    file = known.path / "snapshots" / known.snapshots[2]
+    lost = known.path / "snapshots" / known.snapshots[1]
+    for path in (file, lost):
+        path.write_bytes(path.read_bytes()[:40])
+    if (known.path / "repo").exists():  # icechunk 2 knows the ids from there
+        run("reset", known.snapshots[0][:6], "-r", known.path)
+    else:
+        said = failed("reset", known.snapshots[0][:6], "-r", known.path, code=23)
+        assert "Give the whole id" in said
+    assert run_json("reset", known.snapshots[0], "-r", known.path)["after"] == known.snapshots[0]

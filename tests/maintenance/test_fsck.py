@@ -105,8 +105,8 @@ def test_one_snapshot_can_be_checked_by_itself(made: Path) -> None:
         repo.fsck("nothing")
 
 
-def test_parts_of_the_data_are_together_all_of_it(small: Path) -> None:
-    repo = zvv.Repository.open(small)
+def test_parts_of_the_data_are_together_all_of_it(made: Path) -> None:
+    repo = zvv.Repository.open(made)
     whole = repo.fsck().vertices
     parts = [repo.fsck(subset=(n, 3)).vertices for n in (1, 2, 3)]
     assert sum(parts) == whole

@@ -19,17 +19,16 @@ from ..errors import IntegrityError
 from ..format import cells, shards
 from ..format.cells import CellCodec
 from ..storage.files import Node, object_id
-from ..storage.hidden import HIDDEN
 from ..storage.lineage import ROOT_ID
 from ..storage.lock import HOLDER_FILE, LOCK_FILE, note_is_whole
 from ..storage.presence import LEASES, read_note, sealed_note
 from ..storage.seals import SEALS_FILE
 from .inventory import Inventory, chunk_ids
 from .report import DAMAGED, FOREIGN, MISSING, UNSEALED, UNUSED, Finding
+from .rescue import RESTORE, Rescue
 from .unused import KINDS, STAGING, Unused, needed_manifests, unused
 
 _ICECHUNK = ("chunks/", "manifests/", "snapshots/", "transactions/", "refs/", "overwritten/")
-_RESTORE = "Restore it from a copy of the repository"
 _HARMLESS = "Does no harm; repo.gc() removes it once it is old enough"
 
 _WHAT = {
@@ -83,27 +82,30 @@ class FileCheck:
         self._read_data = read_data
         self._subset = subset
         self._progress = progress
-        self._bad_manifests: set[str] = set()
         self._chunks: dict[bytes, tuple[int, bytes]] = {}
-        self._in_use: set[str] = set()
         self._needed_chunks: set[bytes] = set()
         self.bytes_read = 0
 
     def run(self) -> list[Finding]:
         """Check everything; faults first."""
-        self._in_use = self.inventory.reachable()
         self._read_manifests()
+        self._rescue = Rescue(self.inventory)
         damaged_chunks = self._check_chunks()
+        users = self._users(damaged_chunks) if damaged_chunks else {}
         found = [
             *self._refs(),
             *self._snapshots(),
             *self._damaged(),
             *self._manifests(),
-            *self._chunk_findings(damaged_chunks),
+            *self._chunk_findings(damaged_chunks, users),
+            *self._damaged_unused(),
             *self._seals(),
             *self._unused(),
             *self._others(),
         ]
+        if self._rescue.hidden_by:
+            found = [finding for finding in found if finding.kind != UNUSED]
+        found += self._rescue.findings()
         self.bytes_read += self.inventory.read
         return sorted(found, key=lambda finding: not finding.is_fault)
 
@@ -116,7 +118,7 @@ class FileCheck:
         if inventory.lost_root():
             return None
         bad = set()
-        for snapshot in self._in_use:
+        for snapshot in self._rescue.in_use:
             known = inventory.snapshots.get(snapshot)
             if known is None or any(
                 f"manifests/{m}" in damaged or f"manifests/{m}" not in inventory.sizes
@@ -129,7 +131,7 @@ class FileCheck:
 
     def _read_manifests(self) -> None:
         names = [path.removeprefix("manifests/") for path in self.inventory.below("manifests/")]
-        needed = needed_manifests(self.inventory, self._in_use)
+        needed = needed_manifests(self.inventory, self.inventory.reachable())
         for number, name in enumerate(names):
             arrays = self.inventory.manifest(name)
             for node, refs in (arrays or {}).items():
@@ -190,21 +192,20 @@ class FileCheck:
             return f"it cannot be read: {error}"
         return why
 
-    def _chunk_findings(self, bad: dict[bytes, tuple[str, str]]) -> Iterator[Finding]:
-        if bad:
-            users = self._users(bad)
-            for chunk, (kind, why) in bad.items():
-                node, snapshots = self._chunks[chunk][1], users.get(chunk, set())
-                array = self.inventory.nodes.get(node)
-                of = f" (of {array.path})" if array else ""
-                path = f"chunks/{object_id(chunk)}"
-                if snapshots:
-                    yield Finding(
-                        kind, path, why + of + self._needed(snapshots), self._way(snapshots)
-                    )
-                else:
-                    yield Finding(UNUSED, path, f"{why}{of}; no snapshot needs it", _HARMLESS)
-        yield from self._damaged_unused()
+    def _chunk_findings(
+        self, bad: dict[bytes, tuple[str, str]], users: dict[bytes, set[str]]
+    ) -> Iterator[Finding]:
+        rescue = self._rescue
+        for chunk, (kind, why) in bad.items():
+            node, snapshots = self._chunks[chunk][1], users[chunk]
+            array = self.inventory.nodes.get(node)
+            of = f" (of {array.path})" if array else ""
+            path = f"chunks/{object_id(chunk)}"
+            if snapshots or rescue.hidden_by:
+                what = why + of + rescue.needed(snapshots)
+                yield Finding(kind, path, what, rescue.way(snapshots))
+            else:
+                yield Finding(UNUSED, path, f"{why}{of}; no snapshot needs it", _HARMLESS)
 
     def _damaged_unused(self) -> Iterator[Finding]:
         """Chunks that no manifest names, where they are not whole."""
@@ -213,14 +214,16 @@ class FileCheck:
         for path in self.inventory.below("chunks/"):
             if path not in known and not STAGING.search(path) and self._is_read(path):
                 why = self._read_chunk(path, [None, *kinds.values()])
-                if why is not None:
+                if why is not None and self._rescue.hidden_by:
+                    yield Finding(DAMAGED, path, why + self._rescue.needed(set()), RESTORE)
+                elif why is not None:
                     what = f"no snapshot needs it, and it is not whole ({why})"
                     yield Finding(UNUSED, path, what, _HARMLESS)
 
     def _unused(self) -> Iterator[Finding]:
         """What nobody needs, by kind: just what a collection removes."""
         sizes = self.inventory.sizes
-        found: Unused = unused(self.inventory, self._in_use, self._needed_chunks)
+        found: Unused = unused(self.inventory, self._rescue.in_use, self._needed_chunks)
         for kind in KINDS:
             paths = [path for path in found.of[kind] if path in sizes]
             # Earlier states of `repo` are there from the second change on; `stats` counts them.
@@ -231,18 +234,18 @@ class FileCheck:
                 yield Finding(UNUSED, place, what, "They do no harm; repo.gc() removes them")
 
     def _users(self, chunks: Iterable[bytes]) -> dict[bytes, set[str]]:
-        """The snapshots in use that need each of some chunks."""
+        """The snapshots that need each of some damaged chunks; these are whole no more."""
         wanted = set(chunks)
         users: dict[bytes, set[str]] = {chunk: set() for chunk in wanted}
         of_manifest: dict[str, set[str]] = {}
-        for snapshot in self._in_use & self.inventory.snapshots.keys():
+        for snapshot in self._rescue.known():
             for manifest in self.inventory.snapshots[snapshot].manifests:
                 of_manifest.setdefault(manifest, set()).add(snapshot)
         for manifest, snapshots in of_manifest.items():
             for refs in (self.inventory.manifest(manifest) or {}).values():
                 for chunk in wanted.intersection(refs.chunks()):
                     users[chunk] |= snapshots
-                    self._bad_manifests.add(manifest)
+                    self._rescue.bad_manifests.add(manifest)
         return users
 
     # -- what leads to them --------------------------------------------------
@@ -252,55 +255,54 @@ class FileCheck:
         if inventory.lost_root():
             yield Finding(
                 MISSING, "repo", "the file that leads to everything is gone",
-                f"{_RESTORE}, or copy the newest file of overwritten/ that is whole to its place: "
+                f"{RESTORE}, or copy the newest file of overwritten/ that is whole to its place: "
                 "that is the state one change earlier",
             )  # fmt: skip
         elif "main" not in inventory.refs.branches and "repo" not in inventory.unreadable:
             place = "refs/branch.main/ref.json"
             if place not in inventory.unreadable and place not in inventory.sealed.seals:
-                yield Finding(MISSING, place, "there is no branch main", _RESTORE)
+                yield Finding(MISSING, place, "there is no branch main", RESTORE)
 
     def _snapshots(self) -> Iterator[Finding]:
         inventory = self.inventory
-        for snapshot in sorted(self._in_use):
+        for snapshot in sorted(self._rescue.in_use):
             path = f"snapshots/{snapshot}"
             if path not in inventory.sizes:
-                what = f"the snapshot's file is not there{self._needed({snapshot})}"
-                yield Finding(MISSING, path, what, self._way({snapshot}))
+                what = f"the snapshot's file is not there{self._rescue.needed({snapshot})}"
+                yield Finding(MISSING, path, what, self._rescue.way({snapshot}))
             log = f"transactions/{snapshot}"
             if log not in inventory.sizes and (
                 log in inventory.sealed.seals or snapshot != ROOT_ID
             ):
                 what = "what the snapshot changed is not recorded any more; reading is not affected"
-                yield Finding(MISSING, log, what, _RESTORE)
+                yield Finding(MISSING, log, what, RESTORE)
 
     def _manifests(self) -> Iterator[Finding]:
         inventory = self.inventory
         users: dict[str, set[str]] = {}
-        for snapshot in self._in_use & inventory.snapshots.keys():
+        for snapshot in self._rescue.known():
             for manifest in inventory.snapshots[snapshot].manifests:
                 if f"manifests/{manifest}" not in inventory.sizes:
                     users.setdefault(manifest, set()).add(snapshot)
         for manifest, snapshots in sorted(users.items()):
-            self._bad_manifests.add(manifest)
-            what = f"the file that says where chunks lie is not there{self._needed(snapshots)}"
-            yield Finding(MISSING, f"manifests/{manifest}", what, self._way(snapshots))
+            needed = self._rescue.needed(snapshots)
+            what = f"the file that says where chunks lie is not there{needed}"
+            yield Finding(MISSING, f"manifests/{manifest}", what, self._rescue.way(snapshots))
 
     def _damaged(self) -> Iterator[Finding]:
-        inventory = self.inventory
+        inventory, rescue = self.inventory, self._rescue
         for path, why in sorted(inventory.unreadable.items()):
             folder, _, name = path.partition("/")
             snapshots: set[str] = set()
-            if folder in ("snapshots", "transactions") and name in self._in_use:
+            if folder in ("snapshots", "transactions") and name in rescue.in_use:
                 snapshots = {name}
             elif folder == "manifests":
-                self._bad_manifests.add(name)
                 snapshots = {
                     snapshot
-                    for snapshot in self._in_use & inventory.snapshots.keys()
+                    for snapshot in rescue.known()
                     if name in inventory.snapshots[snapshot].manifests
                 }
-            way = _RESTORE
+            way = RESTORE
             if path == "repo":
                 way += ", or put the newest whole file of overwritten/ in its place"
             elif folder == "overwritten":
@@ -308,44 +310,9 @@ class FileCheck:
             elif folder == "transactions":
                 way += "; reading is not affected"
             elif snapshots:
-                way = self._way(snapshots)
-            yield Finding(DAMAGED, path, why + self._needed(snapshots), way)
-
-    def _needed(self, snapshots: set[str]) -> str:
-        if not snapshots:
-            return ""
-        refs = [
-            ref
-            for ref, tip in self.inventory.tips().items()
-            if not ref.startswith(f"branch {HIDDEN}")
-            and not snapshots.isdisjoint(self.inventory.ancestry(tip))
-        ]
-        shown = ", ".join(sorted(snapshots)[:3]) + (", …" if len(snapshots) > 3 else "")
-        where = ", ".join(refs[:4]) or "what was merged"
-        return f"; needed by {len(snapshots):,} snapshots ({shown}) in {where}"
-
-    def _way(self, snapshots: set[str]) -> str:
-        """How to go on: a copy, or the newest snapshot that is whole."""
-        inventory = self.inventory
-        whole = []
-        for name, tip in sorted(inventory.refs.branches.items()):
-            if name.startswith(HIDDEN):
-                continue
-            line = list(inventory.ancestry(tip))
-            if snapshots.isdisjoint(line):
-                continue
-            for snapshot in line[1:]:
-                known = inventory.snapshots.get(snapshot)
-                if (
-                    known is not None
-                    and snapshot not in snapshots
-                    and self._bad_manifests.isdisjoint(known.manifests)
-                ):
-                    whole.append(f"reset_branch({name!r}, to={snapshot!r})")
-                    break
-        if not whole:
-            return _RESTORE
-        return f"{_RESTORE}, or go back to the newest snapshot without it: {', '.join(whole[:3])}"
+                way = rescue.way(snapshots)
+            of_data = snapshots or folder in KINDS[:4]
+            yield Finding(DAMAGED, path, why + (rescue.needed(snapshots) if of_data else ""), way)
 
     # -- everything else -----------------------------------------------------
 
@@ -371,13 +338,17 @@ class FileCheck:
         for path in sorted(sealed.seals.keys() - inventory.sizes.keys()):
             folder, _, name = path.partition("/")
             if path in ("repo", "config.yaml") or folder == "refs":
-                way = _RESTORE
+                way = RESTORE
                 if path == "repo":
                     continue  # said already
                 yield Finding(MISSING, path, "the file is not there", way)
             elif folder == "overwritten" or (
-                name not in self._in_use and not self._names(folder, name)
+                name not in self._rescue.in_use and not self._names(folder, name)
             ):
+                if self._rescue.hidden_by and folder != "overwritten":
+                    what = f"the file is not there{self._rescue.needed(set())}"
+                    yield Finding(MISSING, path, what, RESTORE)
+                    continue
                 what = "it was removed by somebody else; nothing needs it"
                 yield Finding(UNUSED, path, what, "its seal does no harm")
 
@@ -396,7 +367,7 @@ class FileCheck:
         """Whether a snapshot in use names a manifest."""
         snapshots = self.inventory.snapshots
         return folder == "manifests" and any(
-            name in snapshots[snapshot].manifests for snapshot in self._in_use & snapshots.keys()
+            name in snapshots[snapshot].manifests for snapshot in self._rescue.known()
         )
 
     def _others(self) -> Iterator[Finding]:

@@ -116,7 +116,8 @@ def check_location(
         report = FsckReport(str(folder), data_read=_data_read(read_data, subset))
         tell = progress or quiet
         _files(report, folder, read_data, subset, tell, None, repair=False)
-        kind = MISSING if isinstance(error, NotFoundError) else DAMAGED
+        lost = isinstance(error, NotFoundError) or "is missing" in str(error)
+        kind = MISSING if lost else DAMAGED
         what = f"it cannot be opened: {error}"
         report.findings.insert(0, Finding(kind, str(folder), what, _RESTORE))
         return report

@@ -18,6 +18,7 @@ from ..storage.carry import SHARES
 from ..storage.presence import LONGEST, SKEW, TICK, record_collection, writers
 from .expire import moment
 from .inventory import Inventory, listing
+from .rescue import hiding
 from .unused import KINDS, Unused, needed_manifests, superseded, unused
 
 if TYPE_CHECKING:
@@ -172,20 +173,12 @@ def _take_stock(folder: Path, cutoff: datetime) -> _Stock:
     young = [s for s in sorted(others) if _older(folder, f"snapshots/{s}", cutoff) is None]
     whole = {snapshot for snapshot in young if _is_whole(inventory, snapshot)}
     in_use |= whole
-    bad = [path for path in inventory.unreadable if not path.startswith("transactions/")]
-    bad += [f"snapshots/{s}" for s in in_use if s not in inventory.snapshots]
-    manifests = needed_manifests(inventory, in_use)
-    bad += [f"manifests/{m}" for m in manifests if f"manifests/{m}" not in inventory.sizes]
-    chunks = needed_chunks(inventory, manifests)
-    bad += [path for path in inventory.unreadable if path.startswith("manifests/")]
-    needed = {f"snapshots/{s}" for s in in_use} | {"repo"}
-    needed |= {f"manifests/{m}" for m in manifests}
-    broken = sorted(p for p in set(bad) if p in needed or p.startswith("refs/"))
-    if broken or inventory.lost_root() or not inventory.refs.branches:
+    chunks = needed_chunks(inventory, needed_manifests(inventory, in_use))
+    hidden = hiding(inventory, in_use)
+    if hidden:
         raise IntegrityError(
             f"no garbage is collected in {folder}, for what is needed cannot be known: "
-            f"{', '.join(broken[:3]) or 'the refs'} cannot be read. repo.fsck() says more; nothing "
-            "was removed"
+            f"{', '.join(hidden[:3])} cannot be read. repo.fsck() says more; nothing was removed"
         )
     found = unused(inventory, in_use, chunks)
     # Of version 2 nobody finds them any more, and they go when they are old enough.

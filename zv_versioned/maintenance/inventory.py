@@ -33,11 +33,14 @@ class Snapshot:
         With their sizes.
     flushed_at : int
         Microseconds since 1970.
+    message : str
+        Of the commit, as icechunk has it.
     """
 
     parent: str | None
     manifests: dict[str, int]
     flushed_at: int
+    message: str
 
 
 @dataclass
@@ -166,7 +169,7 @@ class Inventory:
     def _read_refs(self, earlier_states: bool) -> None:
         for path in self.below("refs/") + self.below("config.yaml"):
             self.sealed_bytes(path)
-        if "repo" in self.sizes or self.below("overwritten/"):
+        if self.has_root():
             found = self._named("repo", files.repo)
             if isinstance(found, RepoFile):
                 self.refs = found
@@ -175,14 +178,28 @@ class Inventory:
                     self._named(path, files.repo)
                 self._judge_strays()
             return
-        self.refs, unreadable = files.refs_of_folder(self.folder)
+        refs, unreadable = files.refs_of_folder(self.folder)
         for path, why in unreadable.items():
             self.unreadable.setdefault(path, f"it cannot be read: {why}")
+        # Where a damaged one seems to lead is no snapshot that anybody needs.
+        branches, tags = (
+            {name: at for name, at in named.items() if self._leads(f"{kind}.{name}")}
+            for kind, named in (("branch", refs.branches), ("tag", refs.tags))
+        )
+        self.refs = RepoFile(branches, tags, {})
+
+    def _leads(self, ref: str) -> bool:
+        return f"refs/{ref}/ref.json" not in self.unreadable
+
+    def has_root(self) -> bool:
+        """Whether it is of version 2, in which the file ``repo`` leads to everything."""
+        return (
+            "repo" in self.sizes or "repo" in self.sealed.seals or bool(self.below("overwritten/"))
+        )
 
     def lost_root(self) -> bool:
         """Whether the file ``repo`` of version 2 is gone."""
-        was = self.below("overwritten/") or "repo" in self.sealed.seals
-        return bool(was) and "repo" not in self.sizes
+        return self.has_root() and "repo" not in self.sizes
 
     def lost_states(self) -> int:
         """How many earlier states of ``repo`` no file was found for."""
@@ -200,7 +217,9 @@ class Inventory:
         found = self._named(path, files.snapshot)
         if isinstance(found, files.SnapshotFile):
             parent = self.refs.parents.get(found.id, found.parent)
-            self.snapshots[found.id] = Snapshot(parent, dict(found.manifests), found.flushed_at)
+            self.snapshots[found.id] = Snapshot(
+                parent, dict(found.manifests), found.flushed_at, found.message
+            )
             self.nodes.update((n.id, n) for n in found.nodes if n.manifests is not None)
 
     def manifest(self, name: str) -> dict[bytes, Refs] | None:

@@ -16,7 +16,9 @@ INCONSISTENT = "inconsistent"
 UNSEALED = "unsealed"
 UNUSED = "unused"
 FOREIGN = "foreign"
-NOTES = frozenset({UNSEALED, UNUSED, FOREIGN})
+STRANDED = "stranded"
+UNKNOWN = "unknown"
+NOTES = frozenset({UNSEALED, UNUSED, FOREIGN, STRANDED, UNKNOWN})
 """Kinds that are no fault: nothing that anybody reads is wrong."""
 
 _SHOWN = 20
@@ -31,7 +33,9 @@ class Finding:
     kind : str
         ``"damaged"`` (bytes are not those that were written), ``"missing"`` (what
         is needed is not there), ``"inconsistent"`` (what is there disagrees); and
-        three that are no faults: ``"unsealed"``, ``"unused"``, ``"foreign"``.
+        some that are no faults: ``"unsealed"``, ``"unused"``, ``"foreign"``; and,
+        where damage hides what is needed, ``"unknown"`` in place of ``"unused"``, and
+        ``"stranded"``, snapshots that are whole and that no ref leads to.
     place : str
         A file of the repository, or a snapshot, level and batch.
     what : str

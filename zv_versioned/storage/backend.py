@@ -15,7 +15,15 @@ import icechunk as ic
 
 from .._io import check_process
 from .._json import json_object
-from ..errors import ConflictError, MetadataError, NotFoundError, ReadOnlyError, StorageError
+from ..errors import (
+    ConflictError,
+    IntegrityError,
+    MetadataError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+)
+from . import damage
 from . import durable as lasting
 from .address import Address, address_of
 from .chunks import attach
@@ -208,6 +216,12 @@ class Backend:
             try:
                 repository = ic.Repository.open(storage, config=repository_config(place, storage))
             except ic.IcechunkError as error:
+                wrong = None if place.folder is None else damage.of_root(place.folder)
+                if wrong is not None:
+                    raise IntegrityError(
+                        f"the repository at {place.location} cannot be opened: {wrong}. "
+                        f"{damage.SEE.format(place.location)}"
+                    ) from error
                 if "repository doesn't exist" not in str(error):
                     raise
                 raise NotFoundError(absent) from error
@@ -661,6 +675,11 @@ class Backend:
                 f"there is no {kind} {name!r} in {self.location}; {_suggest(name, there)}"
             ) from error
 
+    def _tips(self) -> set[str]:
+        """The snapshots that branches and tags stand at."""
+        tips = {self.branch_tip(name) for name in self.branches()}
+        return tips | {self.tag_target(name) for name in self.tags()}
+
     @contextmanager
     def _finding_snapshot(self, snapshot_id: str) -> Iterator[None]:
         if not isinstance(snapshot_id, str):
@@ -668,7 +687,16 @@ class Backend:
         try:
             with translated(self.location):
                 yield
-        except NotFoundError as error:
+        except (IntegrityError, NotFoundError, StorageError) as error:
+            if self.folder is not None and re.fullmatch(r"[0-9A-Z]{20}", snapshot_id):
+                known = snapshot_id in self._tips()
+                wrong = damage.of_snapshot(self.folder, snapshot_id, known=known)
+                if wrong is not None:
+                    raise IntegrityError(
+                        f"{self.location}: {wrong}. {damage.SEE.format(self.location)}"
+                    ) from error
+            if not isinstance(error, NotFoundError):
+                raise
             raise NotFoundError(
                 f"there is no snapshot {snapshot_id!r} in {self.location}; the log of a branch "
                 "lists those there are"

@@ -136,6 +136,8 @@ class SnapshotFile:
         All manifests of the snapshot, with their sizes in bytes.
     flushed_at : int
         Microseconds since 1970.
+    message : str
+        Of the commit, as icechunk has it.
     """
 
     id: str
@@ -143,6 +145,7 @@ class SnapshotFile:
     nodes: list[Node]
     manifests: Mapping[str, int]
     flushed_at: int
+    message: str
 
 
 def _node(table: Table) -> Node:
@@ -185,6 +188,7 @@ def snapshot(raw: bytes, what: str) -> SnapshotFile:
             [_node(table) for table in root.tables(2)],
             _manifests(root),
             root.u64(3),
+            root.text(4),
         )
 
 

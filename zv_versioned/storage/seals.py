@@ -194,7 +194,8 @@ class Ledger:
                 raw = self._raw()
                 known = {match.decode() for match in re.findall(rb" (refs/[^\n]+)\n", raw)}
                 self._refs = {path for path in known if last_seal(raw, path) is not None}
-            paths += sorted((there ^ self._refs) - set(paths))
+            # One that is gone was taken back before (`forget_ref`), or is lost, and stays known.
+            paths += sorted(there - self._refs - set(paths))
             self._refs, self._listed = there, listed
         self.add(paths)
         return [path for path in paths if (self.folder / path).exists()]

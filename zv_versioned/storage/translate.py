@@ -28,7 +28,9 @@ _BY_TEXT: tuple[tuple[str, type[ZVError]], ...] = (
     (r"^invalid (ref name|snapshot id)|repository doesn't exist", NotFoundError),
     (r"already (exists|deleted)|clean prefixes|cannot be deleted|no changes made", MetadataError),
     (r"read.only", ReadOnlyError),
-    (r"deseriali[sz]|flatbuffer|invalid file format|magic", IntegrityError),
+    (r"deseriali[sz]|serialize ref json|flatbuffer|flexbuffer|is unaligned", IntegrityError),
+    (r"invalid file format|invalid icechunk (metadata|header)|magic", IntegrityError),
+    (r"src size is incorrect|incomplete frame", IntegrityError),
 )
 
 
@@ -71,6 +73,8 @@ def reason(error: BaseException) -> str:
 def unreadable(what: str, error: BaseException) -> ZVError:
     """What it means that `what` could not be read: it is gone, is short, or the storage failed."""
     text = str(error)
+    if re.search(r"invalid icechunk (metadata|header)|incomplete frame|src size", text, re.I):
+        return IntegrityError(f"what leads to {what} is damaged ({reason(error)}); fsck says where")
     if re.search(r"range was invalid|out of bounds for chunk", text, re.IGNORECASE):
         return IntegrityError(f"{what} is cut short ({reason(error)}). Restore it from a copy")
     if re.search(r"object.*not found|no such file|NoSuchKey", text, re.IGNORECASE):

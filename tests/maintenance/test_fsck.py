@@ -6,18 +6,18 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import _rich
 import numpy as np
 import pytest
+from _damage import flip, flip_in_one_of, found_in_files, fsck, names, stored
+from _processes import new_processes
 
 import zv_versioned as zvv
 from zv_versioned.errors import IntegrityError, MetadataError, NotFoundError
-from zv_versioned.maintenance.files import FileCheck
-from zv_versioned.maintenance.fsck import check_location
 from zv_versioned.maintenance.inventory import Inventory
 from zv_versioned.maintenance.report import NOTES
 from zv_versioned.storage.files import object_id
@@ -39,15 +39,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def fsck(folder: Path, **options: Any) -> zvv.FsckReport:
-    """As the command line does it: also where the repository cannot be opened any more."""
-    return check_location(folder, lambda: zvv.Repository.open(folder), **options)
-
-
-def stored(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size)
-
-
 def without_garbage(folder: Path, files: list[Path]) -> list[Path]:
     """Leave out chunks that nothing refers to: that such a one is gone cannot be known."""
     needed = []
@@ -56,15 +47,6 @@ def without_garbage(folder: Path, files: list[Path]) -> list[Path]:
         for refs in (inventory.manifest(path.removeprefix("manifests/")) or {}).values():
             needed += [object_id(chunk) for chunk in refs.chunks()]
     return [f for f in files if f.parent.name != "chunks" or f.name in needed]
-
-
-def names(report: zvv.FsckReport, folder: Path, file: Path) -> bool:
-    """Whether a report has something to say of a file."""
-    path = file.relative_to(folder).as_posix()
-    lost_state = path.startswith("overwritten/") and any(
-        f.place == "overwritten" for f in report.findings
-    )
-    return lost_state or any(f.place == path or path in f.what for f in report.findings)
 
 
 # ---- nothing wrong -----------------------------------------------------------
@@ -140,45 +122,26 @@ def test_progress_is_told(made: Path) -> None:
 # ---- damage ------------------------------------------------------------------
 
 
-def found_in_files(folder: Path) -> zvv.FsckReport:
-    """The part of a check that looks at files; the rest cannot see what lies beside the data."""
-    findings = FileCheck(folder, True, None, lambda *_: None).run()
-    return zvv.FsckReport(str(folder), findings)
-
-
-def flip(made: Path, seed: int, times: int, check: Callable[[Path], zvv.FsckReport]) -> None:
-    rng = random.Random(seed)
-    files = stored(made)
-    before = {str(finding) for finding in check(made).findings}
-    missed = []
-    for _ in range(times):
-        file = rng.choice(files)
-        raw = file.read_bytes()
-        damaged = bytearray(raw)
-        at, bits = rng.randrange(len(raw)), rng.randrange(1, 256)
-        damaged[at] ^= bits
-        file.write_bytes(damaged)
-        try:
-            report = check(made)
-        finally:
-            file.write_bytes(raw)
-        report.findings = [f for f in report.findings if str(f) not in before]
-        if not names(report, made, file):
-            missed.append((file.relative_to(made), at, bits))
-    assert missed == [], f"seed {seed}"
-
-
 def test_a_flipped_byte_is_found_in_whatever_file_it_is(small: Path) -> None:
-    flip(small, 1, 300, found_in_files)
+    assert flip(small, 1, 300, found_in_files) == []
 
 
 def test_a_whole_check_survives_flipped_bytes_and_names_them(small: Path) -> None:
-    flip(small, 3, 12, fsck)
+    assert flip(small, 3, 12, fsck) == []
 
 
 @pytest.mark.long
-def test_ten_thousand_flipped_bytes_are_found(made: Path) -> None:
-    flip(made, random.SystemRandom().randrange(1 << 32), 10_000, found_in_files)
+@pytest.mark.parametrize("thousand", range(10))
+def test_ten_thousand_flipped_bytes_are_found(thousand: int, tmp_path: Path) -> None:
+    """By whole checks, in a repository of each kind, by as many processes as there are cores."""
+    first = random.SystemRandom().randrange(1 << 32)
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=new_processes()) as processes:
+        begun = [
+            processes.submit(flip_in_one_of, kind, tmp_path / kind, first + number, 250)
+            for number, kind in enumerate(_rich.KINDS)
+        ]
+        missed = [one for flips in begun for one in flips.result()]
+    assert missed == [], f"part {thousand}"
 
 
 @pytest.mark.parametrize("how", ["deleted", "emptied", "halved", "one byte short"])

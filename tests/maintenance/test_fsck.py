@@ -221,14 +221,41 @@ def test_the_way_back_that_is_named_leads_to_something_whole(tmp_path: Path) -> 
 
 
 def test_a_repository_that_cannot_be_opened_any_more_is_checked_all_the_same(copy: Path) -> None:
-    root = copy / "repo"
-    if not root.exists():
-        root = copy / "refs" / "branch.main" / "ref.json"
+    root = root_of(copy)
     root.unlink()
     report = fsck(copy)
     assert not report.ok
     assert names(report, copy, root)
     assert any("copy of the repository" in finding.remedy for finding in report.faults)
+
+
+def root_of(folder: Path) -> Path:
+    """The file that leads to everything."""
+    root = folder / "repo"
+    return root if root.exists() else folder / "refs" / "branch.main" / "ref.json"
+
+
+def test_a_check_does_not_make_damage_pass_for_whole(copy: Path) -> None:
+    root, seals = root_of(copy), copy / "zv_versioned.seals"
+    whole, sealed = root.read_bytes(), seals.read_bytes()
+    for at in range(0, len(whole), len(whole) // 20 + 1):
+        root.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        assert names(fsck(copy), copy, root), at
+        assert names(fsck(copy), copy, root), at
+        assert seals.read_bytes() == sealed
+    root.write_bytes(whole)
+    assert fsck(copy).ok
+
+
+def test_damage_is_found_beside_damage_of_what_leads_to_it(copy: Path) -> None:
+    root, chunk = root_of(copy), the_largest_chunk(copy)
+    for file in (root, chunk):
+        raw = bytearray(file.read_bytes())
+        raw[-2] ^= 1
+        file.write_bytes(raw)
+    report = fsck(copy)
+    assert names(report, copy, root)
+    assert names(report, copy, chunk)
 
 
 def test_a_place_that_never_was_a_repository_is_not_checked(tmp_path: Path) -> None:
@@ -310,6 +337,16 @@ def test_a_line_that_was_cut_short_is_found_and_taken_back_by_the_next_change(co
     zvv.Repository.open(copy).create_branch("another")
     assert fsck(copy).ok
     assert seals.read_bytes().startswith(whole)
+
+
+def test_a_line_whose_name_is_no_text_any_more_is_found_and_stops_nobody(copy: Path) -> None:
+    seals = copy / "zv_versioned.seals"
+    raw = bytearray(seals.read_bytes())
+    at = raw.find(b" refs/")
+    raw[at + 8 if at >= 0 else raw.index(b" snapshots/") + 8] = 0xA0
+    seals.write_bytes(raw)
+    assert [f.place for f in fsck(copy).faults] == ["zv_versioned.seals"]
+    zvv.Repository.open(copy).create_branch("another")
 
 
 def test_damaged_seals_are_written_anew_on_request_and_damage_stays_known(copy: Path) -> None:

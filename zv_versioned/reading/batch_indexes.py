@@ -22,6 +22,10 @@ from ..format.table import INDEX
 from ..spatial.assign import spans
 from .selection import Selection, cell_of
 
+_SMALL_INDEX = 64 << 10
+_HEAD_BYTES = 2048
+_KNOWN_BYTES = 16 << 20
+
 Section = tuple[int, BatchHead, int]
 """The row of a batch, its head, and the place of a section of its index."""
 
@@ -73,17 +77,50 @@ class BatchIndexes:
         requests = [(self._key(row), 0, int(sizes[row])) for row in rows]
         values = _store.get_present(self.store, requests, more)
         found = {}
-        for row, value in zip(rows, _store.checked(requests, values[: len(rows)]), strict=True):
-            with _store.damage_in(self._key(row)):
-                head = batches.decode_head(cells.decode(value), int(sizes[row]))
-            if head.vertex_start[-1] != self.state.table.n_vertices[row]:
-                raise IntegrityError(
-                    f"batch {row} of {self.state.path!r} has {head.vertex_start[-1]} vertices in "
-                    f"its index and {self.state.table.n_vertices[row]} in the table"
-                )
-            found[row] = head
-            self.parts.put((self._uuid(row), batches.CELLS), head, 48 * len(head.cells) + 2048)
+        for row, (key, _, size), value in zip(
+            rows, requests, _store.checked(requests, values[: len(rows)]), strict=True
+        ):
+            found[row] = self._keep_head(row, key, value, size)
         return found, values[len(rows) :]
+
+    def _keep_head(self, row: int, key: str, value: memoryview, size: int) -> BatchHead:
+        with _store.damage_in(key):
+            head = batches.decode_head(cells.decode(value), size)
+        n = int(head.cell_vertices.sum(dtype=np.int64))
+        if n != self.state.table.n_vertices[row]:
+            raise IntegrityError(
+                f"batch {row} of {self.state.path!r} has {n} vertices in its index and "
+                f"{self.state.table.n_vertices[row]} in the table"
+            )
+        self.parts.put((self._uuid(row), batches.CELLS), head, 48 * len(head.cells) + 2048)
+        return head
+
+    def know(self, rows: Sequence[int]) -> None:
+        """Read the indexes of some batches as a whole: heads, ids and fragments are known then.
+
+        Only of small ones that are not known yet, as many as can be kept.
+        """
+        table = self.state.table
+        size = 24 * table.n_cells + 24 * table.n_fragments + 12 * table.n_objects
+        wanted, room = [], _KNOWN_BYTES
+        for row in self.lacking(rows):
+            if size[row] <= _SMALL_INDEX:
+                room -= int(size[row]) + _HEAD_BYTES
+                if room < 0:
+                    break
+                wanted.append(row)
+        keys = [self._key(row) for row in wanted]
+        values = _store.get_many(self.store, [(key, 0, -1) for key in keys])
+        for row, key, value in zip(wanted, keys, values, strict=True):
+            head_bytes = int(table.head_bytes[row])
+            head = self._keep_head(row, key, value[:head_bytes], head_bytes)
+            pages = range(batches.FRAGMENTS, batches.FRAGMENTS + len(head.cell_page_end))
+            for place in pages if table.plain[row] else (batches.IDS, *pages):
+                start, stop = head.section(place)
+                if stop:
+                    with _store.damage_in(key):
+                        payload = cells.decode(value[start:stop])
+                    self.parts.put((self._uuid(row), place), payload, len(payload))
 
     def unknown(
         self, sections: Iterable[Section]
@@ -94,7 +131,7 @@ class BatchIndexes:
         """
         wanting, requests, known = [], [], {}
         for row, head, section in sections:
-            start, stop = int(head.section_start[section]), int(head.section_stop[section])
+            start, stop = head.section(section)
             if stop:
                 payload = self.parts.get((self._uuid(row), section))
                 if payload is None:
@@ -148,17 +185,17 @@ class BatchIndexes:
 
     def pages_of(self, selections: Sequence[Selection]) -> list[Section]:
         """The pages that the fragments in the selected cells are in."""
-        return [
-            (s.row, s.head, batches.FRAGMENTS + int(page))
-            for s in selections
-            for page in np.unique(np.searchsorted(s.head.cell_page_end, s.at, side="right"))
-        ]
+        return [(s.row, s.head, batches.FRAGMENTS + page) for s in selections for page in _pages(s)]
 
     def fragments(self, selections: Sequence[Selection]) -> list[FragmentPage]:
         """The fragments in the selected cells."""
         payloads = iter(self._sections(self.pages_of(selections)))
         result = []
         for s in selections:
+            if len(s.head.cell_page_end) == 1 and len(s.at) == len(s.head.cells):
+                payload = _present(next(payloads), self._key(s.row))
+                result.append(batches.decode_fragments(payload))
+                continue
             page_of = np.searchsorted(s.head.cell_page_end, s.at, side="right")
             found = []
             for page in np.unique(page_of).tolist():
@@ -218,6 +255,15 @@ class BatchIndexes:
         """Positions of the cells that hold some objects of a batch, ascending."""
         _, fragments = self.object_fragments(row, head, object_rows)
         return np.unique(cell_of(head, fragments))
+
+
+def _pages(selection: Selection) -> list[int]:
+    """The pages of fragments that the selected cells have theirs in."""
+    ends, at = selection.head.cell_page_end, selection.at
+    if len(ends) == 1:
+        return [0] if len(at) else []
+    pages: list[int] = np.unique(np.searchsorted(ends, at, side="right")).tolist()
+    return pages
 
 
 def _present(payload: memoryview | None, key: str) -> memoryview:

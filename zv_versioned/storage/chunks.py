@@ -138,9 +138,15 @@ class LocalChunks:
         """Where a chunk lies, or its bytes where they are in the manifest; None for none."""
         path, _, index = key.rpartition("/c/")
         at = tuple(map(int, index.split("/")))
-        row, refs = next(((r[at], refs) for r, refs in self._array(path) if at in r), (0, None))
-        if refs is None:
-            return None
+        for rows, refs in self._array(path):
+            row = rows.get(at)
+            if row is not None:
+                return self._there(key, refs, row, opened)
+        return None
+
+    def _there(
+        self, key: str, refs: files.Refs, row: int, opened: dict[str, int]
+    ) -> _File | bytes | None:
         if not refs.native[row]:
             return refs.inline[row] or b""
         name = files.object_id(bytes(refs.chunk[row]))

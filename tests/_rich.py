@@ -71,6 +71,7 @@ def make(
     repo.merge("try", into="main")
     failed = repo.transaction()
     failed.writer(kinds[0]).append_vertices_sync(points(rng, n))
+    failed._stages[kinds[0], 0].finish()  # so that it leaves something behind
     failed.abort()
     repo.create_tag("gone")
     repo.delete_tag("gone")

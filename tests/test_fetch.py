@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 import zv_versioned as zvv
 from zv_versioned import _store
 from zv_versioned._cache import Cache
+from zv_versioned.format import batches
+from zv_versioned.reading import batch_indexes, reader
 from zv_versioned.reading import fetch as _fetch
-from zv_versioned.reading import reader
 from zv_versioned.spatial.boxes import Box
 from zv_versioned.spatial.grid import Grid
 
@@ -40,8 +41,14 @@ def round_trips() -> Iterator[list[int]]:
 
 
 @pytest.fixture(scope="module")
-def location() -> str:
-    """One large batch with two attributes, and three small ones."""
+def location() -> Iterator[str]:
+    """One large batch with two attributes and an index of many pages, and three small ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "_PAGE_ROWS", 1 << 12)
+        yield _written()
+
+
+def _written() -> str:
     rng = np.random.default_rng(0)
     repo = zvv.Repository.create("memory://fetch")
     with repo.transaction() as tx:
@@ -77,6 +84,23 @@ def test_a_box_with_attributes_takes_two_round_trips_and_the_next_one_fewer_requ
     assert len(again) == 1
     assert again[0] < calls[1]
     assert first.positions.tobytes() == second.positions.tobytes()
+
+
+def test_of_small_batches_the_whole_index_is_fetched_at_once(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = level(location)
+    with round_trips() as calls:
+        expected = small.read(objects=10_007, batches=1, attributes="all")
+    # Its head says where its ids lie, and what the object has.
+    assert calls == [1, 3]
+    monkeypatch.setattr(batch_indexes, "WHOLE_INDEX_FRAGMENTS", 0)
+    by_parts = level(location)
+    with round_trips() as calls:
+        found = by_parts.read(objects=10_007, batches=1, attributes="all")
+    assert len(calls) == 4
+    assert found.positions.tobytes() == expected.positions.tobytes()
+    assert len(found) > 0
 
 
 def test_objects_of_all_batches_take_one_round_trip_more(location: str) -> None:
@@ -154,11 +178,15 @@ def test_two_pieces_are_held_at_a_time_however_much_is_read(
         assert found.attributes[name].tobytes() == values.tobytes()
 
 
-@pytest.mark.parametrize("limit", [0, 3_000, 40_000])
-def test_what_is_forgotten_is_read_again(location: str, limit: int) -> None:
+@pytest.mark.parametrize("whole", [0, 1_000, 1 << 30])
+@pytest.mark.parametrize("limit", [0, 20_000, 4_000_000])
+def test_what_is_forgotten_is_read_again(
+    location: str, limit: int, whole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     full, forgetful = level(location), level(location)
     ids = full.object_ids()
-    forgetful._reader._parts = parts = Cache(limit)
+    monkeypatch.setattr(batch_indexes, "WHOLE_INDEX_FRAGMENTS", whole)
+    forgetful._reader.parts = parts = Cache(limit)
     forgetful._reader.shard_indexes = shards = Cache(limit)
     for asked in (
         {"bbox": BOX, "attributes": "all"},
@@ -210,7 +238,10 @@ def test_the_blocks_of_a_box_are_those_of_the_cells_that_it_touches(
     box = Box(np.array(lo), np.array(lo) + size)
     near = np.stack(np.meshgrid(*[np.arange(-80, 80)] * 2), axis=-1).reshape(-1, 2)
     cells = (near - np.array(grid.origin)) @ grid.strides
+    other = Box(box.lo + 3.5, box.hi + 5)
     touched = {tuple(b) for b in grid.blocks(cells[grid.touching(box, cells)])[0].tolist()}
-    blocks = grid.blocks_of(box, most)
+    both = Box(np.stack([box.lo, other.lo]), np.stack([box.hi, other.hi]))
+    blocks, alone = grid.blocks_of(both, most)
+    assert alone == grid.blocks_of(Box(other.lo[None], other.hi[None]), most)[0]
     assert set(blocks) == (touched if len(touched) <= most else set())
     assert len(blocks) == len(set(blocks))

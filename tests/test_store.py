@@ -121,7 +121,9 @@ def test_an_error_of_our_own_is_passed_on_as_it_is() -> None:
 
 def test_documents_come_together_and_none_where_there_is_none() -> None:
     store = filled(**{"zarr.json": b'{"a":1}', "p/q/zarr.json": b'{"b":2}'})
-    assert get_documents(store, ["p/q", "p", ""]) == [{"b": 2}, None, {"a": 1}]
+    assert get_documents(store, ["p/q", "p", ""])[0] == [{"b": 2}, None, {"a": 1}]
+    value, nothing = get_documents(store, [""], ["p/q/zarr.json", "x/c/0"])[1]
+    assert (bytes(value or b""), nothing) == (b'{"b":2}', None)
     assert get_json(store, "") == {"a": 1}
 
 
@@ -227,6 +229,25 @@ def test_a_write_that_failed_is_told_by_what_comes_next_and_nothing_goes_on(then
     before = contents(store)
     uploader.finish()
     assert contents(store) == before
+
+
+def test_an_uploader_holds_what_is_little_until_it_is_asked() -> None:
+    store = Slow()
+    uploader = Uploader(store, hold=100)
+    for key in "ab":
+        uploader.put(key, bytes(50))
+        uploader.start()
+    uploader.wait()
+    assert contents(store) == {}
+    assert uploader.take() == [("a", bytes(50)), ("b", bytes(50))]
+    uploader.put("c", bytes(100))
+    uploader.finish()
+    assert contents(store) == {"c": bytes(100)}
+    uploader.put("d", bytes(101))
+    uploader.start()
+    assert uploader.take() == []
+    uploader.wait()
+    assert contents(store) == {"c": bytes(100), "d": bytes(101)}
 
 
 def test_an_uploader_that_is_stopped_writes_nothing_later() -> None:

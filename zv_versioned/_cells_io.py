@@ -40,15 +40,20 @@ class Blocks:
     @classmethod
     def of(cls, cells: np.ndarray, grid: Grid) -> Blocks:
         """Group cells by block."""
-        block, place = grid.blocks(cells)
-        if len(cells) == 0 or (block == block[0]).all():
-            keys = [tuple(block[0].tolist())] if len(cells) else []
-            return cls(keys, [np.arange(len(cells))] * len(keys), [place] * len(keys))
-        distinct, inverse = np.unique(block, axis=0, return_inverse=True)
-        order = np.argsort(inverse.reshape(-1), kind="stable")
-        cuts = np.cumsum(np.bincount(inverse.reshape(-1)))[:-1]
-        rows = np.split(order, cuts)
-        return cls([tuple(key) for key in distinct.tolist()], rows, [place[r] for r in rows])
+        return cls.grouped(*grid.blocks(cells))
+
+    @classmethod
+    def grouped(cls, block: np.ndarray, place: np.ndarray) -> Blocks:
+        """Group cells of which the block and the place in it are known: (C, D) and (C,)."""
+        if len(place) == 0 or (block == block[0]).all():
+            keys = [tuple(block[0].tolist())] if len(place) else []
+            return cls(keys, [np.arange(len(place))] * len(keys), [place] * len(keys))
+        order = np.lexsort(block.T[::-1])
+        ascending = block[order]
+        begins = np.flatnonzero((ascending[1:] != ascending[:-1]).any(axis=1)) + 1
+        rows = np.split(order, begins)
+        keys = [tuple(key) for key in ascending[np.append(0, begins)].tolist()]
+        return cls(keys, rows, [place[r] for r in rows])
 
     @classmethod
     def of_each(cls, cells: np.ndarray, counts: Sequence[int], grid: Grid) -> list[Blocks]:
@@ -72,7 +77,7 @@ class Blocks:
         return [
             cls([key], [rows[: stop - start]], [place[start:stop]])
             if one
-            else cls.of(cells[start:stop], grid)
+            else cls.grouped(block[start:stop], place[start:stop])
             for key, one, start, stop in zip(
                 keys, alone, starts.tolist(), ends.tolist(), strict=True
             )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import Store
 
@@ -14,6 +16,11 @@ from .errors import IntegrityError, MetadataError, NotFoundError
 from .format import cells
 from .format.metadata import DatasetMeta, LevelFacts
 from .format.table import BUCKET, BatchTable
+
+if TYPE_CHECKING:
+    from ._cache import Cache
+
+_NO_CHUNKS: Mapping[str, memoryview] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -43,20 +50,33 @@ class Documents:
         It must not change.
     expected : iterable of str
         Paths of groups that will probably be asked for: they come along with the first.
+    chunks : iterable of str
+        Keys of chunks that will be: they come along, too.
+
+    Attributes
+    ----------
+    chunks : dict of str to memoryview
+        Those of the chunks that are there.
     """
 
-    def __init__(self, store: Store, expected: Iterable[str] = ()) -> None:
+    def __init__(
+        self, store: Store, expected: Iterable[str] = (), chunks: Iterable[str] = ()
+    ) -> None:
         self.store = store
-        self._expected = list(expected)
+        self.chunks: dict[str, memoryview] = {}
+        self._expected, self._expected_chunks = list(expected), list(chunks)
         self._known: dict[str, dict[str, Any] | None] = {}
 
     def get(self, paths: Sequence[str]) -> list[dict[str, Any] | None]:
         """Some documents, those not known yet in one batched call; None where there is none."""
         if not self._known.keys() >= set(paths):
             wanted = {*paths, *self._expected} - self._known.keys()
-            names = sorted(wanted)
-            self._known.update(zip(names, _store.get_documents(self.store, names), strict=True))
-            self._expected = []
+            names, keys = sorted(wanted), self._expected_chunks
+            self._expected, self._expected_chunks = [], []
+            found, values = _store.get_documents(self.store, names, keys)
+            self._known.update(zip(names, found, strict=True))
+            there = zip(keys, values, strict=True)
+            self.chunks.update({key: value for key, value in there if value is not None})
         return [self._known[path] for path in paths]
 
     def root_attributes(self) -> dict[str, Any]:
@@ -165,7 +185,7 @@ def load_facts(
     """
     _check_name(store, name)
     path = _paths.join(name, str(level)) if is_whole(level) else name
-    documents = _store.get_documents(store, [path] if meta else [path, name])
+    documents, _ = _store.get_documents(store, [path] if meta else [path, name])
     if meta is None:
         meta = _dataset(store, name, documents[1])
     check_level(meta, level)
@@ -188,22 +208,62 @@ def load_level(store: Store, meta: DatasetMeta, level: int) -> LevelState:
 
 
 def load_table(
-    store: Store, path: str, facts: LevelFacts, ndim: int, first_bucket: int = 0
+    store: Store,
+    path: str,
+    facts: LevelFacts,
+    ndim: int,
+    first_bucket: int = 0,
+    *,
+    parts: Cache | None = None,
+    chunks: Mapping[str, memoryview] = _NO_CHUNKS,
 ) -> BatchTable:
-    """Read a level's table of batches from a bucket on, in one batched call."""
-    buckets = -(-facts.slots // BUCKET)
-    keys = [(table_key(path, bucket), 0, -1) for bucket in range(first_bucket, buckets)]
+    """Read a level's table of batches, in one batched call.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+    path : str
+        The level's group.
+    facts : LevelFacts
+    ndim : int
+    first_bucket : int
+        The first that is read.
+    parts : Cache, optional
+        Has buckets that were read before, under what their bytes hash to.
+    chunks : mapping of str to memoryview
+        What was read of the store already.
+    """
+    keys = table_keys(path, facts.slots, first_bucket)
     if not keys:
         return BatchTable.empty(ndim)
+    missing = [key for key in keys if key not in chunks]
+    fetched = _store.get_many(store, [(key, 0, -1) for key in missing])
+    values = {**chunks, **dict(zip(missing, fetched, strict=True))}
     tables = []
-    for (key, _, _), raw in zip(keys, _store.get_many(store, keys), strict=True):
+    for key in keys:
         with _store.damage_in(key):
-            tables.append(BatchTable.decode(cells.decode(raw)))
+            tables.append(_bucket(values[key], parts))
     table = BatchTable.concatenate(tables)
     slots = table.slot
     if len(slots) and (int(slots[-1]) >= facts.slots or (slots[1:] <= slots[:-1]).any()):
         raise IntegrityError(f"the table of batches of {path!r} does not fit its level's facts")
     return table
+
+
+def _bucket(raw: memoryview, parts: Cache | None) -> BatchTable:
+    """Decode one bucket, unless it was before; all but the last ones are the same for long."""
+    key = "bucket", hashlib.blake2b(raw, digest_size=16).digest()
+    table: BatchTable | None = None if parts is None else parts.get(key)
+    if table is None:
+        table = BatchTable.decode(cells.decode(raw))
+        if parts is not None:
+            parts.put(key, table, 512 + 8 * len(raw))
+    return table
+
+
+def table_keys(path: str, slots: int, first_bucket: int = 0) -> list[str]:
+    """The keys of a level's table, from a bucket on."""
+    return [table_key(path, bucket) for bucket in range(first_bucket, -(-slots // BUCKET))]
 
 
 def table_key(path: str, bucket: int) -> str:

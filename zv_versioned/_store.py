@@ -14,9 +14,9 @@ from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import cpu, default_buffer_prototype
 
 from . import _io
-from .errors import IntegrityError, StorageError, ZVError
+from .errors import IntegrityError, NotFoundError, StorageError, ZVError
 from .storage.chunks import chunks_of
-from .storage.translate import reason, unreadable
+from .storage.translate import reason, translated, unreadable
 
 _PROTOTYPE = default_buffer_prototype()
 _WRITES_AT_ONCE = 16
@@ -70,33 +70,62 @@ async def _get_mixed(
     return [*batched, *each]
 
 
-async def _get_all(store: Store, keys: Sequence[str]) -> list[memoryview | None]:
-    return list(await asyncio.gather(*(_get(store, key) for key in keys)))
+async def _get_all(
+    store: Store, keys: Sequence[str], chunks: Sequence[str]
+) -> list[memoryview | None]:
+    expected = (_get_expected(store, key) for key in chunks)
+    return list(await asyncio.gather(*(_get(store, key) for key in keys), *expected))
 
 
-def get_documents(store: Store, paths: Sequence[str]) -> list[dict[str, Any] | None]:
-    """The documents of groups or arrays, at the same time; None where there is none.
+async def _get_expected(store: Store, key: str) -> memoryview | None:
+    """A chunk of an array that need not be there, either."""
+    try:
+        with translated(key):
+            return await _get_alone(store, (key, 0, -1))
+    except NotFoundError:
+        return None
+
+
+def get_documents(
+    store: Store, paths: Sequence[str], chunks: Sequence[str] = ()
+) -> tuple[list[dict[str, Any] | None], list[memoryview | None]]:
+    """The documents of groups or arrays, and some chunks, at the same time.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+    paths : sequence of str
+        Of groups or arrays.
+    chunks : sequence of str
+        Keys of small chunks that may be there.
+
+    Returns
+    -------
+    documents : list of dict or None
+    values : list of memoryview or None
+        None where there is none, or none was found: nothing is looked into any further.
 
     Raises
     ------
     IntegrityError
-        If one is not JSON.
+        If a document is not JSON.
     StorageError
         If the storage fails.
     """
     keys = [f"{path}/zarr.json" if path else "zarr.json" for path in paths]
     try:
-        values = _io.run(_get_all(store, keys))
+        values = _io.run(_get_all(store, keys, chunks))
     except ZVError:
         raise
     except Exception as error:
         raise unreadable(", ".join(keys), error) from error
-    return [None if v is None else _parse(key, v) for key, v in zip(keys, values, strict=True)]
+    found = zip(keys, values[: len(keys)], strict=True)
+    return [None if v is None else _parse(key, v) for key, v in found], values[len(keys) :]
 
 
 def get_json(store: Store, path: str) -> dict[str, Any] | None:
     """The document of one group or array, or None where there is none."""
-    return get_documents(store, [path])[0]
+    return get_documents(store, [path])[0][0]
 
 
 def _parse(key: str, raw: memoryview) -> dict[str, Any]:
@@ -367,11 +396,14 @@ class Uploader:
     store : zarr.abc.store.Store
     limit : int
         Bytes that may be on their way before :meth:`put` waits.
+    hold : int
+        Bytes up to which nothing is written before :meth:`finish`.
     """
 
-    def __init__(self, store: Store, limit: int = 16 << 20) -> None:
+    def __init__(self, store: Store, limit: int = 16 << 20, hold: int = 0) -> None:
         self._store = store
         self._limit = limit
+        self._hold = hold
         self._held: list[tuple[str, Value]] = []
         self._held_bytes = 0
         self._going: deque[tuple[Future[None], int]] = deque()
@@ -392,7 +424,11 @@ class Uploader:
             self.start()
 
     def start(self) -> None:
-        """Begin to write what was taken so far; raises as :meth:`put`."""
+        """Begin to write what was taken so far, if it is enough; raises as :meth:`put`."""
+        if self._held_bytes > self._hold:
+            self._start()
+
+    def _start(self) -> None:
         if not self._held:
             return
         while self._going and self._going_bytes + self._held_bytes > self._limit:
@@ -404,9 +440,18 @@ class Uploader:
 
     def finish(self) -> None:
         """Return when all is written; raises as :meth:`put`."""
-        self.start()
+        self._start()
+        self.wait()
+
+    def wait(self) -> None:
+        """Return when all that was begun is written; raises as :meth:`put`."""
         while self._going:
             self._wait_for_oldest()
+
+    def take(self) -> list[tuple[str, Value]]:
+        """Give back what is held and was not begun to be written: the caller writes it."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        return held
 
     def stop(self) -> None:
         """Write no more; returns when nothing is on its way any more."""

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,9 @@ from .writing.stage import LevelStage
 
 if TYPE_CHECKING:
     from .repository import Repository
+
+
+_HOLD_BYTES = 1 << 20
 
 
 class Transaction(StagesDatasets):
@@ -152,7 +155,11 @@ class Transaction(StagesDatasets):
         repository = self._repository
         ids = repository._known_ids(_paths.level_path(meta.name, facts.level))
         origin = origin_of(self._id)
-        return LevelStage(self._session.store, meta, facts, ids, repository._parts, tail, origin)
+        # Where it costs little to write them late, small changes wait to know where they belong.
+        hold = _HOLD_BYTES if repository._backend.is_near else 0
+        return LevelStage(
+            self._session.store, meta, facts, ids, repository._parts, tail, origin, hold
+        )
 
     # -- one state after the other -------------------------------------------
 
@@ -246,7 +253,7 @@ class Transaction(StagesDatasets):
         if changes or self._created:
             for stage in changed.values():
                 stage.renew()
-                stage.finish()
+                stage.ready()
             own = {
                 "transaction": self._id,
                 "author": self._metadata["author"],
@@ -276,22 +283,31 @@ class Transaction(StagesDatasets):
     def _land(self, message: str, own: Mapping[str, Any], changed: Sequence[LevelStage]) -> str:
         """Commit, merged onto the branch's tip where somebody else was faster."""
         repository, backend = self._repository, self._repository._backend
-        # Where asking costs next to nothing: what is lost already need not be written.
-        if not backend.is_local or backend.branch_tip(self.branch) == self.base_snapshot_id:
-            items = [item for stage in changed for item in stage.documents()]
-            _store.set_many(self._session.store, [*items, *self._dataset_changes()])
-            repository._audit(self._session, self.branch)
-            try:
-                check = self._presence.check
-                return repository._commit(self._session, self.branch, message, own, check)
-            except ConflictError as error:
-                if error.what != "branch":
-                    raise
-        base, metas = self.base_snapshot_id, self._metas
-        race = Race(
-            repository, self.branch, self._session, base, metas, self._stages, self._presence.check
+        held = [item for stage in changed for item in stage.upload.take()]
+        # So that what is lost is lost before anything is written. But nobody is to wait for a
+        # user's checks, which may take long.
+        alone = (
+            nullcontext() if repository._checks else backend.mutation(f"commit to {self.branch}")
         )
-        self._landed = race.publish(message, own)
+        with alone:
+            if not backend.is_near or backend.branch_tip(self.branch) == self.base_snapshot_id:
+                documents = [item for stage in changed for item in stage.documents()]
+                items = [*held, *documents, *self._dataset_changes()]
+                held = []
+                _store.set_many(self._session.store, items)
+                repository._audit(self._session, self.branch)
+                try:
+                    check = self._presence.check
+                    return repository._commit(self._session, self.branch, message, own, check)
+                except ConflictError as error:
+                    if error.what != "branch":
+                        raise
+            before = {n: meta for n, meta in self._written.items() if n not in self._created}
+            race = Race(
+                repository, self.branch, self._session, self.base_snapshot_id, before,
+                self._metas, self._stages, held, self._presence.check,
+            )  # fmt: skip
+            self._landed = race.publish(message, own)
         return self._landed.snapshot_id
 
     def _remember(self, snapshot_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -54,6 +54,56 @@ class Origin(Protocol):
         ...
 
 
+class Source:
+    """Where the chunks of one side are.
+
+    Parameters
+    ----------
+    store : icechunk.IcechunkStore
+    branch : str, optional
+        Whose tip it may be.
+    """
+
+    def __init__(self, store: Any, branch: str | None = None) -> None:
+        self._store = store
+        self.branch = branch
+
+    @property
+    def store(self) -> Any:
+        """The store, with all the chunks."""
+        return self._store
+
+    @property
+    def unwritten(self) -> Mapping[str, _store.Value] | None:
+        """The chunks, where none is in the store yet."""
+        return None
+
+
+class Held(Source):
+    """Chunks that a transaction still holds, and that are its only changes.
+
+    They are written where they belong in the end; to :attr:`store` only where
+    somebody has to read them there.
+    """
+
+    def __init__(self, store: Any, chunks: Sequence[tuple[str, _store.Value]]) -> None:
+        super().__init__(store)
+        self._chunks: dict[str, _store.Value] | None = dict(chunks)
+
+    @property
+    def store(self) -> Any:
+        """The store, to which all the chunks are written now."""
+        if self._chunks is not None:
+            _store.set_many(self._store, list(self._chunks.items()))
+            self._chunks = None
+        return self._store
+
+    @property
+    def unwritten(self) -> Mapping[str, _store.Value] | None:
+        """The chunks, where none is in the store yet."""
+        return self._chunks
+
+
 @dataclass
 class Snapshot:
     """One snapshot, or what a session has staged.
@@ -61,14 +111,19 @@ class Snapshot:
     Parameters
     ----------
     index : mapping of str to DatasetIndex
-    store : zarr.abc.store.Store
+    source : Source
     parts : Cache
     """
 
     index: Index
-    store: Any
+    source: Source
     parts: Cache
     _readers: dict[tuple[str, int], LevelReader] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Any:
+        """The store of its chunks."""
+        return self.source.store
 
     def reader(self, dataset: str, level: int) -> LevelReader:
         """A reader of a level."""

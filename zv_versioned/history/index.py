@@ -139,18 +139,24 @@ def load_index(
     known = _state.load_all_facts(documents, levels)
     for (meta, number), facts in zip(levels, known, strict=True):
         path = _paths.level_path(meta.name, number)
-        table = cache(partial(_table, store, meta, path, facts, parts))
+        table = cache(partial(load_whole_table, store, meta, path, facts, parts, documents.chunks))
         found[meta.name][number] = LevelIndex(path, facts, table)
     return {meta.name: DatasetIndex(meta, found[meta.name]) for meta in metas}
 
 
-def _table(
-    store: Store, meta: DatasetMeta, path: str, facts: LevelFacts, parts: Cache
+def load_whole_table(
+    store: Store,
+    meta: DatasetMeta,
+    path: str,
+    facts: LevelFacts,
+    parts: Cache,
+    chunks: Mapping[str, memoryview],
 ) -> BatchTable:
+    """A level's table of batches, unless it was read before; see :func:`._state.load_table`."""
     key = "table", facts.version
     table: BatchTable | None = parts.get(key) if facts.version else None
     if table is None:
-        table = _state.load_table(store, path, facts, meta.ndim)
+        table = _state.load_table(store, path, facts, meta.ndim, parts=parts, chunks=chunks)
         if facts.version:
             parts.put(
                 key, table, 512 + len(table) * (160 + 16 * meta.ndim + 8 * len(table.contents))

@@ -16,7 +16,7 @@ from ..storage.carry import SHARES
 from ..storage.presence import LONGEST
 from .checks import violations
 from .conflicts import chooser, refused
-from .details import Nothing, Origin, Snapshot, StoredDetails, Virtual
+from .details import Nothing, Origin, Snapshot, Source, StoredDetails, Virtual
 from .graph import History
 from .index import Index, load_index, same_meta
 from .log import own_facts
@@ -24,7 +24,7 @@ from .merge import Merged, merge_index
 from .merge_rows import Options
 from .results import MergeResult, counts_of
 from .retry import until_published
-from .transplant import Report, Source, stamp, transplant
+from .transplant import Report, stamp, transplant
 from .values import loader
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Sides:
         """What a merge with the tip of a branch may ask."""
         return StoredDetails(
             self.origin,
-            Snapshot(ours, store, parts),
-            Snapshot(self.theirs, self.source.store, parts),
+            Snapshot(ours, Source(store), parts),
+            Snapshot(self.theirs, self.source, parts),
         )
 
 
@@ -323,7 +323,7 @@ def _between(repository: Repository, before: str, after: str) -> dict[str, Any]:
     """What a fast-forward brings."""
     backend, parts = repository._backend, repository._parts
     ours, theirs = (
-        Snapshot(load_index(store, parts), store, parts)
+        Snapshot(load_index(store, parts), Source(store), parts)
         for store in (backend.read_store(before), backend.read_store(after))
     )
     details = StoredDetails(ours, ours, theirs)
@@ -344,7 +344,7 @@ def _base(repository: Repository, history: History, bases: list[str]) -> tuple[I
     snapshots = []
     for snapshot in bases:
         store = backend.read_store(snapshot)
-        snapshots.append(Snapshot(load_index(store, parts), store, parts))
+        snapshots.append(Snapshot(load_index(store, parts), Source(store), parts))
     index, origin = snapshots[0].index, snapshots[0]
     if len(bases) == 1:
         return index, origin
@@ -386,7 +386,7 @@ def replay(
     sides_of = (picked, before) if reverting else (before, picked)
     base_store, theirs_store = (backend.read_store(side) for side in sides_of)
     base = load_index(base_store, repository._parts)
-    origin = Snapshot(base, base_store, repository._parts)
+    origin = Snapshot(base, Source(base_store), repository._parts)
     sides = Sides(base, origin, load_index(theirs_store, repository._parts), Source(theirs_store))
     options = Options(chooser(on_conflict), renumber=renumber, undo=reverting)
     said = history[picked].message

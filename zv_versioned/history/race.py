@@ -1,26 +1,28 @@
 """A commit that lost the race: merged onto the new tip, and tried again.
 
-What was staged is not uploaded again. Where icechunk can, its references are
-moved into the new session; else the encoded bytes are copied.
+What a transaction held is written now, where it belongs. What it uploaded is not
+uploaded again: where icechunk can, its references are moved into the new session;
+else the encoded bytes are copied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .. import _paths, _state
+from .. import _paths, _state, _store
 from ..result import stage_name
 from ..storage.carry import Move, Staged
-from .details import Snapshot
+from .details import Held, Snapshot, Source
 from .index import DatasetIndex, Index, LevelIndex, load_index
 from .merge import Merged
 from .merge_rows import Options
 from .operations import Sides, merged_index, write
 from .retry import until_published
 from .runs import IdMap
-from .transplant import Source, all_carries
+from .transplant import all_carries
 
 if TYPE_CHECKING:
     from ..format.metadata import DatasetMeta
@@ -62,9 +64,11 @@ class Race:
         The transaction's, with what it staged.
     base_snapshot_id : str
         Where it began.
-    metas : mapping of str to DatasetMeta
-        The datasets that it looked at, as it leaves them.
+    before, metas : mapping of str to DatasetMeta
+        The datasets that it looked at, as they were and as it leaves them.
     stages : mapping of (str, int) to LevelStage
+    held : sequence of (str, bytes)
+        Chunks that were not written to the session.
     check : callable
         Called before it is published; see :meth:`Backend.publish`.
     """
@@ -75,8 +79,10 @@ class Race:
         branch: str,
         session: Any,
         base_snapshot_id: str,
+        before: Mapping[str, DatasetMeta],
         metas: Mapping[str, DatasetMeta],
         stages: Mapping[tuple[str, int], LevelStage],
+        held: Sequence[tuple[str, _store.Value]],
         check: Callable[[], None],
     ) -> None:
         self._check = check
@@ -85,11 +91,18 @@ class Race:
         self._session = session
         self._staged = Staged(repository._backend, session)
         store = repository._backend.read_store(base_snapshot_id)
-        self._paths = list(_paths_of(metas))
-        base = load_index(store, repository._parts, metas, _state.Documents(store, self._paths))
+        self._paths, self._chunks = list(_paths_of(metas)), list(_chunks_of(stages))
+        base, source = None, Source(session.store)
+        if session.has_uncommitted_changes:
+            _store.set_many(session.store, held)
+        else:
+            base, source = _known_base(before, stages), Held(session.store, held)
+        if base is None:
+            documents = _state.Documents(store, self._paths)
+            base = load_index(store, repository._parts, metas, documents)
         theirs = {name: _staged_index(name, meta, stages, base) for name, meta in metas.items()}
-        origin = Snapshot(base, store, repository._parts)
-        self._sides = Sides(base, origin, theirs, Source(session.store))
+        origin = Snapshot(base, Source(store), repository._parts)
+        self._sides = Sides(base, origin, theirs, source)
 
     def publish(self, message: str, own: Mapping[str, Any]) -> Landed:
         """Merge onto the tip and commit, anew as often as somebody else is faster.
@@ -112,13 +125,15 @@ class Race:
         self._check()
         session = backend.begin(self._branch)
         store = backend.read_store(session.snapshot_id)
-        documents = _state.Documents(store, self._paths)
+        documents = _state.Documents(store, self._paths, self._chunks)
         ours: Index = load_index(store, repository._parts, self._sides.theirs, documents)
         details = self._sides.details(ours, store, repository._parts)
         merged = merged_index(self._sides, details, Options(), describe)
         try:
             moves = all_carries(merged)
-            shared = self._staged.shareable(session, [move.array for move in moves])
+            shared = self._sides.source.unwritten is None and self._staged.shareable(
+                session, [move.array for move in moves]
+            )
             if shared:
                 self._staged.carry(session, [m for m in map(_elsewhere, moves) if len(m.source)])
             root = documents.root_attributes()
@@ -141,6 +156,28 @@ def _paths_of(metas: Mapping[str, DatasetMeta]) -> Iterator[str]:
     for name, meta in metas.items():
         yield name
         yield from (_paths.level_path(name, level) for level in meta.levels)
+
+
+def _chunks_of(stages: Mapping[tuple[str, int], LevelStage]) -> Iterator[str]:
+    """The tables of some levels, as far as can be told: others have added some batches, too."""
+    for stage in stages.values():
+        yield from _state.table_keys(stage.path, stage.base.slots + 1)
+
+
+def _known_base(
+    before: Mapping[str, DatasetMeta], stages: Mapping[tuple[str, int], LevelStage]
+) -> dict[str, DatasetIndex] | None:
+    """The index of what a transaction began at, where it is known without reading."""
+    if any((name, number) not in stages for name, meta in before.items() for number in meta.levels):
+        return None
+    return {
+        name: DatasetIndex(meta, {number: _base_of(stages[name, number]) for number in meta.levels})
+        for name, meta in before.items()
+    }
+
+
+def _base_of(stage: LevelStage) -> LevelIndex:
+    return LevelIndex(stage.path, stage.base, cache(stage.base_table))
 
 
 def _elsewhere(move: Move) -> Move:

@@ -6,7 +6,7 @@ Nothing is visible before the session is committed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,11 +17,11 @@ from ..format import arrays, batches, metadata
 from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
 from ..format.table import BUCKET, INDEX, LINEAGE, REMOVED, BatchTable, new_content_id
 from ..reading.removed import encode_rows
-from ..storage.carry import Move, carry
+from ..storage.carry import Move, carry, key_of, parted
 from ..writing.attributes import object_cells
 from ..writing.levels import level_documents
 from ..writing.stage import attribute_documents
-from .details import StoredDetails, chunk_keys
+from .details import Source, StoredDetails, chunk_keys
 from .index import Index, LevelIndex, same_meta
 from .merge import Merged
 from .merge_contents import arrays_of
@@ -37,21 +37,6 @@ Report: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done, how much of it, and of how much."""
 
 _SIDES: tuple[Side, Side] = ("ours", "theirs")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where theirs come from.
-
-    Parameters
-    ----------
-    store : icechunk.IcechunkStore
-    branch : str or None
-        Whose tip it may be.
-    """
-
-    store: Any
-    branch: str | None = None
 
 
 def transplant(
@@ -96,7 +81,7 @@ def transplant(
         What was written.
     """
     store, ours = session.store, details.ours.index
-    root = _root(_state.root_attributes(store) if root is None else root, others, merged)
+    before = _state.root_attributes(store) if root is None else root
     levels = merged.levels
     if carried:
         # Of what was staged nothing may stay, also where it came to nothing.
@@ -104,15 +89,22 @@ def transplant(
     else:
         for path in _trees_to_delete(ours, merged):
             _store.delete_tree(store, path)
-    _store.set_many(store, list(_documents(ours, merged, levels, root, anew=carried)))
+    _store.set_many(store, list(_documents(ours, merged, levels, before, others, anew=carried)))
+    items: list[tuple[str, _store.Value]] = []
     if carried:
         _put_back(store, details, levels)
+    elif source.unwritten is not None:
+        items += placed(source.unwritten, all_carries(merged))
     else:
         moves = all_carries(merged)
         carry(
             backend, source.store, session, moves, branch=source.branch, copy=copy,
             progress=None if progress is None else partial(progress, "copy"),
         )  # fmt: skip
+    if any(plan.rewrites for plan in levels.values()):
+        # What is rewritten is read first.
+        _store.set_many(store, items)
+        items = []
     index = dict(merged.index)
     for (name, number), plan in levels.items():
         meta = merged.index[name].meta
@@ -120,10 +112,10 @@ def transplant(
         if mine is not None:
             _clear(store, details, name, mine, plan)
         finished = _finish(store, plan)
-        known = None if carried else mine
-        items = [*_table(finished, known), _facts_document(meta, finished.path, finished.facts)]
-        _store.set_many(store, items)
+        items += _table(finished, None if carried else mine)
+        items.append(_facts_document(meta, finished.path, finished.facts))
         index[name] = replace(index[name], levels={**index[name].levels, number: finished})
+    _store.set_many(store, items)
     return index
 
 
@@ -132,6 +124,20 @@ def stamp(store: Any, name: str) -> None:
     root = _state.root_attributes(store)
     root["zv_repository"] = {**root["zv_repository"], "merged": name}
     _store.set_many(store, [("zarr.json", metadata.dumps(metadata.group(root)))])
+
+
+def placed(
+    chunks: Mapping[str, _store.Value], moves: Sequence[Move]
+) -> list[tuple[str, _store.Value]]:
+    """Chunks that are not written yet, under the keys that they get; without those of no move."""
+    slots = {move.array: move.slots for move in moves}
+    found = []
+    for key, value in chunks.items():
+        array, at = parted(key)
+        target = slots.get(array, {}).get(at[0])
+        if target is not None:
+            found.append((key_of(array, (target, *at[1:])), value))
+    return found
 
 
 def _mine(ours: Index, name: str, number: int, plan: LevelPlan) -> LevelIndex | None:
@@ -147,7 +153,8 @@ def _documents(
     ours: Index,
     merged: Merged,
     levels: Mapping[tuple[str, int], LevelPlan],
-    root: dict[str, Any],
+    before: Mapping[str, Any],
+    others: Set[str],
     *,
     anew: bool,
 ) -> Iterator[tuple[str, bytes]]:
@@ -160,7 +167,9 @@ def _documents(
         if name and (anew or mine is None or not same_meta(mine.meta, dataset.meta)):
             document = metadata.group(dataset.meta.to_attributes())
             yield _paths.join(name, "zarr.json"), metadata.dumps(document)
-    yield "zarr.json", metadata.dumps(metadata.group(root))
+    root = _root(before, others, merged)
+    if anew or root != before:
+        yield "zarr.json", metadata.dumps(metadata.group(root))
     for (name, number), plan in levels.items():
         meta = merged.index[name].meta
         mine_level = _mine(ours, name, number, plan)

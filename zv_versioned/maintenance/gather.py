@@ -69,7 +69,6 @@ class _Objects:
 
 def merged(reader: LevelReader, rows: Sequence[int]) -> Merged:
     """Read some batches (rows of the table, ascending, with a vertex left) as one."""
-    reader.know(rows)
     selections = whole(reader, rows)
     objects = _objects(reader, rows)
     pages = reader.fragments(selections)

@@ -22,12 +22,12 @@ from ..format.table import INDEX
 from ..spatial.assign import spans
 from .selection import Selection, cell_of
 
-_SMALL_INDEX = 64 << 10
-_HEAD_BYTES = 2048
-_KNOWN_BYTES = 16 << 20
-
 Section = tuple[int, BatchHead, int]
 """The row of a batch, its head, and the place of a section of its index."""
+
+WHOLE_INDEX_FRAGMENTS = 1 << 14
+"""Of a batch of no more the index has some 100 KB at most, and is fetched as a whole."""
+_WHOLE = "whole"
 
 
 class BatchIndexes:
@@ -73,54 +73,27 @@ class BatchIndexes:
         self, rows: Sequence[int], more: Sequence[_store.Request] = ()
     ) -> tuple[dict[int, BatchHead], list[memoryview | None]]:
         """Heads of some batches, and what else is fetched with them: None where it is not there."""
-        sizes = self.state.table.head_bytes
-        requests = [(self._key(row), 0, int(sizes[row])) for row in rows]
+        table = self.state.table
+        sizes, whole = table.head_bytes, table.n_fragments <= WHOLE_INDEX_FRAGMENTS
+        requests = [(self._key(row), 0, -1 if whole[row] else int(sizes[row])) for row in rows]
         values = _store.get_present(self.store, requests, more)
         found = {}
-        for row, (key, _, size), value in zip(
-            rows, requests, _store.checked(requests, values[: len(rows)]), strict=True
-        ):
-            found[row] = self._keep_head(row, key, value, size)
+        for row, value in zip(rows, _store.checked(requests, values[: len(rows)]), strict=True):
+            with _store.damage_in(self._key(row)):
+                first = value[: int(sizes[row])]
+                head = batches.decode_head(cells.decode(first), int(sizes[row]))
+            n = int(head.cell_vertices.sum(dtype=np.int64))
+            if n != self.state.table.n_vertices[row]:
+                raise IntegrityError(
+                    f"batch {row} of {self.state.path!r} has {n} vertices in its index and "
+                    f"{self.state.table.n_vertices[row]} in the table"
+                )
+            found[row] = head
+            uuid = self._uuid(row)
+            self.parts.put((uuid, batches.CELLS), head, 48 * len(head.cells) + 2048)
+            if whole[row]:
+                self.parts.put((uuid, _WHOLE), value, len(value))
         return found, values[len(rows) :]
-
-    def _keep_head(self, row: int, key: str, value: memoryview, size: int) -> BatchHead:
-        with _store.damage_in(key):
-            head = batches.decode_head(cells.decode(value), size)
-        n = int(head.cell_vertices.sum(dtype=np.int64))
-        if n != self.state.table.n_vertices[row]:
-            raise IntegrityError(
-                f"batch {row} of {self.state.path!r} has {n} vertices in its index and "
-                f"{self.state.table.n_vertices[row]} in the table"
-            )
-        self.parts.put((self._uuid(row), batches.CELLS), head, 48 * len(head.cells) + 2048)
-        return head
-
-    def know(self, rows: Sequence[int]) -> None:
-        """Read the indexes of some batches as a whole: heads, ids and fragments are known then.
-
-        Only of small ones that are not known yet, as many as can be kept.
-        """
-        table = self.state.table
-        size = 24 * table.n_cells + 24 * table.n_fragments + 12 * table.n_objects
-        wanted, room = [], _KNOWN_BYTES
-        for row in self.lacking(rows):
-            if size[row] <= _SMALL_INDEX:
-                room -= int(size[row]) + _HEAD_BYTES
-                if room < 0:
-                    break
-                wanted.append(row)
-        keys = [self._key(row) for row in wanted]
-        values = _store.get_many(self.store, [(key, 0, -1) for key in keys])
-        for row, key, value in zip(wanted, keys, values, strict=True):
-            head_bytes = int(table.head_bytes[row])
-            head = self._keep_head(row, key, value[:head_bytes], head_bytes)
-            pages = range(batches.FRAGMENTS, batches.FRAGMENTS + len(head.cell_page_end))
-            for place in pages if table.plain[row] else (batches.IDS, *pages):
-                start, stop = head.section(place)
-                if stop:
-                    with _store.damage_in(key):
-                        payload = cells.decode(value[start:stop])
-                    self.parts.put((self._uuid(row), place), payload, len(payload))
 
     def unknown(
         self, sections: Iterable[Section]
@@ -133,7 +106,10 @@ class BatchIndexes:
         for row, head, section in sections:
             start, stop = head.section(section)
             if stop:
-                payload = self.parts.get((self._uuid(row), section))
+                uuid = self._uuid(row)
+                payload = self.parts.get((uuid, section))
+                if payload is None and (index := self.parts.get((uuid, _WHOLE))) is not None:
+                    payload = self._decoded((row, head, section), index[start:stop])
                 if payload is None:
                     wanting.append((row, head, section))
                     requests.append((self._key(row), start, stop))
@@ -141,17 +117,20 @@ class BatchIndexes:
                     known[row, section] = payload
         return wanting, requests, known
 
+    def _decoded(self, section: Section, value: memoryview) -> memoryview:
+        """Decode a section as it is stored, and keep it."""
+        row, _, place = section
+        with _store.damage_in(self._key(row)):
+            payload = cells.decode(value)
+        self.parts.put((self._uuid(row), place), payload, len(payload))
+        return payload
+
     def keep(
         self, sections: Sequence[Section], values: Sequence[memoryview]
     ) -> dict[tuple[int, int], memoryview]:
         """Decode sections as they are stored and keep them: by row and place."""
-        found = {}
-        for (row, _, section), value in zip(sections, values, strict=True):
-            with _store.damage_in(self._key(row)):
-                payload = cells.decode(value)
-            found[row, section] = payload
-            self.parts.put((self._uuid(row), section), payload, len(payload))
-        return found
+        pairs = zip(sections, values, strict=True)
+        return {(one[0], one[2]): self._decoded(one, value) for one, value in pairs}
 
     def _sections(self, wanted: Sequence[Section]) -> list[memoryview | None]:
         """Payloads of sections of indexes; None where a batch has no such section."""
@@ -185,24 +164,22 @@ class BatchIndexes:
 
     def pages_of(self, selections: Sequence[Selection]) -> list[Section]:
         """The pages that the fragments in the selected cells are in."""
-        return [(s.row, s.head, batches.FRAGMENTS + page) for s in selections for page in _pages(s)]
+        return [
+            (s.row, s.head, batches.FRAGMENTS + page)
+            for s in selections
+            for page, _, _ in _by_page(s.head.cell_page_end, s.at)
+        ]
 
     def fragments(self, selections: Sequence[Selection]) -> list[FragmentPage]:
         """The fragments in the selected cells."""
         payloads = iter(self._sections(self.pages_of(selections)))
         result = []
         for s in selections:
-            if len(s.head.cell_page_end) == 1 and len(s.at) == len(s.head.cells):
-                payload = _present(next(payloads), self._key(s.row))
-                result.append(batches.decode_fragments(payload))
-                continue
-            page_of = np.searchsorted(s.head.cell_page_end, s.at, side="right")
             found = []
-            for page in np.unique(page_of).tolist():
-                first_cell = int(s.head.cell_page_end[page - 1]) if page else 0
+            for page, first_cell, part in _by_page(s.head.cell_page_end, s.at):
                 payload = _present(next(payloads), self._key(s.row))
                 fragments = batches.decode_fragments(payload)
-                at = s.at[page_of == page]
+                at = s.at[part]
                 if len(at) < s.head.cell_page_end[page] - first_cell:
                     start = s.head.fragment_start[at] - s.head.fragment_start[first_cell]
                     counts = s.head.cell_fragments[at].astype(np.int64)
@@ -214,9 +191,9 @@ class BatchIndexes:
     def know_objects(self, wanted: Sequence[tuple[int, BatchHead, np.ndarray]]) -> None:
         """Read at once what :meth:`object_fragments` will need of some batches, one by one."""
         pages = [
-            (row, head, batches.OBJECTS + int(page))
+            (row, head, batches.OBJECTS + page)
             for row, head, object_rows in wanted
-            for page in np.unique(np.searchsorted(head.object_page_end, object_rows, side="right"))
+            for page, _, _ in _by_page(head.object_page_end, object_rows)
         ]
         self._sections(pages)
 
@@ -238,14 +215,12 @@ class BatchIndexes:
         fragments : ndarray of int64
             Their numbers in the batch, objects one after the other.
         """
-        page_of = np.searchsorted(head.object_page_end, object_rows, side="right")
-        pages = np.unique(page_of)
-        payloads = self._sections([(row, head, batches.OBJECTS + int(p)) for p in pages])
+        pages = _by_page(head.object_page_end, object_rows)
+        payloads = self._sections([(row, head, batches.OBJECTS + page) for page, _, _ in pages])
         picked, picked_counts = [], []
-        for page, payload in zip(pages.tolist(), payloads, strict=True):
+        for (_, first, part), payload in zip(pages, payloads, strict=True):
             counts, order = batches.decode_objects(_present(payload, self._key(row)))
-            first = int(head.object_page_end[page - 1]) if page else 0
-            local = object_rows[page_of == page] - first
+            local = object_rows[part] - first
             starts = np.cumsum(counts, dtype=np.int64) - counts
             picked_counts.append(counts[local].astype(np.int64))
             picked.append(order[spans(starts[local], picked_counts[-1])])
@@ -257,13 +232,23 @@ class BatchIndexes:
         return np.unique(cell_of(head, fragments))
 
 
-def _pages(selection: Selection) -> list[int]:
-    """The pages of fragments that the selected cells have theirs in."""
-    ends, at = selection.head.cell_page_end, selection.at
+def _by_page(ends: np.ndarray, items: np.ndarray) -> list[tuple[int, int, slice]]:
+    """Cut ascending items (cells, objects) by the pages that they are in.
+
+    Returns
+    -------
+    list of (page, first, part)
+        The first item of each page, and which of the given ones are in it.
+    """
     if len(ends) == 1:
-        return [0] if len(at) else []
-    pages: list[int] = np.unique(np.searchsorted(ends, at, side="right")).tolist()
-    return pages
+        return [(0, 0, slice(len(items)))] if len(items) else []
+    cuts = [0, *np.searchsorted(items, ends).tolist()]
+    firsts = [0, *ends.tolist()]
+    return [
+        (page, firsts[page], slice(cuts[page], cuts[page + 1]))
+        for page in range(len(ends))
+        if cuts[page] < cuts[page + 1]
+    ]
 
 
 def _present(payload: memoryview | None, key: str) -> memoryview:

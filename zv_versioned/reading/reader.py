@@ -19,7 +19,6 @@ from .._cache import Cache
 from .._state import LevelState
 from ..errors import NotFoundError
 from ..format import shards
-from ..format.batches import BatchHead
 from ..format.metadata import AttributeMeta, DatasetMeta
 from ..spatial.assign import spans
 from ..spatial.balls import Ball
@@ -113,7 +112,8 @@ class LevelReader(BatchIndexes):
             near &= ((table.hi >= around.lo) & (table.lo < around.hi)).all(axis=1)
         may = keep & near
         if object_ids is not None:
-            may &= self._may_have(object_ids)
+            first, last = self._among(object_ids)
+            may &= last > first
         whole = not boxes and object_ids is None
         self._look_ahead(np.flatnonzero(may).tolist(), boxes, attributes, whole=whole)
         members: dict[int, np.ndarray] = {}
@@ -132,19 +132,25 @@ class LevelReader(BatchIndexes):
             at = np.arange(len(head.cells))
             if wanted is not None:
                 at = self.object_cells(row, head, wanted)
-            at = self._touching(head, at, boxes, ball)
-            if len(at):
-                selections.append(Selection(row, head, at, wanted))
-        return selections
+            selections.append(Selection(row, head, at, wanted))
+        if boxes:
+            selections = self._touching(selections, boxes, ball)
+        return [s for s in selections if len(s.at)]
 
     def _touching(
-        self, head: BatchHead, at: np.ndarray, boxes: Sequence[Box], ball: Ball | None
-    ) -> np.ndarray:
-        """Those of some cells of a batch that may have vertices in all boxes and the ball."""
+        self, selections: Sequence[Selection], boxes: Sequence[Box], ball: Ball | None
+    ) -> list[Selection]:
+        """The same, without the cells that cannot have vertices in all boxes and the ball."""
         grid = self.state.facts.grid
+        cells = joined([s.head.cells[s.at] for s in selections])
+        mask = np.ones(len(cells), bool)
         for box in boxes:
-            at = at[grid.touching(box, head.cells[at])]
-        return at if ball is None else at[ball.touching(grid, head.cells[at])]
+            mask &= grid.touching(box, cells)
+        if ball is not None:
+            mask[mask] = ball.touching(grid, cells[mask])
+        cuts = np.cumsum([len(s.at) for s in selections])[:-1]
+        masks = np.split(mask, cuts) if selections else []
+        return [replace(s, at=s.at[m]) for s, m in zip(selections, masks, strict=True)]
 
     def _look_ahead(
         self,
@@ -165,17 +171,16 @@ class LevelReader(BatchIndexes):
         arrays += [(a.path, a.row_bytes, table.content(a.path)) for a in attributes]
         least = RANGE_BYTES if whole else WHOLE_BATCH_BYTES
         keys: list[str] = []
-        lacking = self.lacking(rows)
-        for row in lacking:
-            lo, hi = table.lo[row], table.hi[row]
-            for box in boxes:
-                lo, hi = np.maximum(lo, box.lo), np.minimum(hi, box.hi)
-            blocks = grid.blocks_of(Box(lo, hi), _AHEAD_BLOCKS)
-            slot, n = int(table.slot[row]), int(table.n_vertices[row])
+        lacking, n = self.lacking(rows), table.n_vertices
+        large = [row for row in lacking if any(t[row] and n[row] * b > least for _, b, t in arrays)]
+        lo, hi = table.lo[large], table.hi[large]
+        for box in boxes:
+            lo, hi = np.maximum(lo, box.lo), np.minimum(hi, box.hi)
+        for row, blocks in zip(large, grid.blocks_of(Box(lo, hi), _AHEAD_BLOCKS), strict=True):
             for path, row_bytes, there in arrays:
-                if there[row] and n * row_bytes > least:
+                if there[row] and n[row] * row_bytes > least:
                     array = _paths.join(self.state.path, path)
-                    keys += [_paths.shard_key(array, slot, block) for block in blocks]
+                    keys += [_paths.shard_key(array, int(table.slot[row]), b) for b in blocks]
         if not 0 < len(keys) <= _AHEAD_SHARDS:
             return
         size = shards.index_size(grid.places)
@@ -184,11 +189,11 @@ class LevelReader(BatchIndexes):
             if tail is not None:
                 keep_index(key, tail, grid.places, self.shard_indexes)
 
-    def _may_have(self, object_ids: np.ndarray) -> np.ndarray:
-        """Mask of the batches that may have some of the objects, by their smallest and largest."""
+    def _among(self, object_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each batch, which of the objects lie between its smallest and largest: two (B,)."""
         table = self.state.table
         first = np.searchsorted(object_ids, table.id_min)
-        return np.asarray(np.searchsorted(object_ids, table.id_max, side="right") > first)
+        return first, np.searchsorted(object_ids, table.id_max, side="right")
 
     def members(
         self, among: np.ndarray, object_ids: np.ndarray, *, strict: bool
@@ -203,19 +208,34 @@ class LevelReader(BatchIndexes):
         strict : bool
             Whether it is an error that one is in none of them, or was removed.
         """
-        candidates = np.flatnonzero(among & self._may_have(object_ids)).tolist()
+        table = self.state.table
+        first, last = self._among(object_ids)
+        candidates = np.flatnonzero(among & (last > first)).tolist()
         removed = removed_rows(self, candidates)
-        unseen = np.ones(len(object_ids), bool)
+        plain = table.plain
+        rest = [row for row in candidates if not plain[row]]
+        tables = dict(zip(rest, self.ids(rest), strict=True))
+        seen = np.zeros(len(object_ids), bool)
         members = {}
-        for row, (ids, _) in zip(candidates, self.ids(candidates), strict=True):
-            at = np.flatnonzero(np.isin(ids, object_ids, assume_unique=True))
+        for row in candidates:
+            which = np.arange(first[row], last[row])
+            at = object_ids[which] - table.id_min[row]
+            if row in tables:
+                ids = tables[row][0]
+                order = _ascending(ids)
+                place = np.searchsorted(ids, object_ids[which], sorter=order)
+                which = which[place < len(ids)]
+                at = place[place < len(ids)] if order is None else order[place[place < len(ids)]]
+                there = ids[at] == object_ids[which]
+                which, at = which[there], at[there]
             if row in removed:
-                at = np.setdiff1d(at, removed[row], assume_unique=True)
+                left = ~np.isin(at, removed[row], assume_unique=True)
+                which, at = which[left], at[left]
             if len(at):
-                members[row] = at
-                unseen &= ~np.isin(object_ids, ids[at], assume_unique=True)
-        if strict and unseen.any():
-            absent = object_ids[unseen]
+                members[row] = np.sort(at)
+                seen[which] = True
+        if strict and not seen.all():
+            absent = object_ids[~seen]
             raise NotFoundError(
                 f"no object {', '.join(map(str, absent[:5].tolist()))} in {self.state.path!r}"
                 + (f", and {len(absent) - 5:,} more" if len(absent) > 5 else "")
@@ -357,20 +377,23 @@ class LevelReader(BatchIndexes):
             Which are of objects that were asked for; None where none in particular were.
         """
         rows = [s.row for s in selections]
-        tables, removed = self.ids(rows), removed_rows(self, rows)
+        removed, table = removed_rows(self, rows), self.state.table
+        plain = table.plain
+        rest = [row for row in dict.fromkeys(rows) if not plain[row]]
+        tables = dict(zip(rest, self.ids(rest), strict=True))
         found, sizes, masks = [], [], []
-        for s, (ids, _), fragments in zip(
-            selections, tables, self.fragments(selections), strict=True
-        ):
+        for s, fragments in zip(selections, self.fragments(selections), strict=True):
             owner, size = fragments.object, fragments.vertices.astype(np.int64)
             if s.row in removed:
-                live = np.ones(len(ids), bool)
+                live = np.ones(table.n_objects[s.row], bool)
                 live[removed[s.row]] = False
                 owner, size = owner[live[owner]], size[live[owner]]
-            found.append(ids[owner])
+            # Ids that are a run need no list of them.
+            ids = tables[s.row][0][owner] if s.row in tables else owner + table.id_min[s.row]
+            found.append(ids)
             sizes.append(size)
             if s.object_rows is not None:
-                asked = np.zeros(len(ids), bool)
+                asked = np.zeros(table.n_objects[s.row], bool)
                 asked[s.object_rows] = True
                 masks.append(asked[owner])
         return joined(found), joined(sizes), np.concatenate(masks) if masks else None
@@ -403,6 +426,11 @@ class LevelReader(BatchIndexes):
                     piece, room = [], size
         if piece:
             yield piece
+
+
+def _ascending(ids: np.ndarray) -> np.ndarray | None:
+    """The order in which ids ascend; None where they do."""
+    return None if (ids[1:] > ids[:-1]).all() else np.argsort(ids, kind="stable")
 
 
 def counts_before(rows: np.ndarray, ends: np.ndarray) -> np.ndarray:

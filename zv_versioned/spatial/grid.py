@@ -148,14 +148,25 @@ class Grid:
         high = np.clip(_cells(box.hi, size) - origin, -1, self.shape).astype(np.int64)
         return low, high
 
-    def blocks_of(self, box: Box, most: int) -> list[tuple[int, ...]]:
-        """The blocks that a box can have vertices in; none where they are more than `most`."""
-        low, high = self._reach(box)
-        last = np.asarray(self.shape) - 1
-        first, stop = np.clip(low, 0, last), np.clip(high, 0, last)
-        block = np.asarray(self.block)
-        sides = [range(a, b + 1) for a, b in zip(first // block, stop // block, strict=True)]
-        return list(product(*sides)) if math.prod(map(len, sides)) <= most else []
+    def blocks_of(self, boxes: Box, most: int) -> list[list[tuple[int, ...]]]:
+        """The blocks that each of some boxes can have vertices in.
+
+        Parameters
+        ----------
+        boxes : Box
+            Its corners are (B, D): a row a box.
+        most : int
+            A box of more blocks than this is said to have none.
+        """
+        low, high = self._reach(boxes)
+        last, block = np.asarray(self.shape) - 1, np.asarray(self.block)
+        first = (np.clip(low, 0, last) // block).tolist()
+        stop = (np.clip(high, 0, last) // block + 1).tolist()
+        found = []
+        for corner, opposite in zip(first, stop, strict=True):
+            sides = [range(a, b) for a, b in zip(corner, opposite, strict=True)]
+            found.append(list(product(*sides)) if math.prod(map(len, sides)) <= most else [])
+        return found
 
     def touching(self, box: Box, cells: np.ndarray) -> np.ndarray:
         """Mask of the cells (by number) that a half-open box can have vertices in."""

@@ -89,6 +89,8 @@ class Backend:
         Where it is; printable, it never holds credentials.
     is_local : bool
         Whether it lies on a filesystem, and so needs its lock.
+    is_near : bool
+        Whether it lies on a filesystem or in memory, so that a request takes next to no time.
     folder : Path or None
         Of a local repository.
     durable : bool
@@ -106,6 +108,7 @@ class Backend:
         self.durable = durable
         self.location = place.location
         self.is_local = place.folder is not None
+        self.is_near = self.is_local or place.scheme == "memory"
         self._place = place
         self._lock_timeout = lock_timeout
         self.folder = place.folder

@@ -66,6 +66,12 @@ def key_of(array: str, at: Iterable[int]) -> str:
     return "/".join((array, "c", *map(str, at)))
 
 
+def parted(key: str) -> tuple[str, Coordinates]:
+    """The array of a chunk, and where it is in there: what :func:`key_of` was given."""
+    array, _, at = key.rpartition("/c/")
+    return array, tuple(map(int, at.split("/")))
+
+
 def coordinates(session: Any, array: str, slots: Iterable[int]) -> list[Coordinates]:
     """The chunks of an array that exist under some slots, also those not committed yet."""
     wanted = set(slots)

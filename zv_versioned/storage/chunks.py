@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -26,8 +25,6 @@ Request = tuple[str, int, int]
 _MOST_OPEN = 64
 """Files that are open at a time: a process may have few left."""
 
-_Chunks = tuple[dict[tuple[int, ...], int], files.Refs]
-"""The rows of one manifest's chunks by their coordinates."""
 _ATTRIBUTE = "_zv_versioned_chunks"
 
 
@@ -65,7 +62,7 @@ class LocalChunks:
         self._lock = Lock()
         self._nodes: Mapping[str, files.Node] | None = None
         self._known = True
-        self._arrays: dict[str, list[_Chunks]] = {}
+        self._arrays: dict[str, list[files.Chunks]] = {}
 
     @property
     def readable(self) -> bool:
@@ -82,7 +79,7 @@ class LocalChunks:
     def _read(self, path: str) -> bytes:
         return (self._folder / path).read_bytes()
 
-    def _array(self, path: str) -> list[_Chunks]:
+    def _array(self, path: str) -> list[files.Chunks]:
         """Where the chunks of an array lie, by its manifests."""
         with self._lock:
             found = self._arrays.get(path)
@@ -92,15 +89,10 @@ class LocalChunks:
                 found = self._arrays[path] = [] if node is None else self._chunks(node)
             return found
 
-    def _chunks(self, node: files.Node) -> list[_Chunks]:
-        found = []
-        for name in node.manifests or ():
-            path = f"manifests/{name}"
-            refs = files.manifest(self._read(path), path)[1].get(node.id)
-            if refs is not None:
-                rows = dict(zip(map(tuple, refs.index.tolist()), count(), strict=False))
-                found.append((rows, refs))
-        return found
+    def _chunks(self, node: files.Node) -> list[files.Chunks]:
+        paths = [f"manifests/{name}" for name in node.manifests or ()]
+        found = (files.chunks_in(self._read(path), node.id, path) for path in paths)
+        return [chunks for chunks in found if chunks is not None]
 
     def get(self, requests: Sequence[Request]) -> list[memoryview | None]:
         """Values or parts of values; None where there is none.
@@ -138,26 +130,18 @@ class LocalChunks:
         """Where a chunk lies, or its bytes where they are in the manifest; None for none."""
         path, _, index = key.rpartition("/c/")
         at = tuple(map(int, index.split("/")))
-        for rows, refs in self._array(path):
-            row = rows.get(at)
-            if row is not None:
-                return self._there(key, refs, row, opened)
-        return None
-
-    def _there(
-        self, key: str, refs: files.Refs, row: int, opened: dict[str, int]
-    ) -> _File | bytes | None:
-        if not refs.native[row]:
-            return refs.inline[row] or b""
-        name = files.object_id(bytes(refs.chunk[row]))
-        descriptor = opened.get(name)
+        found = (chunks.find(at) for chunks in self._array(path))
+        chunk = next((one for one in found if one is not None), None)
+        if not isinstance(chunk, files.Chunk):
+            return chunk
+        descriptor = opened.get(chunk.file)
         if descriptor is None:
             try:
-                descriptor = os.open(f"{self._folder}/chunks/{name}", os.O_RDONLY)
+                descriptor = os.open(f"{self._folder}/chunks/{chunk.file}", os.O_RDONLY)
             except FileNotFoundError:
                 return None
-            opened[name] = descriptor
-        return _File(key, name, descriptor, int(refs.offset[row]), int(refs.length[row]))
+            opened[chunk.file] = descriptor
+        return _File(key, chunk.file, descriptor, chunk.offset, chunk.length)
 
 
 class _File(NamedTuple):

@@ -17,13 +17,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numcodecs import zstd
 
 from ..errors import IntegrityError
-from .flat import Buffer, Table
+from .flat import Buffer, Columns, Table
 
 MARK = "ICE\N{ICE CUBE}CHUNK".encode()
 HEADER = 39
@@ -31,6 +31,7 @@ SNAPSHOT, MANIFEST, TRANSACTION, REPO = 1, 2, 4, 6
 KINDS = {"snapshots": SNAPSHOT, "manifests": MANIFEST, "transactions": TRANSACTION}
 """The kind of the files in each folder."""
 _ID = 12
+_NEITHER = "a chunk is neither in a file of its own nor in the manifest"
 _MOST = 1 << 31
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _DIGITS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
@@ -234,7 +235,7 @@ def manifest(raw: bytes, what: str) -> tuple[str, dict[bytes, Refs]]:
             rows = table.columns(1)
             native = rows.has(4)
             if not (native ^ rows.has(1)).all():
-                raise ValueError("a chunk is neither in a file of its own nor in the manifest")
+                raise ValueError(_NEITHER)
             arrays[table.struct(0, 8) or b""] = Refs(
                 rows.u32_vectors(0),
                 native,
@@ -244,6 +245,65 @@ def manifest(raw: bytes, what: str) -> tuple[str, dict[bytes, Refs]]:
                 rows.u64(3),
             )
         return _id(root, 0), arrays
+
+
+class Chunk(NamedTuple):
+    """Where a chunk lies that is a part of a file: its name, and which part."""
+
+    file: str
+    offset: int
+    length: int
+
+
+class Chunks:
+    """The chunks of one array in one manifest, each decoded when it is asked for.
+
+    Parameters
+    ----------
+    rows : Columns
+        One for each chunk.
+    what : str
+        Names the manifest in errors.
+    """
+
+    def __init__(self, rows: Columns, what: str) -> None:
+        self._rows = rows
+        self._what = what
+        self._row = {tuple(at): row for row, at in enumerate(rows.u32_vectors(0).tolist())}
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        """Their coordinates."""
+        return iter(self._row)
+
+    def find(self, at: tuple[int, ...]) -> Chunk | bytes | None:
+        """Where a chunk lies, or its bytes where they stand in the manifest; None for none.
+
+        Raises
+        ------
+        IntegrityError
+            If it is neither of both.
+        """
+        row = self._row.get(at)
+        if row is None:
+            return None
+        with _reading(self._what):
+            table = self._rows.table(row)
+            file, inline = table.struct(4, _ID), table.blob(1)
+            if inline is not None and file is None:
+                return inline
+            if file is None or inline is not None:
+                raise ValueError(_NEITHER)
+            return Chunk(object_id(file), table.u64(2), table.u64(3))
+
+
+def chunks_in(raw: bytes, node: bytes, what: str) -> Chunks | None:
+    """The chunks of one array, by its node's id, in a file of ``manifests``."""
+    root = content(raw, MANIFEST, what)
+    with _reading(what):
+        for table in root.tables(1):
+            if table.struct(0, 8) == node:
+                return Chunks(table.columns(1), what)
+    return None
 
 
 def transaction_id(raw: bytes, what: str) -> str:

@@ -57,6 +57,11 @@ class Buffer:
     def numbers(self, starts: np.ndarray, dtype: str) -> np.ndarray:
         """A number from each of many places, as int64."""
         kind = np.dtype(dtype)
+        size = kind.itemsize
+        if len(starts) and int(starts.min()) >= 0 and not (starts & (size - 1)).any():
+            # As a finished buffer has them: they lie in it like the items of one array.
+            items = np.frombuffer(self.raw, kind, len(self.raw) // size)
+            return np.asarray(items[starts // size], np.int64)
         found = np.ascontiguousarray(self.gather(starts, kind.itemsize)).view(kind)
         return found.reshape(-1).astype(np.int64)
 
@@ -164,6 +169,10 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self._at)
+
+    def table(self, row: int) -> Table:
+        """One of the tables."""
+        return Table(self._buffer, int(self._at[row]))
 
     def _places(self, field: int) -> np.ndarray:
         """Where the field of each table lies; -1 where it is absent."""

@@ -50,6 +50,8 @@ class LevelStage:
         The last bucket of the level's table, where it is known already.
     origin : int
         The number of the transaction.
+    hold : int
+        Bytes up to which nothing is uploaded before it is asked for or committed.
 
     Attributes
     ----------
@@ -76,9 +78,10 @@ class LevelStage:
         parts: Cache,
         tail: BatchTable | None = None,
         origin: int = 0,
+        hold: int = 0,
     ) -> None:
         self._store = store
-        self.upload = _store.Uploader(store)
+        self.upload = _store.Uploader(store, hold=hold)
         self.base = facts
         self._tail = tail
         self.origin = origin
@@ -131,7 +134,7 @@ class LevelStage:
     def base_reader(self) -> LevelReader:
         """The level as the transaction began."""
         if self._base_reader is None:
-            table = load_table(self.store, self.path, self.base, self.meta.ndim)
+            table = load_table(self.store, self.path, self.base, self.meta.ndim, parts=self.parts)
             state = LevelState(self.path, self.base, table)
             self._base_reader = LevelReader(self.store, self.meta, state, self.parts)
         return self._base_reader
@@ -145,6 +148,9 @@ class LevelStage:
         have it any more).
         """
         before = self._whole
+        if before is None and self.base.slots == 0:
+            # Also a level that was made anew, whatever there was under its number.
+            before = BatchTable.empty(self.meta.ndim)
         if before is None:
             before = self.base_reader.state.table if base is None else base
         if not self._added:
@@ -232,6 +238,13 @@ class LevelStage:
 
     # -- publishing ----------------------------------------------------------
 
+    def ready(self) -> None:
+        """Wait for what is being uploaded, but for what is held, and know what a commit needs."""
+        with self.uploading():
+            self.upload.wait()
+        if self._whole is None and self._added:
+            self._open_buckets()
+
     def begun(self) -> list[Ids]:
         """Ids of the objects that begin in this transaction and are there at its end."""
         if not self.removed_ids:
@@ -277,12 +290,25 @@ class LevelStage:
         table = BatchTable.from_rows(self._added, self.meta.ndim)
         if self.base.slots % BUCKET:
             if self._tail is None:
-                self._tail = load_table(
-                    self._store, self.path, self.base, self.meta.ndim, first // BUCKET
-                )
+                self._tail = self._from_bucket(first // BUCKET)
             table = BatchTable.concatenate([self._tail, table])
         self._open = len(self._added), table
         return table
+
+    def _from_bucket(self, first: int) -> BatchTable:
+        """The table as the transaction began, from a bucket on."""
+        if self._base_reader is not None:
+            table = self._base_reader.state.table
+            return table.take(table.slot >= first * BUCKET)
+        return load_table(
+            self._store, self.path, self.base, self.meta.ndim, first, parts=self.parts
+        )
+
+    def base_table(self) -> BatchTable:
+        """The table as the transaction began, whatever is held."""
+        if self._tail is not None and self.base.slots < BUCKET:
+            return self._tail
+        return self._from_bucket(0)
 
     def _buckets(self) -> Iterator[tuple[int, BatchTable]]:
         """The buckets that a commit has to write."""

@@ -63,7 +63,7 @@ from _s3 import Server
 import zv_versioned as zvv
 
 PROCESSOR = ", processor time"
-PARTS = ("whole", "box", "objects", "one", "open", "appended", "batches", "memory", "s3")
+PARTS = ("whole", "box", "objects", "one", "summary", "open", "appended", "batches", "memory", "s3")
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,21 @@ class Bench:
                 self.read(what, count, lambda reader, ids=ids: reader.objects(ids))
             self.add(what, ours_at_most=0.005)
             self.add(f"{what}, again", ours_at_most=0.005)
+
+    def summary(self) -> None:
+        """Vertices and extent of every object: of small clouds, and of points anywhere."""
+        if "ours" not in self.sides:
+            return
+        count = self.plan.small
+        scattered = self.path("ours", "scattered")
+        self.sides["ours"].write(scattered, [Source(2, sparse=True).points(count, "points")])
+        for title, path in (("", self.path("ours", count)), (", scattered", scattered)):
+            what = f"summary of all objects of {short(count)}{title}"
+            for _ in range(self.plan.reads):
+                took, found = timed(lambda path=path: self._level(str(path)).objects.summary())
+                self.samples[what]["ours"].append(took)
+                assert found["vertices"].sum() == count
+            self.add(what)
 
     def open(self) -> None:
         """What xarray needs to show a level, nothing of which is read."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_queries import Whole, draw_query
 
 import zv_versioned as zvv
-from zv_versioned.reading import reader
+from zv_versioned.reading import reader, summary
 from zv_versioned.reading.reader import LevelReader
 
 
@@ -94,10 +94,12 @@ def test_a_count_reads_no_more_than_it_depends_on(
     assert set(read) == {"vertex_attributes/layer"}
 
 
-def test_a_summary_tells_of_each_object_what_numpy_does(whole: Whole) -> None:
+@pytest.mark.parametrize("long_runs", [0, 3, 1000])
+def test_a_summary_tells_of_each_object_what_numpy_does(whole: Whole, long_runs: int) -> None:
     level, read = whole.level, whole.read
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader, "WINDOW_VERTICES", 30)
+        patch.setattr(summary, "_LONG_RUNS", long_runs)
         found = level.objects.summary()
     np.testing.assert_array_equal(found["object_id"], level.object_ids())
     links = read.edges
@@ -118,6 +120,28 @@ def test_a_summary_tells_of_each_object_what_numpy_does(whole: Whole) -> None:
         np.testing.assert_allclose(column, found[name][rows], rtol=1e-12)
     with pytest.raises(zvv.NotFoundError, match="99999"):
         level.objects.summary([99999])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int8", "uint16"])
+def test_a_summary_of_scattered_objects_is_exact_in_every_dtype(dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    positions = rng.integers(0, 100, (3000, 2)).astype(dtype)
+    ids = np.array([4, 10**15, 77, 2**62])[rng.integers(0, 4, 3000)]
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        shape = {"bounds": ([0, 0], [100, 100]), "vertex_dtype": dtype}
+        tx.create_dataset("p", kind="point_cloud", **shape)
+        tx.writer("p").append_vertices_sync(positions, object_ids=ids)
+    with repo.transaction() as tx:
+        tx.writer("p").remove_objects_sync([77])
+    found = repo.view()["p"][0].objects.summary()
+    assert found["object_id"].tolist() == [4, 10**15, 2**62]
+    for row, object_id in enumerate(found["object_id"].tolist()):
+        mine = positions[ids == object_id]
+        assert found["vertices"][row] == len(mine)
+        assert found["lo"][row].tolist() == mine.min(axis=0).tolist()
+        assert found["hi"][row].tolist() == mine.max(axis=0).tolist()
+    assert found["lo"].dtype == found["hi"].dtype == np.float64
 
 
 def test_objects_that_go_on_in_later_batches_are_summed_up_once() -> None:

@@ -14,7 +14,8 @@ from ._twins import twin
 from .errors import ArrayError, NotFoundError
 from .geometry import Geometry, html_table
 from .reading import query
-from .reading.totals import Bounds, summary
+from .reading.summary import summary
+from .reading.totals import Bounds
 
 if TYPE_CHECKING:
     from .level import Level

@@ -363,6 +363,20 @@ class LevelReader(BatchIndexes):
         ends = np.cumsum(size)
         return np.asarray(rows + np.repeat(first - (ends - size), counts_before(rows, ends)))
 
+    def live_fragments(
+        self, selections: Sequence[Selection]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each selection the fragments that were not removed: the object of each, as a row of
+        the batch, and its vertices."""
+        removed = removed_rows(self, [s.row for s in selections])
+        for s, fragments in zip(selections, self.fragments(selections), strict=True):
+            owner, size = fragments.object, fragments.vertices.astype(np.int64)
+            if s.row in removed:
+                live = np.ones(self.state.table.n_objects[s.row], bool)
+                live[removed[s.row]] = False
+                owner, size = owner[live[owner]], size[live[owner]]
+            yield owner, size
+
     def fragments_of(
         self, selections: Sequence[Selection]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -376,18 +390,12 @@ class LevelReader(BatchIndexes):
         asked : ndarray of bool, shape (F,), or None
             Which are of objects that were asked for; None where none in particular were.
         """
-        rows = [s.row for s in selections]
-        removed, table = removed_rows(self, rows), self.state.table
+        rows, table = [s.row for s in selections], self.state.table
         plain = table.plain
         rest = [row for row in dict.fromkeys(rows) if not plain[row]]
         tables = dict(zip(rest, self.ids(rest), strict=True))
         found, sizes, masks = [], [], []
-        for s, fragments in zip(selections, self.fragments(selections), strict=True):
-            owner, size = fragments.object, fragments.vertices.astype(np.int64)
-            if s.row in removed:
-                live = np.ones(table.n_objects[s.row], bool)
-                live[removed[s.row]] = False
-                owner, size = owner[live[owner]], size[live[owner]]
+        for s, (owner, size) in zip(selections, self.live_fragments(selections), strict=True):
             # Ids that are a run need no list of them.
             ids = tables[s.row][0][owner] if s.row in tables else owner + table.id_min[s.row]
             found.append(ids)

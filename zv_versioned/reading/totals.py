@@ -1,4 +1,4 @@
-"""What is asked about vertices as a whole: how many, how far, some of them, and per object.
+"""What is asked about vertices as a whole: how many, how far, and some of them.
 
 Only what an answer depends on is read, window by window: vertices for a box, a
 ball or an extent, values for a condition, fragments for objects.
@@ -13,12 +13,9 @@ import numpy as np
 
 from .. import _checks
 from ..errors import ArrayError
-from ..format.metadata import GRAPHS, LINES, AttributeMeta
+from ..format.metadata import AttributeMeta
 from ..geometry import Geometry
-from . import query as _query
 from .asked import WindowValues
-from .gather_lines import line_links_of
-from .links import level_links_of, whole
 from .query import Request
 from .ranges import read_some
 from .reader import LevelReader
@@ -113,61 +110,3 @@ def at(reader: LevelReader, vertices: np.ndarray, attributes: Sequence[Attribute
         object_ids=read_some(reader, lambda cells: reader.object_ids_of(cells)[0], vertices),
         attributes={attribute.name: values(attribute) for attribute in attributes},
     )
-
-
-# ---- objects ----------------------------------------------------------------
-
-
-def summary(reader: LevelReader, objects: _query.Ids | None) -> dict[str, np.ndarray]:
-    """Vertices, extent and length by object; see :meth:`Objects.summary`."""
-    asked = None if objects is None else _query.object_ids(reader, objects)
-    there = reader.object_ids()
-    ids = there if asked is None else there[np.isin(there, asked)]
-    order = np.argsort(ids, kind="stable")
-    ascending = ids[order]
-    n, ndim = len(ids), reader.meta.ndim
-    vertices = np.zeros(n, np.int64)
-    lo, hi = np.full((n, ndim), np.inf), np.full((n, ndim), -np.inf)
-    length = np.zeros(n)
-    plan = reader.plan(object_ids=asked)
-    for window in reader.windows(plan):
-        owners, wanted = reader.object_ids_of(window)
-        positions = reader.positions_of(window)
-        if wanted is not None:
-            owners, positions = owners[wanted], positions[wanted]
-        if len(owners):
-            # Vertices of an object lie in runs, so that few are left to be put together one by one.
-            starts = np.concatenate(([0], np.flatnonzero(owners[1:] != owners[:-1]) + 1))
-            rows = np.searchsorted(ascending, owners[starts])
-            np.add.at(vertices, rows, np.diff(np.append(starts, len(owners))))
-            np.minimum.at(lo, rows, np.minimum.reduceat(positions, starts, axis=0))
-            np.maximum.at(hi, rows, np.maximum.reduceat(positions, starts, axis=0))
-    linked = reader.meta.kind in (*LINES, *GRAPHS)
-    if linked:
-        for row in dict.fromkeys(s.row for s in plan):
-            owners, lengths = _link_lengths(reader, row)
-            if asked is not None:
-                kept = np.isin(owners, ascending)
-                owners, lengths = owners[kept], lengths[kept]
-            rows = np.searchsorted(ascending, owners)
-            length += np.bincount(rows, lengths, n) if n else 0
-    back = np.empty(n, np.int64)
-    back[order] = np.arange(n)
-    columns = {"object_id": ascending, "vertices": vertices, "lo": lo, "hi": hi}
-    if linked:
-        columns["length"] = length
-    return {name: column[back] for name, column in columns.items()}
-
-
-def _link_lengths(reader: LevelReader, row: int) -> tuple[np.ndarray, np.ndarray]:
-    """The object and the length of each link of one batch."""
-    cells = whole(reader, [row])
-    if reader.meta.kind in LINES:
-        links = line_links_of(reader, cells)
-    else:
-        links = level_links_of(reader, cells)[0]
-    links = links - reader.vertex_base[row]
-    positions = reader.positions_of(cells).astype(np.float64)
-    owners = reader.object_ids_of(cells)[0]
-    steps = positions[links[:, 1]] - positions[links[:, 0]]
-    return owners[links[:, 0]], np.sqrt((steps * steps).sum(axis=1))

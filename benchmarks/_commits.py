@@ -45,6 +45,14 @@ class Commits:
         for _ in range(commits):
             self.commit()
 
+    @classmethod
+    def opened(cls, path: Path, first: int) -> Commits:
+        """Such a repository that is there, its next chunk under the slot `first`."""
+        self = cls.__new__(cls)
+        self._repository = Side().open(path)._backend._repository
+        self._done = first
+        return self
+
     def commit(self) -> float:
         """One chunk in each array, and the commit; seconds."""
         start = time.perf_counter()

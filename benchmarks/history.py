@@ -1,6 +1,6 @@
 """The speed of merges, reverts and differences, and of many processes on one branch.
 
-    python benchmarks/history.py [--quick]
+    python benchmarks/history.py [--quick] [--only merges,line,processes]
 
 Every append is 10,000 float32 points in 100 new objects. Each repository lies on the local
 filesystem, in a temporary directory. A merge is repeated after its branch was reset, without
@@ -16,10 +16,12 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from _commits import Commits
 from _harness import CELL, EXTENT, Source, duration, median, number, stored_bytes, table, timed
 
 import zv_versioned as zvv
@@ -28,6 +30,7 @@ from zv_versioned.storage.carry import SHARES
 
 POINTS, PROCESSES = 10_000, 8
 Row = tuple[str, str, str]
+Work = Callable[[Connection, str, int, int], None]
 
 
 def create(path: Path) -> zvv.Repository:
@@ -55,7 +58,7 @@ def merge(repo: zvv.Repository, *, copy: bool) -> Any:
     """`Repository.merge`, with its way of carrying chunks chosen."""
     return operations.merge(
         repo, "try", "main", on_conflict="fail", message=None, author=None, ff="no",
-        renumber=False, dry_run=False, copy=copy,
+        renumber=False, dry_run=False, copy=copy, progress=None,
     )  # fmt: skip
 
 
@@ -139,14 +142,43 @@ def work(pipe: Connection, path: str, who: int, commits: int) -> None:
     pipe.send("done")
 
 
+def work_bare(pipe: Connection, path: str, who: int, commits: int) -> None:
+    """The floor: the lock, and in it a session at the tip, three chunks and their commit."""
+    lock, bare = zvv.Repository.open(path)._backend, Commits.opened(Path(path), who * commits)
+    pipe.send("ready")
+    pipe.recv()
+    for _ in range(commits):
+        with lock.mutation("commit"):
+            bare.commit()
+    pipe.send("done")
+
+
 def process_rows(folder: Path, quick: bool) -> list[Row]:
-    path, commits = folder / "processes", 10 if quick else 50
+    path, commits, rounds = folder / "processes", 10 if quick else 50, 3
     repo = create(path)
+    Commits(folder / "bare", 0)
+    rates: dict[Work, list[float]] = {work: [], work_bare: []}
+    for done in range(rounds):
+        for what, where in ((work, path), (work_bare, folder / "bare")):
+            rates[what].append(together(what, where, done * PROCESSES, commits))
+    lost = rounds * PROCESSES * commits - len(repo.view()["points"][0].batches)
+    assert lost == 0, f"{lost} commits were lost"
+    ours, bare = median(rates[work]), median(rates[work_bare])
+    what = "commits of eight processes to one branch"
+    return [
+        (what, f"{number(ours)} a second", "≥ 60 a second"),
+        (f"{what}: the floor, bare icechunk", f"{number(bare)} a second", ""),
+        (f"{what}: of the floor", f"{number(ours / bare)} ×", ""),
+    ]
+
+
+def together(what: Work, path: Path, first: int, commits: int) -> float:
+    """Commits a second of all processes."""
     spawn = multiprocessing.get_context("spawn")
     pipes, started = [], []
-    for who in range(PROCESSES):
+    for who in range(first, first + PROCESSES):
         mine, its = spawn.Pipe()
-        process = spawn.Process(target=work, args=(its, str(path), who, commits))
+        process = spawn.Process(target=what, args=(its, str(path), who, commits))
         process.start()
         pipes.append(mine)
         started.append(process)
@@ -158,26 +190,24 @@ def process_rows(folder: Path, quick: bool) -> list[Row]:
     took = time.perf_counter() - began
     for process in started:
         process.join()
-    expected = PROCESSES * commits
-    lost = expected - len(repo.view()["points"][0].batches)
-    assert lost == 0, f"{lost} commits were lost"
-    rate = f"{number(expected / took)} a second"
-    return [("commits of eight processes to one branch", rate, "≥ 60 a second")]
+    return PROCESSES * commits / took
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="less of everything")
-    quick = parser.parse_args().quick
+    parser.add_argument("--only", help="parts, comma-separated: merges,line,processes")
+    options = parser.parse_args()
+    quick = options.quick
+    parts = {"merges": merge_rows, "line": line_rows, "processes": process_rows}
+    chosen = options.only.split(",") if options.only else parts
     folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
     try:
         if not SHARES:
             print(
                 "This icechunk can only copy: both ways of merging are the same.", file=sys.stderr
             )
-        rows = [
-            row for part in (merge_rows, line_rows, process_rows) for row in part(folder, quick)
-        ]
+        rows = [row for part in chosen for row in parts[part](folder, quick)]
         print(table(("what", "measured", "target"), rows))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -40,7 +40,7 @@ PAGES = 31
 CELLS, IDS, FRAGMENTS, OBJECTS = 0, 1, 2, 2 + PAGES
 CODEC = CellCodec(typesize=8, cname="zstd", clevel=1)
 
-_PAGE_ROWS = 1 << 16
+_PAGE_ROWS = 1 << 13
 
 
 def narrow(values: np.ndarray) -> np.ndarray:

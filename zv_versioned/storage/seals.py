@@ -203,7 +203,9 @@ class Ledger:
             there = {p.relative_to(self.folder).as_posix() for p in refs.glob("*/ref.json*")}
             if self._refs is None:
                 raw = self._raw()
-                known = {match.decode() for match in re.findall(rb" (refs/[^\n]+)\n", raw)}
+                # A damaged line may be no text; `last_seal` says which lines count.
+                lines = re.findall(rb" (refs/[^\n]+)\n", raw)
+                known = {line.decode(errors="replace") for line in lines}
                 self._refs = {path for path in known if last_seal(raw, path) is not None}
             paths += sorted((there ^ self._refs) - set(paths))
             self._refs, self._listed = there, listed

@@ -60,6 +60,17 @@ def test_the_page_of_commands_says_what_their_help_says() -> None:
         assert [o for o in options if f"`{o}`" not in section[1]] == []
 
 
+def test_the_guide_to_the_commands_names_no_option_that_a_command_has_not() -> None:
+    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+    group = typer.main.get_command(cli.app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        section = re.search(rf"^## `{name}`$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        assert section is not None, name
+        rows = "".join(re.findall(r"^\| (`-.*?) \|", section[1], re.MULTILINE))
+        known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
+        assert set(re.findall(r"`(-[-\w]+)", rows)) <= known, name
+
+
 def test_the_picture_is_the_log_of_the_repository_that_it_says() -> None:
     picture = _script("history_picture")
     repo = picture.example()

@@ -240,8 +240,22 @@ def test_files_without_a_vertex_make_an_empty_dataset_only_with_bounds(
     done = import_csv(repo, table, "points", bounds=([0, 0], [1, 1]))
     assert (done.vertices, level_of(repo, "points").vertex_count) == (0, 0)
     before = repo.resolve("main")
-    done = import_csv(repo, table, "points", append=True)
-    assert done.snapshot_id == before
+    with pytest.raises(zvv.ArrayError, match=r"^p\.csv: no vertex is in it; is it whole"):
+        import_csv(repo, table, "points", append=True)
+    _same(repo, before)
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_file_without_a_vertex_among_others_is_named(
+    append: bool, repo: zvv.Repository, tmp_path: Path
+) -> None:
+    for name, rows in (("a", "1,2\n"), ("b", ""), ("c", "2,3\n")):
+        (tmp_path / f"{name}.csv").write_text("x,y\n" + rows)
+    import_csv(repo, tmp_path / "c.csv", "points", bounds=([0, 0], [9, 9]))
+    before = repo.resolve("main")
+    with pytest.raises(zvv.ArrayError, match=r"^b\.csv: no vertex is in it; is it whole"):
+        import_csv(repo, tmp_path, "points" if append else "new", append=append)
+    _same(repo, before)
 
 
 # ---- progress ----------------------------------------------------------------

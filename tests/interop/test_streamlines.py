@@ -242,7 +242,7 @@ def test_trx_parts_are_read_apart(repo: zvv.Repository, tmp_path: Path) -> None:
 def test_trk_keeps_what_float32_holds(repo: zvv.Repository, tmp_path: Path) -> None:
     level = _bundle(repo)
     done = export_streamlines(level, tmp_path / "b.trk")
-    assert done.left_out == ("rgb", "objects: name")
+    assert done.left_out == ("rgb", "objects: name", "object ids", "groups: left")
     theirs = _nibabel(tmp_path / "b.trk").tractogram
     assert list(theirs.data_per_point) == ["fa"]
     assert theirs.data_per_streamline["length"].ravel().tolist() == [1.5, 2, 3]
@@ -257,7 +257,9 @@ def test_trk_keeps_what_float32_holds(repo: zvv.Repository, tmp_path: Path) -> N
 def test_tck_says_that_it_holds_no_values(repo: zvv.Repository, tmp_path: Path) -> None:
     level = _bundle(repo)
     done = export_streamlines(level, tmp_path / "b.tck")
-    assert done.left_out == ("fa", "rgb", "objects: length", "objects: name")
+    assert done.left_out == (
+        *("fa", "rgb", "objects: length", "objects: name", "object ids", "groups: left"),
+    )
     with pytest.raises(zvv.MetadataError, match="cannot hold the attributes 'fa'"):
         export_streamlines(level, tmp_path / "c.tck", attributes=["fa"])
 

@@ -236,7 +236,9 @@ def test_attributes_that_swc_lacks_are_left_out_and_named(
             attributes={"radius": np.array([np.nan, 2], "f4"), "myelin": np.array([1, 2])},
         )
     done = export_swc(level_of(repo, "s"), tmp_path / "s.swc")
-    assert done.left_out == ("myelin",)
+    assert done.left_out == ("myelin", "object ids")
+    assert export_swc(level_of(repo, "s"), tmp_path / "0.swc").left_out == ("myelin",)
+    assert export_swc(level_of(repo, "s"), tmp_path / "folder").left_out == ("myelin",)
     assert [node[2] for node in _parsed(tmp_path / "s.swc").values()] == [0, 2]
     with pytest.raises(zvv.MetadataError, match="cannot hold the attributes 'myelin'"):
         export_swc(level_of(repo, "s"), tmp_path / "t.swc", attributes=["myelin"])

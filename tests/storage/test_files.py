@@ -101,6 +101,36 @@ def test_every_chunk_is_found_in_the_manifests(made: zvv.Repository) -> None:
         assert len(names) == len(set(names))
 
 
+@pytest.mark.parametrize("few", [0, 1 << 30])
+def test_a_chunk_that_is_looked_for_is_the_one_in_the_list(
+    made: zvv.Repository, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_FEW", few)
+    folder = Path(made.location)
+    for path in sorted((folder / "manifests").iterdir()):
+        raw = path.read_bytes()
+        for node, refs in files.manifest(raw, path.name)[1].items():
+            chunks = files.chunks_in(raw, node, path.name)
+            assert chunks is not None
+            coordinates = list(map(tuple, refs.index.tolist()))
+            assert list(chunks) == coordinates
+            for row, at in enumerate(coordinates):
+                found = chunks.find(at)
+                if refs.native[row]:
+                    name = files.object_id(bytes(refs.chunk[row]))
+                    assert found == (name, refs.offset[row], refs.length[row])
+                else:
+                    assert found == refs.inline[row]
+            assert chunks.find((*coordinates[0], 0)) is None
+        assert files.chunks_in(raw, b"8 bytes.", path.name) is None
+
+
+def _look_for_all(raw: bytes, what: str, node: bytes) -> None:
+    chunks = files.chunks_in(raw, node, what)
+    for at in chunks or ():
+        chunks.find(at)
+
+
 def test_what_a_commit_wrote_is_what_appeared(tmp_path: Path) -> None:
     repo = _rich.make(tmp_path / "r", kinds=("polyline",), n=60)
     folder = tmp_path / "r"
@@ -128,6 +158,7 @@ def test_damaged_files_are_read_or_refused_with_an_error_of_ours(
     }  # fmt: skip
     kind = rng.choice(list(readers))
     raw = bytearray(rng.choice(sorted((folder / kind).iterdir())).read_bytes())
+    nodes = list(files.manifest(bytes(raw), "x")[1]) if kind == "manifests" else []
     if rng.random() < 0.5:
         # Behind the compression, where nothing else would notice.
         from numcodecs import zstd
@@ -142,3 +173,6 @@ def test_damaged_files_are_read_or_refused_with_an_error_of_ours(
         del raw[rng.randrange(len(raw)) :]
     with contextlib.suppress(IntegrityError):
         readers[kind](bytes(raw), "x")
+    for node in nodes:
+        with contextlib.suppress(IntegrityError):
+            _look_for_all(bytes(raw), "x", node)

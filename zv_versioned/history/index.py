@@ -144,6 +144,30 @@ def load_index(
     return {meta.name: DatasetIndex(meta, found[meta.name]) for meta in metas}
 
 
+def likely_documents(store: Store, like: Index, since: Index | None = None) -> _state.Documents:
+    """The documents of a snapshot that is probably much like another one, to be read at once.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        The snapshot's.
+    like : mapping of str to DatasetIndex
+    since : mapping of str to DatasetIndex, optional
+        Where given, the tables of the levels that have changed from this one to `like` come
+        along: they will be asked for.
+    """
+    paths, chunks = [""], []
+    for name, dataset in like.items():
+        paths.append(name)
+        before = since.get(name) if since is not None else None
+        for number, level in dataset.levels.items():
+            paths.append(level.path)
+            known = None if before is None else before.levels.get(number)
+            if since is not None and (known is None or known.facts.version != level.facts.version):
+                chunks += _state.table_keys(level.path, level.facts.slots)
+    return _state.Documents(store, paths, chunks)
+
+
 def load_whole_table(
     store: Store,
     meta: DatasetMeta,

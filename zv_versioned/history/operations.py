@@ -18,7 +18,7 @@ from .checks import violations
 from .conflicts import chooser, refused
 from .details import Nothing, Origin, Snapshot, Source, StoredDetails, Virtual
 from .graph import History
-from .index import Index, load_index, same_meta
+from .index import Index, likely_documents, load_index, same_meta
 from .log import own_facts
 from .merge import Merged, merge_index
 from .merge_rows import Options
@@ -180,7 +180,8 @@ class _Job:
         session = backend.begin(self.branch)
         tip = session.snapshot_id
         store = backend.read_store(tip)
-        ours: Index = load_index(store, self.repository._parts)
+        documents = likely_documents(store, self.sides.theirs, self.sides.base)
+        ours: Index = load_index(store, self.repository._parts, documents=documents)
         details = self.sides.details(ours, store, self.repository._parts)
         load = loader(self.repository, self.sides, ours, store)
         options = replace(self.options, load=load)
@@ -206,7 +207,7 @@ class _Job:
             name = self.own["transaction"]
             write(
                 self.repository, session, self.sides, details, merged, name,
-                copy=self.copy, progress=self.progress,
+                copy=self.copy, root=documents.root_attributes(), progress=self.progress,
             )  # fmt: skip
             self.repository._audit(session, self.branch)
             if self.dry_run:
@@ -307,11 +308,8 @@ def merge(
         )
     store = backend.read_store(theirs_id)
     branch = source if source in backend.branches() else None
-    sides = Sides(
-        *_base(repository, history, bases),
-        load_index(store, repository._parts),
-        Source(store, branch),
-    )
+    theirs = load_index(store, repository._parts)
+    sides = Sides(*_base(repository, history, bases, theirs), theirs, Source(store, branch))
     own = repository._own_metadata(author) | {"operation": "merge", "merged": theirs_id}
     return _Job(
         repository, into, describe, message, sides, tuple(bases), theirs_id, options, own,
@@ -330,7 +328,9 @@ def _between(repository: Repository, before: str, after: str) -> dict[str, Any]:
     return counts_of(ours.index, merge_index(ours.index, ours.index, theirs.index, details))
 
 
-def _base(repository: Repository, history: History, bases: list[str]) -> tuple[Index, Origin]:
+def _base(
+    repository: Repository, history: History, bases: list[str], theirs: Index
+) -> tuple[Index, Origin]:
     """What to compare with: the merge base, or all of them, merged.
 
     After a criss-cross there are several. They are merged among themselves first,
@@ -344,14 +344,15 @@ def _base(repository: Repository, history: History, bases: list[str]) -> tuple[I
     snapshots = []
     for snapshot in bases:
         store = backend.read_store(snapshot)
-        snapshots.append(Snapshot(load_index(store, parts), Source(store), parts))
+        known = load_index(store, parts, documents=likely_documents(store, theirs))
+        snapshots.append(Snapshot(known, Source(store), parts))
     index, origin = snapshots[0].index, snapshots[0]
     if len(bases) == 1:
         return index, origin
     if len(bases) > 2:
         # What the others have besides is on both sides already, and so in conflict at worst.
         bases, snapshots = bases[:2], snapshots[:2]
-    deeper, deepest = _base(repository, history, history.merge_bases(*bases))
+    deeper, deepest = _base(repository, history, history.merge_bases(*bases), theirs)
     details = StoredDetails(deepest, *snapshots)
     merged = merge_index(deeper, snapshots[0].index, snapshots[1].index, details, _VIRTUAL)
     return merged.index, Virtual(merged, details)
@@ -387,7 +388,9 @@ def replay(
     base_store, theirs_store = (backend.read_store(side) for side in sides_of)
     base = load_index(base_store, repository._parts)
     origin = Snapshot(base, Source(base_store), repository._parts)
-    sides = Sides(base, origin, load_index(theirs_store, repository._parts), Source(theirs_store))
+    documents = likely_documents(theirs_store, base)
+    theirs = load_index(theirs_store, repository._parts, documents=documents)
+    sides = Sides(base, origin, theirs, Source(theirs_store))
     options = Options(chooser(on_conflict), renumber=renumber, undo=reverting)
     said = history[picked].message
     own = repository._own_metadata(author) | {"operation": verb, "of": picked}

@@ -16,7 +16,7 @@ from .. import _paths, _state, _store
 from ..result import stage_name
 from ..storage.carry import Move, Staged
 from .details import Held, Snapshot, Source
-from .index import DatasetIndex, Index, LevelIndex, load_index
+from .index import DatasetIndex, Index, LevelIndex, likely_documents, load_index
 from .merge import Merged
 from .merge_rows import Options
 from .operations import Sides, merged_index, write
@@ -91,14 +91,13 @@ class Race:
         self._session = session
         self._staged = Staged(repository._backend, session)
         store = repository._backend.read_store(base_snapshot_id)
-        self._paths, self._chunks = list(_paths_of(metas)), list(_chunks_of(stages))
         base, source = None, Source(session.store)
         if session.has_uncommitted_changes:
             _store.set_many(session.store, held)
         else:
             base, source = _known_base(before, stages), Held(session.store, held)
         if base is None:
-            documents = _state.Documents(store, self._paths)
+            documents = _state.Documents(store, _paths_of(metas))
             base = load_index(store, repository._parts, metas, documents)
         theirs = {name: _staged_index(name, meta, stages, base) for name, meta in metas.items()}
         origin = Snapshot(base, Source(store), repository._parts)
@@ -125,7 +124,7 @@ class Race:
         self._check()
         session = backend.begin(self._branch)
         store = backend.read_store(session.snapshot_id)
-        documents = _state.Documents(store, self._paths, self._chunks)
+        documents = likely_documents(store, self._sides.theirs, self._sides.base)
         ours: Index = load_index(store, repository._parts, self._sides.theirs, documents)
         details = self._sides.details(ours, store, repository._parts)
         merged = merged_index(self._sides, details, Options(), describe)
@@ -156,12 +155,6 @@ def _paths_of(metas: Mapping[str, DatasetMeta]) -> Iterator[str]:
     for name, meta in metas.items():
         yield name
         yield from (_paths.level_path(name, level) for level in meta.levels)
-
-
-def _chunks_of(stages: Mapping[tuple[str, int], LevelStage]) -> Iterator[str]:
-    """The tables of some levels, as far as can be told: others have added some batches, too."""
-    for stage in stages.values():
-        yield from _state.table_keys(stage.path, stage.base.slots + 1)
 
 
 def _known_base(

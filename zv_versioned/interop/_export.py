@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from ..geometry import Geometry
     from ..level import Level
 
-__all__ = ["ExportOptions", "ExportResult", "Part", "Selected"]
+__all__ = ["OBJECT_IDS", "ExportOptions", "ExportResult", "Part", "Selected"]
+
+OBJECT_IDS = "object ids"
+"""What a result lists as left out where the format has no place for them."""
 
 
 class ExportOptions(TypedDict, total=False):
@@ -78,7 +83,9 @@ class ExportResult:
     files, vertices, links, objects : int
         What was written.
     left_out : tuple of str
-        Attributes that the format cannot hold.
+        What the format cannot hold: names of vertex attributes; ``objects: name``,
+        ``links: name``, ``faces: name`` for attributes of these; ``groups: name``; and
+        ``object ids``.
     """
 
     format: str
@@ -222,6 +229,11 @@ class Selected:
         facts = reader.state.facts.object_attributes
         values = {name: object_values(reader, facts[name])[order] for name in sorted(facts)}
         return ids[order], values
+
+    def named(self, target: str | os.PathLike[str], number: int) -> None:
+        """Note that a file is that of one object alone, which it has the id of by its name."""
+        if Path(target).stem != str(number):
+            self.left_out.append(OBJECT_IDS)
 
     @property
     def object_count(self) -> int:

@@ -36,6 +36,7 @@ __all__ = [
     "import_source",
     "new_bounds",
     "nothing_there",
+    "refuse_empty",
     "result",
     "target",
 ]
@@ -183,12 +184,17 @@ def import_source(repo: Repository, source: Source, dataset: str, into: Into) ->
         kind = target(tx, source, dataset, into, box)
         first, done = first_free(tx, dataset), 0
         into.report(Progress("import", 0, source.total, source.unit))
-        for piece in source.pieces():
-            with tx._staging(dataset, 0) as stage:
-                told = append(stage, piece, into, first)
-            added.take(told)
-            done += piece.weight
-            into.report(Progress("import", done, source.total, source.unit))
+        counts = []
+        for part in source.parts:
+            before = added.vertices
+            for piece in part():
+                with tx._staging(dataset, 0) as stage:
+                    told = append(stage, piece, into, first)
+                added.take(told)
+                done += piece.weight
+                into.report(Progress("import", done, source.total, source.unit))
+            counts.append(added.vertices - before)
+        refuse_empty(source, counts, into)
         add_groups(tx.writer(dataset), source, first)
         add_levels(tx, source, dataset, into, done)
         into.report(Progress("publish", done, source.total, source.unit))
@@ -294,6 +300,34 @@ def nothing_there(source: Source) -> ArrayError:
         f"{what}: no vertex is in it, so a new dataset would have no bounds. Give bounds to create "
         "an empty one, or leave the file out"
     )
+
+
+def refuse_empty(source: Source, counts: Sequence[int], into: Into) -> None:
+    """Refuse a file without a vertex among others, or where one is to be appended.
+
+    Parameters
+    ----------
+    source : Source
+    counts : sequence of int
+        Vertices of each of its parts.
+    into : Into
+
+    Raises
+    ------
+    ArrayError
+    """
+    files = source.files
+    empty: Sequence[str] = ()
+    if into.append and not any(counts):
+        empty = files
+    elif len(counts) == len(files) > 1:
+        empty = [file for file, count in zip(files, counts, strict=True) if not count]
+    if empty:
+        more = f", nor in {len(empty) - 1:,} more" if len(empty) > 1 else ""
+        raise ArrayError(
+            f"{empty[0]}: no vertex is in it{more}; is it whole? Leave it out where it is meant to "
+            "be empty"
+        )
 
 
 def add_levels(tx: Transaction, source: Source, dataset: str, into: Into, done: int) -> None:

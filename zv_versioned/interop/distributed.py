@@ -35,6 +35,7 @@ from ._import import (
     add_levels,
     begin,
     nothing_there,
+    refuse_empty,
     result,
     target,
 )
@@ -175,6 +176,7 @@ class _Run:
         with begin(repo, source, dataset, into) as tx:
             kind = tx._meta(dataset).kind if into.append else into.kind or source.kind
             looked = self._look(source, kind)
+            refuse_empty(source, [told.scan.vertices for told in looked], into)
             kind = target(tx, source, dataset, into, self._bounds(source, looked))
             with tx._staging(dataset, 0) as stage, stage.uploading():
                 place, tasks = self._prepare(tx, stage, source, looked)

@@ -260,6 +260,8 @@ def export_las(
         raise MetadataError(f"LAS files have three axes, and the level {level._reader.meta.ndim}")
     chosen = Selected(level, part, lambda name: _fits(facts[name]))
     header = _new_header(laspy, level, chosen.names, scale)
+    if level.num_objects == 1 and OBJECT_ID not in header.point_format.dimension_names:
+        chosen.named(target, int(level.object_ids()[0]))
     compress = str(target).lower().endswith(".laz")
     with (
         made(target, overwrite=part.overwrite, folder=False) as path,

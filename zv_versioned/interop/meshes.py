@@ -372,6 +372,8 @@ def export_meshes(
                     raise MetadataError(
                         f"{target} would have several meshes; name one with objects, or a folder"
                     )
+                if single:
+                    chosen.named(target, number)
                 with ExitStack() as stack:
                     name = path if single else path / f"{number}.{format}"
                     _write(stack.enter_context(name.open("wb")), format, one, of_faces, comments)

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import LINES
-from ._export import ExportOptions, ExportResult, Part, Selected, lookup
+from ._export import OBJECT_IDS, ExportOptions, ExportResult, Part, Selected, lookup
 from ._extras import need
 from ._files import Paths, files_of, made, reading
 from ._import import ImportOptions, ImportResult, Into, import_source
@@ -321,6 +321,8 @@ def export_streamlines(
     kept = [name for name in of_objects if _fits(format, facts.object_attributes[name])]
     chosen.left_out += [f"objects: {name}" for name in of_objects if name not in kept]
     chosen.left_out += [f"links: {name}" for name in sorted(facts.link_attributes)]
+    if format != "trx":
+        chosen.left_out += [OBJECT_IDS, *(f"groups: {name}" for name in sorted(level.groups))]
     if format == "trk":
         _check_columns([facts.attributes[name] for name in chosen.names], "points")
         _check_columns([facts.object_attributes[name] for name in kept], "streamlines")

@@ -311,6 +311,8 @@ def export_swc(
                     raise MetadataError(
                         f"{target} would have several skeletons; name one with objects, or a folder"
                     )
+                if single:
+                    chosen.named(target, number)
                 comments = head
                 if COMMENTS in values:
                     own = lookup(ids, values[COMMENTS], np.array([number]))[0]

@@ -11,10 +11,9 @@ Source: the icechunk specification, versions 1 and 2, and its FlatBuffers schema
 
 from __future__ import annotations
 
-import base64
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 from numcodecs import zstd
 
 from ..errors import IntegrityError
-from .flat import Buffer, Columns, Table
+from .flat import Buffer, Table
 
 MARK = "ICE\N{ICE CUBE}CHUNK".encode()
 HEADER = 39
@@ -32,16 +31,19 @@ SNAPSHOT, MANIFEST, TRANSACTION, REPO = 1, 2, 4, 6
 KINDS = {"snapshots": SNAPSHOT, "manifests": MANIFEST, "transactions": TRANSACTION}
 """The kind of the files in each folder."""
 _ID = 12
+# Of fewer tables each is sooner read by itself than all of them by column.
+_FEW = 32
 _NEITHER = "a chunk is neither in a file of its own nor in the manifest"
 _MOST = 1 << 31
-_CROCKFORD = bytes.maketrans(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-)
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_DIGITS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
+_SHIFTS = range(90, -1, -10)
 
 
 def object_id(raw: bytes) -> str:
-    """The name of a file, from the 12 bytes of its id."""
-    return base64.b32encode(raw).translate(_CROCKFORD).decode().rstrip("=")[:20]
+    """The name of a file, from the 12 bytes of its id: Crockford's base 32, 20 digits."""
+    number = int.from_bytes(raw, "big") << 4
+    return "".join([_DIGITS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 @contextmanager
@@ -264,16 +266,21 @@ class Chunks:
 
     Parameters
     ----------
-    rows : Columns
-        One for each chunk.
+    table : Table
+        What the manifest says of the array.
     what : str
         Names the manifest in errors.
     """
 
-    def __init__(self, rows: Columns, what: str) -> None:
-        self._rows = rows
+    def __init__(self, table: Table, what: str) -> None:
+        self._table = table
         self._what = what
-        self._row = {tuple(at): row for row, at in enumerate(rows.u32_vectors(0).tolist())}
+        index: Iterable[Sequence[int]]
+        if table.length(1) > _FEW:
+            index = table.columns(1).u32_vectors(0).tolist()
+        else:
+            index = (row.u32s(0) for row in table.tables(1))
+        self._row = {tuple(at): row for row, at in enumerate(index)}
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         """Their coordinates."""
@@ -291,7 +298,7 @@ class Chunks:
         if row is None:
             return None
         with _reading(self._what):
-            table = self._rows.table(row)
+            table = self._table.item(1, row)
             file, inline = table.struct(4, _ID), table.blob(1)
             if inline is not None and file is None:
                 return inline
@@ -306,7 +313,7 @@ def chunks_in(raw: bytes, node: bytes, what: str) -> Chunks | None:
     with _reading(what):
         for table in root.tables(1):
             if table.struct(0, 8) == node:
-                return Chunks(table.columns(1), what)
+                return Chunks(table, what)
     return None
 
 

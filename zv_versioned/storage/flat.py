@@ -143,6 +143,22 @@ class Table:
         steps = np.frombuffer(self._buffer.span(start, 4 * count), "<u4").astype(np.int64)
         return start + 4 * np.arange(count, dtype=np.int64) + steps
 
+    def u32s(self, field: int) -> tuple[int, ...]:
+        """A vector of numbers of 4 bytes."""
+        start, count = self._vector(field)
+        return struct.unpack(f"<{count}I", self._buffer.span(start, 4 * count))
+
+    def length(self, field: int) -> int:
+        """How many items a vector has."""
+        return self._vector(field)[1]
+
+    def item(self, field: int, number: int) -> Table:
+        """One table of a vector of tables."""
+        start, count = self._vector(field)
+        if not 0 <= number < count:
+            raise IndexError(f"table {number} of {count}")
+        return Table(self._buffer, self._buffer.offset(start + 4 * number))
+
     def tables(self, field: int) -> list[Table]:
         """A vector of tables, one by one."""
         return [Table(self._buffer, at) for at in self._starts(field).tolist()]
@@ -169,10 +185,6 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self._at)
-
-    def table(self, row: int) -> Table:
-        """One of the tables."""
-        return Table(self._buffer, int(self._at[row]))
 
     def _places(self, field: int) -> np.ndarray:
         """Where the field of each table lies; -1 where it is absent."""

@@ -23,6 +23,7 @@ _BY_CLASS = {
     "ReadOnlyError": ReadOnlyError,
     "FormatError": IntegrityError,
 }
+_NEWER = re.compile(r"uses icechunk v(\d+) format.*upgrade", re.IGNORECASE)
 _BY_TEXT: tuple[tuple[str, type[ZVError]], ...] = (
     (r"^(ref|snapshot|snapshot id|branch|tag|node) not found", NotFoundError),
     (r"^invalid (ref name|snapshot id)|repository doesn't exist", NotFoundError),
@@ -53,6 +54,12 @@ def translated(location: str) -> Iterator[None]:
     except (ic.IcechunkError, ic.ConflictError) as error:
         line = reason(error)
         message = f"{location}: {line}"
+        if (needed := _NEWER.search(line)) is not None:
+            raise StorageError(
+                f"{location} was made with icechunk {needed[1]}, and this is icechunk "
+                f"{ic.__version__}, which cannot read it. Use Python 3.12 or newer, where "
+                f"zv_versioned installs icechunk {needed[1]}"
+            ) from error
         if isinstance(error, ic.ConflictError):
             raise ConflictError(message, what="branch", where=location) from error
         for name, target in _BY_CLASS.items():

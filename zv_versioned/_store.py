@@ -15,7 +15,7 @@ from zarr.core.buffer import cpu, default_buffer_prototype
 
 from . import _io
 from .errors import IntegrityError, NotFoundError, StorageError, ZVError
-from .storage.chunks import chunks_of
+from .storage.chunks import chunks_of, wrong_with
 from .storage.translate import reason, translated, unreadable
 
 _PROTOTYPE = default_buffer_prototype()
@@ -118,7 +118,7 @@ def get_documents(
     except ZVError:
         raise
     except Exception as error:
-        raise unreadable(", ".join(keys), error) from error
+        raise unreadable(", ".join(keys), error, wrong_with(store)) from error
     found = zip(keys, values[: len(keys)], strict=True)
     return [None if v is None else _parse(key, v) for key, v in found], values[len(keys) :]
 
@@ -193,7 +193,9 @@ def get_present(
             _io.check_here()
             return local.get([*requests, *large])
     except OSError as error:
-        raise unreadable(", ".join(key for key, _, _ in (*requests, *large)[:3]), error) from error
+        raise unreadable(
+            ", ".join(key for key, _, _ in (*requests, *large)[:3]), error, wrong_with(store)
+        ) from error
     try:
         return _io.run(_get_mixed(store, requests, large))
     except ZVError:
@@ -210,7 +212,7 @@ def _get_one(store: Store, request: Request) -> memoryview | None:
     except ZVError:
         raise
     except Exception as error:
-        raise unreadable(f"chunk {key!r}", error) from error
+        raise unreadable(f"chunk {key!r}", error, wrong_with(store)) from error
     return None if buffer is None else _view(buffer)
 
 
@@ -367,7 +369,7 @@ def children(store: Any, path: str) -> list[str]:
     except ZVError:
         raise
     except Exception as error:
-        raise unreadable(f"group {path!r}", error) from error
+        raise unreadable(f"group {path!r}", error, wrong_with(store)) from error
     return sorted(name for name in found if name != "zarr.json")
 
 
@@ -382,7 +384,7 @@ def sizes(store: Any, paths: Sequence[str]) -> list[int]:
     except ZVError:
         raise
     except Exception as error:
-        raise unreadable(", ".join(paths[:3]), error) from error
+        raise unreadable(", ".join(paths[:3]), error, wrong_with(store)) from error
 
 
 class Uploader:

@@ -218,4 +218,4 @@ def test_a_repository_whose_root_file_is_damaged_says_so_and_where_to_look(
 def test_a_damaged_tip_is_named_as_damage(folder: Path, line: list[str], how: str) -> None:
     HOW[how](folder / "snapshots" / line[-1])
     with pytest.raises(IntegrityError, match=f"snapshots/{line[-1]}"):
-        zvv.Repository.open(folder)._backend.require(line[-1])
+        zvv.Repository.open(folder).view()["p"][0].positions()

@@ -42,7 +42,7 @@ def reset(
     Works as well where the branch's history is damaged: give the whole id then.
     """
     repository = settings.open()
-    before = repository.view(branch=branch).snapshot_id
+    before = repository._backend.branch_tip(branch)
     after = repository.resolve(ref)
     leaving, unreadable = _leaving(repository, before, after)
     if not dry_run:

@@ -356,6 +356,11 @@ class Backend:
         """
         known = self.snapshot(snapshot_id)
         if self.folder is not None and not (self.folder / "snapshots" / known.id).exists():
+            if known.id in self._tips():
+                raise IntegrityError(
+                    f"{self.location}: snapshots/{known.id} is missing. "
+                    f"{damage.SEE.format(self.location)}"
+                )
             raise NotFoundError(
                 f"snapshot {snapshot_id} of {self.location} is not there any more: it has expired, "
                 "and was collected"

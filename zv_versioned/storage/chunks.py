@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from ..errors import IntegrityError
-from . import files
+from . import damage, files
 
 KNOWN_FORMATS = (1, 2)
 Request = tuple[str, int, int]
@@ -32,6 +32,12 @@ def attach(store: Any, folder: Path, snapshot_id: str) -> None:
     """Let the chunks of a read-only store of a local snapshot be read directly."""
     if hasattr(os, "pread"):
         setattr(store, _ATTRIBUTE, LocalChunks(folder, snapshot_id))
+
+
+def wrong_with(store: Any) -> str | None:
+    """What is wrong with the file of a local snapshot that a store could not read."""
+    chunks: LocalChunks | None = getattr(store, _ATTRIBUTE, None)
+    return None if chunks is None else chunks.wrong()
 
 
 def chunks_of(store: Any) -> LocalChunks | None:
@@ -75,6 +81,11 @@ class LocalChunks:
                 if self._known:
                     self._nodes = {node.path: node for node in files.snapshot(raw, path).nodes}
             return self._known
+
+    def wrong(self) -> str | None:
+        """What is wrong with the snapshot's file; None where it can be read, or the disk fails."""
+        found = damage.of_snapshot(self._folder, self._snapshot_id, known=True)
+        return None if found is None else f"{found}. {damage.SEE.format(self._folder)}"
 
     def _read(self, path: str) -> bytes:
         with open(f"{self._folder}/{path}", "rb", buffering=0) as file:

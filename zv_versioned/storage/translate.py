@@ -77,8 +77,10 @@ def reason(error: BaseException) -> str:
     return re.sub(r"^[x\u00d7]\s+", "", lines[0]) if lines else type(error).__name__
 
 
-def unreadable(what: str, error: BaseException) -> ZVError:
+def unreadable(what: str, error: BaseException, wrong: str | None = None) -> ZVError:
     """What it means that `what` could not be read: it is gone, is short, or the storage failed."""
+    if wrong is not None:
+        return IntegrityError(f"reading {what} failed: {wrong}")
     text = str(error)
     if re.search(r"invalid icechunk (metadata|header)|incomplete frame|src size", text, re.I):
         return IntegrityError(f"what leads to {what} is damaged ({reason(error)}); fsck says where")

@@ -6,18 +6,18 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import _rich
 import numpy as np
 import pytest
+from _damage import flip, flip_in_one_of, found_in_files, fsck, names, stored
+from _processes import new_processes
 
 import zv_versioned as zvv
 from zv_versioned.errors import IntegrityError, MetadataError, NotFoundError
-from zv_versioned.maintenance.files import FileCheck
-from zv_versioned.maintenance.fsck import check_location
 from zv_versioned.maintenance.inventory import Inventory
 from zv_versioned.maintenance.report import NOTES
 from zv_versioned.storage.files import object_id
@@ -39,15 +39,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def fsck(folder: Path, **options: Any) -> zvv.FsckReport:
-    """As the command line does it: also where the repository cannot be opened any more."""
-    return check_location(folder, lambda: zvv.Repository.open(folder), **options)
-
-
-def stored(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size)
-
-
 def without_garbage(folder: Path, files: list[Path]) -> list[Path]:
     """Leave out chunks that nothing refers to: that such a one is gone cannot be known."""
     needed = []
@@ -56,15 +47,6 @@ def without_garbage(folder: Path, files: list[Path]) -> list[Path]:
         for refs in (inventory.manifest(path.removeprefix("manifests/")) or {}).values():
             needed += [object_id(chunk) for chunk in refs.chunks()]
     return [f for f in files if f.parent.name != "chunks" or f.name in needed]
-
-
-def names(report: zvv.FsckReport, folder: Path, file: Path) -> bool:
-    """Whether a report has something to say of a file."""
-    path = file.relative_to(folder).as_posix()
-    lost_state = path.startswith("overwritten/") and any(
-        f.place == "overwritten" for f in report.findings
-    )
-    return lost_state or any(f.place == path or path in f.what for f in report.findings)
 
 
 # ---- nothing wrong -----------------------------------------------------------
@@ -140,45 +122,26 @@ def test_progress_is_told(made: Path) -> None:
 # ---- damage ------------------------------------------------------------------
 
 
-def found_in_files(folder: Path) -> zvv.FsckReport:
-    """The part of a check that looks at files; the rest cannot see what lies beside the data."""
-    findings = FileCheck(folder, True, None, lambda *_: None).run()
-    return zvv.FsckReport(str(folder), findings)
-
-
-def flip(made: Path, seed: int, times: int, check: Callable[[Path], zvv.FsckReport]) -> None:
-    rng = random.Random(seed)
-    files = stored(made)
-    before = {str(finding) for finding in check(made).findings}
-    missed = []
-    for _ in range(times):
-        file = rng.choice(files)
-        raw = file.read_bytes()
-        damaged = bytearray(raw)
-        at, bits = rng.randrange(len(raw)), rng.randrange(1, 256)
-        damaged[at] ^= bits
-        file.write_bytes(damaged)
-        try:
-            report = check(made)
-        finally:
-            file.write_bytes(raw)
-        report.findings = [f for f in report.findings if str(f) not in before]
-        if not names(report, made, file):
-            missed.append((file.relative_to(made), at, bits))
-    assert missed == [], f"seed {seed}"
-
-
 def test_a_flipped_byte_is_found_in_whatever_file_it_is(small: Path) -> None:
-    flip(small, 1, 300, found_in_files)
+    assert flip(small, 1, 300, found_in_files) == []
 
 
 def test_a_whole_check_survives_flipped_bytes_and_names_them(small: Path) -> None:
-    flip(small, 3, 12, fsck)
+    assert flip(small, 3, 12, fsck) == []
 
 
 @pytest.mark.long
-def test_ten_thousand_flipped_bytes_are_found(made: Path) -> None:
-    flip(made, random.SystemRandom().randrange(1 << 32), 10_000, found_in_files)
+@pytest.mark.parametrize("thousand", range(10))
+def test_ten_thousand_flipped_bytes_are_found(thousand: int, tmp_path: Path) -> None:
+    """By whole checks, in a repository of each kind, by as many processes as there are cores."""
+    first = random.SystemRandom().randrange(1 << 32)
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=new_processes()) as processes:
+        begun = [
+            processes.submit(flip_in_one_of, kind, tmp_path / kind, first + number, 250)
+            for number, kind in enumerate(_rich.KINDS)
+        ]
+        missed = [one for flips in begun for one in flips.result()]
+    assert missed == [], f"part {thousand}"
 
 
 @pytest.mark.parametrize("how", ["deleted", "emptied", "halved", "one byte short"])
@@ -258,14 +221,41 @@ def test_the_way_back_that_is_named_leads_to_something_whole(tmp_path: Path) -> 
 
 
 def test_a_repository_that_cannot_be_opened_any_more_is_checked_all_the_same(copy: Path) -> None:
-    root = copy / "repo"
-    if not root.exists():
-        root = copy / "refs" / "branch.main" / "ref.json"
+    root = root_of(copy)
     root.unlink()
     report = fsck(copy)
     assert not report.ok
     assert names(report, copy, root)
     assert any("copy of the repository" in finding.remedy for finding in report.faults)
+
+
+def root_of(folder: Path) -> Path:
+    """The file that leads to everything."""
+    root = folder / "repo"
+    return root if root.exists() else folder / "refs" / "branch.main" / "ref.json"
+
+
+def test_a_check_does_not_make_damage_pass_for_whole(copy: Path) -> None:
+    root, seals = root_of(copy), copy / "zv_versioned.seals"
+    whole, sealed = root.read_bytes(), seals.read_bytes()
+    for at in range(0, len(whole), len(whole) // 20 + 1):
+        root.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        assert names(fsck(copy), copy, root), at
+        assert names(fsck(copy), copy, root), at
+        assert seals.read_bytes() == sealed
+    root.write_bytes(whole)
+    assert fsck(copy).ok
+
+
+def test_damage_is_found_beside_damage_of_what_leads_to_it(copy: Path) -> None:
+    root, chunk = root_of(copy), the_largest_chunk(copy)
+    for file in (root, chunk):
+        raw = bytearray(file.read_bytes())
+        raw[-2] ^= 1
+        file.write_bytes(raw)
+    report = fsck(copy)
+    assert names(report, copy, root)
+    assert names(report, copy, chunk)
 
 
 def test_a_place_that_never_was_a_repository_is_not_checked(tmp_path: Path) -> None:
@@ -347,6 +337,16 @@ def test_a_line_that_was_cut_short_is_found_and_taken_back_by_the_next_change(co
     zvv.Repository.open(copy).create_branch("another")
     assert fsck(copy).ok
     assert seals.read_bytes().startswith(whole)
+
+
+def test_a_line_whose_name_is_no_text_any_more_is_found_and_stops_nobody(copy: Path) -> None:
+    seals = copy / "zv_versioned.seals"
+    raw = bytearray(seals.read_bytes())
+    at = raw.find(b" refs/")
+    raw[at + 8 if at >= 0 else raw.index(b" snapshots/") + 8] = 0xA0
+    seals.write_bytes(raw)
+    assert [f.place for f in fsck(copy).faults] == ["zv_versioned.seals"]
+    zvv.Repository.open(copy).create_branch("another")
 
 
 def test_damaged_seals_are_written_anew_on_request_and_damage_stays_known(copy: Path) -> None:

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -191,29 +192,59 @@ class BatchHead:
     ----------
     cells, cell_vertices, cell_fragments
         As in :class:`BatchIndex`.
-    vertex_start, fragment_start : ndarray of int64, shape (C + 1,)
-        The first vertex and the first fragment of each cell, within the batch.
     cell_page_end, object_page_end : ndarray of int64
         One past the last cell, or object, of each page.
-    section_start, section_stop : ndarray of int64, shape (SECTIONS,)
-        Byte ranges of the places within the shard; both 0 where absent.
+    directory : ndarray of int, shape (SECTIONS, 2)
+        Where each place but the first lies after the head, and its bytes; both 0 where absent.
+    head_bytes : int
+        Bytes of the head as it is stored.
     cell_links : ndarray of int, shape (C,)
         Links that each cell keeps; zeros where the batch has none.
-    link_start : ndarray of int64, shape (C + 1,)
-        The first link of each cell, within the batch.
+
+    Attributes
+    ----------
+    vertex_start, fragment_start, link_start : ndarray of int64, shape (C + 1,)
+        The first vertex, fragment and link of each cell, within the batch.
+    section_start, section_stop : ndarray of int64, shape (SECTIONS,)
+        Byte ranges of the places within the shard; both 0 where absent.
     """
 
     cells: np.ndarray
     cell_vertices: np.ndarray
     cell_fragments: np.ndarray
-    vertex_start: np.ndarray
-    fragment_start: np.ndarray
     cell_page_end: np.ndarray
     object_page_end: np.ndarray
-    section_start: np.ndarray
-    section_stop: np.ndarray
+    directory: np.ndarray
+    head_bytes: int
     cell_links: np.ndarray
-    link_start: np.ndarray
+
+    # A read of many batches needs few of these.
+
+    @cached_property
+    def vertex_start(self) -> np.ndarray:
+        return _starts(self.cell_vertices)
+
+    @cached_property
+    def fragment_start(self) -> np.ndarray:
+        return _starts(self.cell_fragments)
+
+    @cached_property
+    def link_start(self) -> np.ndarray:
+        return _starts(self.cell_links)
+
+    @cached_property
+    def section_start(self) -> np.ndarray:
+        offset, size = self.directory.astype(np.int64).T
+        return np.where(size > 0, offset + self.head_bytes, 0)
+
+    @cached_property
+    def section_stop(self) -> np.ndarray:
+        return self.section_start + self.directory[:, 1].astype(np.int64)
+
+    def section(self, place: int) -> tuple[int, int]:
+        """The byte range of one place, not of the first, within the shard; (0, 0) where absent."""
+        offset, size = self.directory[place].tolist()
+        return (offset + self.head_bytes, offset + self.head_bytes + size) if size else (0, 0)
 
 
 @dataclass(frozen=True)
@@ -283,8 +314,8 @@ def decode_head(payload: memoryview, head_bytes: int) -> BatchHead:
         "object_page_end",
         "directory",
     )
-    offset, size = directory.astype(np.int64).T
-    start = np.where(size > 0, offset + head_bytes, 0)
+    if directory.shape != (SECTIONS, 2):
+        raise IntegrityError(f"a batch's index has a directory of shape {directory.shape}")
     links = table.get("links")
     if links is None:
         links = np.zeros(len(cell), np.int32)
@@ -292,14 +323,11 @@ def decode_head(payload: memoryview, head_bytes: int) -> BatchHead:
         cells=cell,
         cell_vertices=vertices,
         cell_fragments=fragments,
-        vertex_start=_starts(vertices),
-        fragment_start=_starts(fragments),
         cell_page_end=cell_end,
         object_page_end=object_end,
-        section_start=start,
-        section_stop=np.where(size > 0, start + size, 0),
+        directory=directory,
+        head_bytes=head_bytes,
         cell_links=links,
-        link_start=_starts(links),
     )
 
 

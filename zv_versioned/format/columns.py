@@ -11,7 +11,7 @@ import json
 import math
 import struct
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 
@@ -52,19 +52,33 @@ def unpack(payload: memoryview) -> dict[str, np.ndarray]:
         magic, length = _PREFIX.unpack_from(payload)
         if magic != _MAGIC:
             raise ValueError(f"it begins with {bytes(magic)!r}, not {_MAGIC!r}")
-        head = json.loads(bytes(payload[_PREFIX.size : _PREFIX.size + length]))
+        head = _parsed(bytes(payload[_PREFIX.size : _PREFIX.size + length]))
         return _cut(payload, head, _PREFIX.size + length)
     except (struct.error, ValueError, TypeError) as error:
         raise IntegrityError(f"a table of columns cannot be read: {error}") from error
 
 
-def _cut(payload: memoryview, head: list[Any], offset: int) -> dict[str, np.ndarray]:
+_Column = tuple[str, np.dtype, tuple[int, ...], int, int]
+"""Name, dtype, shape, items and bytes of a column."""
+
+
+@lru_cache(1024)  # small batches have many headers that are the same
+def _parsed(head: bytes) -> tuple[_Column, ...]:
+    columns = []
+    for name, dtype, shape in json.loads(head):
+        if min(shape, default=0) < 0:
+            raise ValueError(f"column {name!r} has shape {shape}")
+        kind, count = np.dtype(dtype), math.prod(shape)
+        columns.append((name, kind, tuple(shape), count, count * kind.itemsize))
+    return tuple(columns)
+
+
+def _cut(payload: memoryview, head: tuple[_Column, ...], offset: int) -> dict[str, np.ndarray]:
     columns: dict[str, np.ndarray] = {}
-    for name, dtype, shape in head:
-        count = math.prod(shape)
-        size = count * np.dtype(dtype).itemsize
-        if min(shape, default=0) < 0 or offset + size > len(payload):
+    for name, dtype, shape, count, size in head:
+        if offset + size > len(payload):
             raise ValueError(f"column {name!r} of shape {shape} does not fit")
-        columns[name] = np.frombuffer(payload, dtype, count, offset).reshape(shape)
+        column = np.frombuffer(payload, dtype, count, offset)
+        columns[name] = column if len(shape) == 1 else column.reshape(shape)
         offset += size + _pad(size)
     return columns

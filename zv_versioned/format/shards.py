@@ -92,13 +92,22 @@ def read_index(tail: memoryview, places: int) -> tuple[np.ndarray, np.ndarray]:
     IntegrityError
         If the index is cut short or its checksum does not fit.
     """
+    return ranges(read_entries(tail, places))
+
+
+def read_entries(tail: memoryview, places: int) -> np.ndarray:
+    """The index at the end of a shard as it is stored: (places, 2) uint64; see `read_index`."""
     size = index_size(places)
     if len(tail) < size:
         raise IntegrityError(f"a shard of {len(tail)} bytes is shorter than its index of {size}")
     table = np.frombuffer(tail[-size:-4], np.uint8)
     if google_crc32c.value(table) != int.from_bytes(tail[-4:], "little"):
         raise IntegrityError("the index of a shard is damaged: its checksum does not fit")
-    entries = table.view("<u8").reshape(places, 2)
+    return table.view("<u8").reshape(places, 2)
+
+
+def ranges(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the cells of some entries of indexes start and stop; -1 where there is none."""
     absent = entries[:, 0] == _ABSENT
     start = np.where(absent, -1, entries[:, 0].astype(np.int64))
     stop = np.where(absent, -1, start + entries[:, 1].astype(np.int64))

@@ -24,12 +24,13 @@ from ..reading import lineage as _lineage
 from ..reading import removed
 from ..reading.reader import LevelReader
 from ..result import stage_name
+from ..storage.drop import drop_chunks
 from ..writing.append import upload_batch
 from ..writing.stage import LevelStage
 from . import policy
 from .digest import kept_sums
 from .gather import merged
-from .keys import keys_of_batches
+from .keys import arrays_of_batches, keys_of_batches
 
 if TYPE_CHECKING:
     from ..repository import Repository
@@ -230,13 +231,18 @@ def _compact_level(
     if not groups:
         return None
     total, done = sum(map(len, groups)), 0
-    free = sorted(set(range(stage.facts.slots)) - set(table.slot.tolist()))
+    anew = total == len(table)
+    free = sorted(set(range(stage.facts.slots)) - (set() if anew else set(table.slot.tolist())))
     made: list[BatchRow] = []
     try:
         with stage.uploading():
+            if anew:  # the snapshot is read, not the session
+                drop_chunks(stage.store, arrays_of_batches(reader))
             _prepare(stage, reader, groups)
             for rows in groups:
-                made.append(_merge(stage, reader, rows, free))
+                if not anew:
+                    _delete(stage, reader, rows, free)
+                made.append(_merge(stage, reader, rows, heapq.heappop(free)))
                 done += len(rows)
                 if progress is not None:
                     progress(f"compact {stage.path}", done, total)
@@ -280,15 +286,18 @@ def _prepare(stage: LevelStage, reader: LevelReader, groups: list[np.ndarray]) -
     _store.set_many(stage.store, items)
 
 
-def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, free: list[int]) -> BatchRow:
-    """Make one batch of several, in the first slot that is free then; `free` is a heap."""
+def _delete(stage: LevelStage, reader: LevelReader, rows: np.ndarray, free: list[int]) -> None:
+    """Delete the chunks of some batches; their slots are `free` then, which is a heap."""
+    _store.delete_many(stage.store, list(keys_of_batches(reader, rows.tolist())))
+    for slot in reader.state.table.slot[rows].tolist():
+        heapq.heappush(free, slot)
+
+
+def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, slot: int) -> BatchRow:
+    """Make one batch of several, in a slot that is free."""
     sources = rows.tolist()
     whole = merged(reader, sources)
     lineage = _lineage.encode_lineage(_lineage.flattened(reader, sources))
-    _store.delete_many(stage.store, list(keys_of_batches(reader, sources)))
-    for slot in reader.state.table.slot[rows].tolist():
-        heapq.heappush(free, slot)
-    slot = heapq.heappop(free)
     sums = _sums(reader, sources)
     row = upload_batch(stage, replace(whole.batch, sums=sums or digest.NOTHING), slot)
     contents = {**row.contents, LINEAGE: new_content_id()}

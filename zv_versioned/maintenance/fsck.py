@@ -153,9 +153,12 @@ def _files(
     # To take the lock is to write a new note of who holds it.
     suspects = frozenset(finding.place for finding in faults) - {HOLDER_FILE}
     if backend is not None and writable and (repair or suspects):
-        with backend.mutation("check the files"):
+        # Nothing may be sealed by it: what is damaged would pass for whole from then on.
+        with backend.holding("check the files"):
             if suspects:
-                checked = FileCheck(folder, read_data, subset, tell, only=suspects)
+                # Where what leads to chunks is damaged, they seem to be of no use, and no faults.
+                chunks = {f.place for f in findings if f.place.startswith("chunks/")}
+                checked = FileCheck(folder, read_data, subset, tell, only=suspects | chunks)
                 note = [finding for finding in faults if finding.place == HOLDER_FILE]
                 findings = note + checked.run()
             if repair and backend.ledger is not None:

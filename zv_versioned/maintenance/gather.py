@@ -72,7 +72,8 @@ def merged(reader: LevelReader, rows: Sequence[int]) -> Merged:
     selections = whole(reader, rows)
     objects = _objects(reader, rows)
     pages = reader.fragments(selections)
-    positions = reader.positions_of(selections)
+    wanted = [a for a in reader.state.facts.attributes.values() if _has_any(reader, a, rows)]
+    positions, values = reader.read_window(selections, wanted)
     box = _checks.box_of_finite(positions)
     owner, sizes, is_live = _fragments(objects, pages)
     grid = reader.state.facts.grid
@@ -92,7 +93,7 @@ def merged(reader: LevelReader, rows: Sequence[int]) -> Merged:
         Objects(objects.ids, objects.is_new, _by_default(reader, rows, objects), _NOTHING),
         plan,
         links,
-        _vertex_values(reader, rows, selections),
+        [_values(attribute, values[attribute.name]) for attribute in wanted],
         _link_values(reader, rows, selections),
         _object_values(reader, rows, objects),
     )
@@ -186,16 +187,6 @@ def _values(attribute: AttributeMeta, read: np.ndarray) -> Values:
     """Values as they are read, to be stored again."""
     stored = read if attribute.logical in ("", TEXT) else read.view(attribute.dtype)
     return Values(attribute, stored)
-
-
-def _vertex_values(
-    reader: LevelReader, rows: Sequence[int], selections: Sequence[Selection]
-) -> list[Values]:
-    return [
-        _values(attribute, reader.attribute_of(attribute, selections))
-        for attribute in reader.state.facts.attributes.values()
-        if _has_any(reader, attribute, rows)
-    ]
 
 
 def _link_values(

@@ -12,6 +12,19 @@ from ..reading.links import LINKS
 from ..reading.reader import LevelReader
 
 
+def arrays_of_batches(reader: LevelReader) -> list[str]:
+    """The paths of all arrays of a level that have chunks of batches."""
+    found = ["vertices", INDEX, REMOVED, LINEAGE]
+    if reader.meta.link_width:
+        found.append(LINKS)
+    for family in FAMILIES:
+        for attribute in reader.state.facts.family(family).values():
+            found.append(attribute.path)
+            if attribute.logical == TEXT:
+                found.append(attribute.dictionary)
+    return [_paths.join(reader.state.path, path) for path in found]
+
+
 def keys_of_batches(reader: LevelReader, rows: Sequence[int]) -> Iterator[str]:
     """The keys of all chunks of some batches (rows of the table).
 

@@ -82,10 +82,11 @@ class BatchIndexes:
             with _store.damage_in(self._key(row)):
                 first = value[: int(sizes[row])]
                 head = batches.decode_head(cells.decode(first), int(sizes[row]))
-            if head.vertex_start[-1] != self.state.table.n_vertices[row]:
+            n = int(head.cell_vertices.sum(dtype=np.int64))
+            if n != self.state.table.n_vertices[row]:
                 raise IntegrityError(
-                    f"batch {row} of {self.state.path!r} has {head.vertex_start[-1]} vertices in "
-                    f"its index and {self.state.table.n_vertices[row]} in the table"
+                    f"batch {row} of {self.state.path!r} has {n} vertices in its index and "
+                    f"{self.state.table.n_vertices[row]} in the table"
                 )
             found[row] = head
             uuid = self._uuid(row)
@@ -103,7 +104,7 @@ class BatchIndexes:
         """
         wanting, requests, known = [], [], {}
         for row, head, section in sections:
-            start, stop = int(head.section_start[section]), int(head.section_stop[section])
+            start, stop = head.section(section)
             if stop:
                 uuid = self._uuid(row)
                 payload = self.parts.get((uuid, section))

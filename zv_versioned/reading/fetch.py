@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from zarr.abc.store import Store
@@ -31,6 +32,9 @@ _PIECE_BYTES = 16 << 20
 # A request is read from beginning to end; several at the same time are faster than a long one.
 RANGE_BYTES = 4 << 20
 _ALONE_BYTES = 1 << 20
+_FEW_CELLS = 4096
+_FEW_SHARDS = 8
+_TOGETHER_CELLS = 1 << 14
 
 Index = tuple[np.ndarray, np.ndarray]
 
@@ -93,8 +97,7 @@ def _count(wanted: Sequence[Wanted]) -> int:
     return sum(int(want.cell_rows.sum(dtype=np.int64)) for want in wanted)
 
 
-@dataclass(frozen=True)
-class _Shard:
+class _Shard(NamedTuple):
     """Cells that are wanted of one shard.
 
     Parameters
@@ -188,52 +191,62 @@ def _pieces(targets: Sequence[Target], grid: Grid) -> Iterator[list[_Shard]]:
     piece: list[_Shard] = []
     room = _PIECE_BYTES
     # Attributes are wanted of the same cells as the vertices.
-    where = _where({id(w.cells): w.cells for target in targets for w in target.wanted}, grid)
-    blocks: dict[tuple[int, int, int], Blocks] = {}
+    blocks = _blocks(targets, grid)
     for number, target in enumerate(targets):
-        offset = 0
+        if not target.wanted:
+            continue
+        sizes = np.concatenate([want.cell_rows for want in target.wanted]).astype(np.int64)
+        sizes *= target.row_bytes
+        ends = np.cumsum(sizes)
+        begins = ends - sizes
+        first = offset = 0
         for want in target.wanted:
-            sizes = want.cell_rows.astype(np.int64) * target.row_bytes
-            ends = np.cumsum(sizes)
-            total = int(ends[-1]) if len(ends) else 0
+            last = first + len(want.cells)
+            total = int(ends[last - 1]) - offset if last > first else 0
             small = want.batch_rows * target.row_bytes <= WHOLE_BATCH_BYTES
             whole = small or (len(want.cells) == want.batch_cells and total <= RANGE_BYTES)
-            done = 0
-            while done < len(ends):
-                before = int(ends[done - 1]) if done else 0
-                stop = len(ends)
-                if not whole and total - before > room:
-                    stop = max(int(np.searchsorted(ends, before + room, side="right")), done + 1)
+            done = first
+            while done < last:
+                before = int(begins[done])
+                stop = last
+                if not whole and total + offset - before > room:
+                    stop = int(np.searchsorted(ends, before + room, side="right"))
+                    stop = min(max(stop, done + 1), last)
                 part = slice(done, stop)
-                cells = (id(want.cells), done, stop)
-                if cells not in blocks:
-                    their_blocks, places = where[id(want.cells)]
-                    blocks[cells] = Blocks.grouped(their_blocks[part], places[part])
-                found = blocks[cells]
-                begins = offset + ends[part] - sizes[part]
+                found = blocks.get(id(want.cells))
+                if found is None or stop - done < len(want.cells):
+                    found = Blocks.of(want.cells[done - first : stop - first], grid)
                 for block, rows, places in zip(found.keys, found.rows, found.places, strict=True):
                     key = _paths.shard_key(target.array, want.slot, block)
-                    piece.append(
-                        _Shard(key, places, begins[rows], sizes[part][rows], whole, small, number)
-                    )
+                    begin, size = begins[part], sizes[part]
+                    if len(found.keys) > 1:
+                        begin, size = begin[rows], size[rows]
+                    piece.append(_Shard(key, places, begin, size, whole, small, number))
                 room -= int(ends[stop - 1]) - before
+                if whole:
+                    room -= len(found.keys) * shards.index_size(grid.places)
                 done = stop
                 if room <= 0:
                     yield piece
                     piece, room = [], _PIECE_BYTES
-            offset += total
+            first, offset = last, offset + total
     if piece:
         yield piece
 
 
-def _where(cells: Mapping[int, np.ndarray], grid: Grid) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """For several lists of cells, all at once, the block of each cell and its place there."""
+def _blocks(targets: Sequence[Target], grid: Grid) -> dict[int, Blocks]:
+    """The shards that the cells of small batches lie in, by the identity of the cells."""
+    cells = {
+        id(want.cells): want.cells
+        for target in targets
+        for want in target.wanted
+        if 0 < len(want.cells) <= _FEW_CELLS
+    }
     if not cells:
         return {}
-    cuts = np.cumsum([len(some) for some in cells.values()])[:-1]
-    block, place = grid.blocks(np.concatenate(list(cells.values())))
-    pairs = zip(np.split(block, cuts), np.split(place, cuts), strict=True)
-    return dict(zip(cells, pairs, strict=True))
+    each = list(cells.values())
+    blocks = Blocks.of_each(np.concatenate(each), list(map(len, each)), grid)
+    return dict(zip(cells, blocks, strict=True))
 
 
 def _indexes(
@@ -365,27 +378,52 @@ def _fetch(
         for shard in piece
     ]
     extra = call.run(store, more)
+    wholes = [
+        (shard, call.value(cut))
+        for shard, cut in zip(piece, asked, strict=True)
+        if isinstance(cut, int)
+    ]
+    of_wholes = _in_wholes(wholes, places)
     found = []
-    for shard, cut in zip(piece, asked, strict=True):
+    for cut in asked:
         if isinstance(cut, _Cut):
             read = [call.value(number) for number in cut.numbers]
             found.append(_Stored(read, cut.request, cut.start, cut.stop))
         else:
-            whole = call.value(cut)
-            with _store.damage_in(shard.key):
-                index = shards.read_index(whole.data, places)
-            start, stop = _ranges(index, shard.places, shard.key)
-            found.append(_Stored([whole], np.zeros(len(start), np.int64), start, stop))
+            found.append(next(of_wholes))
     return found, extra
+
+
+def _in_wholes(wholes: Sequence[tuple[_Shard, np.ndarray]], places: int) -> Iterator[_Stored]:
+    """Where the cells lie of shards that were fetched as they are."""
+    if not wholes:
+        return
+    entries = []
+    for shard, raw in wholes:
+        with _store.damage_in(shard.key):
+            entries.append(shards.read_entries(raw.data, places)[shard.places])
+    start, stop = shards.ranges(np.concatenate(entries))
+    one = np.zeros(max(map(len, entries)), np.int64)
+    done = 0
+    for shard, raw in wholes:
+        n = len(shard.places)
+        part = slice(done, done + n)
+        _check_there(start[part], shard.key)
+        yield _Stored([raw], one[:n], start[part], stop[part])
+        done += n
 
 
 def _ranges(index: Index, at: np.ndarray, key: str) -> Index:
     start, stop = index[0][at], index[1][at]
-    if (start < 0).any():
+    _check_there(start, key)
+    return start, stop
+
+
+def _check_there(start: np.ndarray, key: str) -> None:
+    if len(start) and start.min() < 0:
         raise IntegrityError(
             f"shard {key!r} lacks {int((start < 0).sum())} cells that its batch's index names"
         )
-    return start, stop
 
 
 def _joined(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -417,6 +455,57 @@ def _joined(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _decode(piece: Sequence[_Shard], values: list[_Stored], targets: Sequence[Target]) -> None:
     """Decode the cells of one piece."""
+    if len(piece) < _FEW_SHARDS:
+        _decode_each(piece, values, targets)
+        return
+    try:
+        _decode_each(*_together(piece, values), targets)
+    except IntegrityError:
+        _decode_each(piece, values, targets)  # which of them it is
+        raise
+
+
+def _together(
+    piece: Sequence[_Shard], values: Sequence[_Stored]
+) -> tuple[list[_Shard], list[_Stored]]:
+    """Small shards that were fetched whole, those of a target as if they were one."""
+    shards_of: list[_Shard] = []
+    stored_of: list[_Stored] = []
+    groups: list[list[tuple[_Shard, _Stored]]] = []
+    room, target = 0, -1
+    for shard, stored in zip(piece, values, strict=True):
+        if not (shard.whole and shard.small):
+            shards_of.append(shard)
+            stored_of.append(stored)
+            continue
+        if room <= 0 or shard.target != target:
+            groups.append([])
+            room, target = _TOGETHER_CELLS, shard.target
+        groups[-1].append((shard, stored))
+        room -= len(shard.places)
+    for both in groups:
+        raw = [stored.buffers[0] for _, stored in both]
+        counts = [len(shard.places) for shard, _ in both]
+        lengths = np.array(list(map(len, raw)))
+        shift = np.repeat(np.cumsum(lengths) - lengths, counts)
+        start = np.concatenate([stored.start for _, stored in both]) + shift
+        stop = np.concatenate([stored.stop for _, stored in both]) + shift
+        shards_of.append(
+            both[0][0]._replace(
+                places=np.concatenate([shard.places for shard, _ in both]),
+                begins=np.concatenate([shard.begins for shard, _ in both]),
+                sizes=np.concatenate([shard.sizes for shard, _ in both]),
+            )
+        )
+        stored_of.append(
+            _Stored([np.concatenate(raw)], np.zeros(len(start), np.int64), start, stop)
+        )
+    return shards_of, stored_of
+
+
+def _decode_each(
+    piece: Sequence[_Shard], values: Sequence[_Stored], targets: Sequence[Target]
+) -> None:
     # Those that are decompressed go first, for each lays its frame over what lies before it.
     for number, begin, size, cell, key in sorted(
         _compressed(piece, values), key=lambda cell: cell[:2], reverse=True

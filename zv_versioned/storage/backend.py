@@ -626,6 +626,11 @@ class Backend:
         self.check_process()
         return nullcontext() if self._lock is None else self._sealing(self._lock.hold(purpose))
 
+    def holding(self, purpose: str) -> AbstractContextManager[None]:
+        """As :meth:`mutation`, for who only looks: what lies there is not sealed as it is."""
+        self.check_process()
+        return nullcontext() if self._lock is None else self._lock.hold(purpose)
+
     @contextmanager
     def _sealing(self, held: AbstractContextManager[None]) -> Iterator[None]:
         with held:

@@ -11,7 +11,6 @@ Source: the icechunk specification, versions 1 and 2, and its FlatBuffers schema
 
 from __future__ import annotations
 
-import base64
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,14 +35,15 @@ _ID = 12
 _FEW = 32
 _NEITHER = "a chunk is neither in a file of its own nor in the manifest"
 _MOST = 1 << 31
-_CROCKFORD = bytes.maketrans(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-)
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_DIGITS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
+_SHIFTS = range(90, -1, -10)
 
 
 def object_id(raw: bytes) -> str:
-    """The name of a file, from the 12 bytes of its id."""
-    return base64.b32encode(raw).translate(_CROCKFORD).decode().rstrip("=")[:20]
+    """The name of a file, from the 12 bytes of its id: Crockford's base 32, 20 digits."""
+    number = int.from_bytes(raw, "big") << 4
+    return "".join([_DIGITS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 @contextmanager

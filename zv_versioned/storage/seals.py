@@ -32,6 +32,7 @@ SEALS_FILE = "zv_versioned.seals"
 _REF_FILES = ("ref.json", "ref.json.deleted")
 _GONE = -1
 _LONGEST = 8192
+_RECENT = 1 << 14
 _log = logging.getLogger("zv_versioned")
 
 Seal = tuple[int, int]
@@ -126,6 +127,16 @@ class Ledger:
     def _raw(self) -> bytes:
         return self._path.read_bytes() if self._path.exists() else b""
 
+    def _names(self, path: str) -> bool:
+        """Whether some line is about a file; it is probably one of the last."""
+        end = b" " + path.encode() + b"\n"
+        try:
+            with open(self._path, "rb", buffering=0) as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _RECENT))
+                return end in file.read() or end in self._raw()
+        except FileNotFoundError:
+            return False
+
     def committed(self, before: str, after: str) -> list[str]:
         """Seal what a commit wrote; returns the paths.
 
@@ -137,7 +148,7 @@ class Ledger:
         """
         paths: list[str] = []
         if self._tip is None or self._tip[0] != before:
-            known = f" snapshots/{before}\n".encode() in self._raw()
+            known = self._names(f"snapshots/{before}")
             manifests = self._manifests(before)
             if not known:
                 paths += _of_snapshot(self._root, before, manifests)
@@ -192,7 +203,9 @@ class Ledger:
             there = {p.relative_to(self.folder).as_posix() for p in refs.glob("*/ref.json*")}
             if self._refs is None:
                 raw = self._raw()
-                known = {match.decode() for match in re.findall(rb" (refs/[^\n]+)\n", raw)}
+                # A damaged line may be no text; `last_seal` says which lines count.
+                lines = re.findall(rb" (refs/[^\n]+)\n", raw)
+                known = {line.decode(errors="replace") for line in lines}
                 self._refs = {path for path in known if last_seal(raw, path) is not None}
             paths += sorted((there ^ self._refs) - set(paths))
             self._refs, self._listed = there, listed

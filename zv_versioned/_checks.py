@@ -261,9 +261,10 @@ def _no_ids(array: np.ndarray) -> str:
     advice = (
         "; if they are whole, give object_ids.astype('int64')" if array.dtype.kind == "f" else ""
     )
+    example = as_written(first.item() if array.dtype.kind in "US" else first)
     return (
         f"object_ids must be integers from 0 to {MAX_ID}, got dtype {array.dtype} (such as "
-        f"{as_written(first)}){advice}"
+        f"{example}){advice}"
     )
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -302,7 +303,7 @@ class BatchTable:
             (self.content(n) == other.content(n)).all() for n in names
         )
 
-    @property
+    @cached_property
     def plain(self) -> np.ndarray:
         """Mask of the batches whose ids are the run from the smallest to the largest, all new."""
         return np.asarray(
@@ -311,7 +312,7 @@ class BatchTable:
             & (self.content(INDEX) == 0)
         )
 
-    @property
+    @cached_property
     def live_vertices(self) -> np.ndarray:
         """Vertices of each batch without those of removed objects: (B,) int64."""
         return np.asarray(self.n_vertices - self.n_removed_vertices)

@@ -7,6 +7,7 @@ for all snapshots, in a memory of bounded size.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 from zarr.abc.store import Store
@@ -50,13 +51,20 @@ class BatchIndexes:
         self.parts = parts
 
     def _key(self, row: int) -> str:
-        slot = int(self.state.table.slot[row])
-        return _paths.shard_key(_paths.join(self.state.path, "batches", "index"), slot, (0,))
+        return _paths.shard_key(self._array, int(self.state.table.slot[row]), (0,))
+
+    @cached_property
+    def _array(self) -> str:
+        return _paths.join(self.state.path, INDEX)
 
     def _uuid(self, row: int) -> tuple[bytes, int]:
         """What an index is known under: its batch, and whether its ids were given anew."""
+        return self._uuids[row]
+
+    @cached_property
+    def _uuids(self) -> list[tuple[bytes, int]]:
         table = self.state.table
-        return bytes(table.uuid[row]), int(table.content(INDEX)[row])
+        return list(zip(map(bytes, table.uuid), table.content(INDEX).tolist(), strict=True))
 
     def heads(self, rows: Sequence[int]) -> list[BatchHead]:
         """The heads of some batches; those not known yet in one batched call."""

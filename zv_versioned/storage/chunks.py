@@ -77,7 +77,8 @@ class LocalChunks:
             return self._known
 
     def _read(self, path: str) -> bytes:
-        return (self._folder / path).read_bytes()
+        with open(f"{self._folder}/{path}", "rb", buffering=0) as file:
+            return file.readall()
 
     def _array(self, path: str) -> list[files.Chunks]:
         """Where the chunks of an array lie, by its manifests."""

@@ -68,6 +68,9 @@ clean: ## remove the environments, the demo's repository and all caches
 # ---- environments ----------------------------------------------------------
 
 $(VENV)/.stamp-venv:
+	@$(PYTHON) -c '' || { \
+	  echo "PYTHON=$(PYTHON) does not start: see above." >&2; \
+	  echo "Name one that does: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "zv_versioned needs Python 3.11 or newer; PYTHON=$(PYTHON) is not." >&2; \
 	  echo "Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }

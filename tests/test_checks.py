@@ -224,15 +224,19 @@ def test_names_that_people_have_are_accepted() -> None:
 GOOD: dict[str, Any] = {"kind": "point_cloud", "bounds": ([0, 0], [9, 9])}
 BAD_DATASETS: list[tuple[str, dict[str, Any], Sequence[str]]] = [
     ("bounds reversed", {"bounds": ([0, 9], [9, 0])}, ["reversed on axis 1", "lo 9 > hi 0"]),
-    ("bounds NaN", {"bounds": ([0, np.nan], [9, 9])}, ["bounds", "nan"]),
+    ("bounds NaN", {"bounds": ([0, np.nan], [9, 9])}, ["bounds", "nan", "axis 1"]),
     ("bounds infinite", {"bounds": ([0, 0], [9, np.inf])}, ["finite", "inf"]),
-    ("bounds of two lengths", {"bounds": ([0, 0], [9])}, ["same length", "(2,)", "(1,)"]),
+    (
+        "bounds of two lengths",
+        {"bounds": ([0, 0], [9])},
+        ["same length", "([0, 0], [9])", "([0, 0], [9, 9])"],
+    ),
     ("bounds without axes", {"bounds": ([], [])}, ["bounds"]),
     ("bounds of five axes", {"bounds": ([0] * 5, [1] * 5)}, ["5 axes", "1 to 4"]),
     ("bounds None", {"bounds": None}, ["pair (lo, hi)", "None"]),
     ("bounds of text", {"bounds": (["a", "b"], ["c", "d"])}, ["pair (lo, hi)"]),
     ("bounds three", {"bounds": ([0], [1], [2])}, ["pair (lo, hi)"]),
-    ("bounds flat", {"bounds": (0, 9)}, ["same length", "()"]),
+    ("bounds flat", {"bounds": (0, 9)}, ["same length", "(0, 9)"]),
     ("chunk zero", {"chunk_shape": (1, 0)}, ["chunk_shape", "positive", "(1, 0)"]),
     ("chunk negative", {"chunk_shape": (-1, 1)}, ["chunk_shape", "positive", "(-1, 1)"]),
     ("chunk NaN", {"chunk_shape": (np.nan, 1)}, ["chunk_shape", "finite", "nan"]),
@@ -356,3 +360,23 @@ def test_the_bounds_of_the_root_dataset_survive_a_dataset_made_beside_it() -> No
     root = repo.view()[""]
     assert (root.bounds, root.metadata) == (((-20, -5), (20, 9)), {"mine": 1})
     assert set(repo.view()) == {"", "q", "r", "s"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"object_ids": 2**64}, "18446744073709551616"),
+        ({"object_ids": [1.0, 2.0]}, r"such as 1\.0\).*astype\('int64'\)"),
+        ({"object_ids": ["a", "b"]}, "such as 'a'"),
+        ({"extend": "yes"}, "extend must be True or False, got 'yes'"),
+        ({"dtype": "foo"}, "dtype='foo' is no dtype; this level stores dtype='float32'"),
+    ],
+)
+def test_what_an_append_refuses_is_said_with_the_value_and_what_to_do(
+    given: dict[str, Any], said: str
+) -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        with pytest.raises(zvv.ArrayError, match=said):
+            tx.writer("p").append_vertices_sync(np.eye(2, dtype="f4"), **given)

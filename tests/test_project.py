@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,3 +169,19 @@ def test_no_file_names_the_machine_it_was_written_on() -> None:
         for match in machine.findall(path.read_bytes())
     ]
     assert found == []
+
+
+def test_a_python_that_does_not_start_is_told_from_one_that_is_too_old(tmp_path: Path) -> None:
+    shim = tmp_path / "python3.13"
+    shim.write_text("#!/bin/sh\necho shim: no such version >&2\nexit 127\n")
+    shim.chmod(0o755)
+    done = subprocess.run(
+        ["make", "install", f"PYTHON={shim}", f"VENV={tmp_path / 'venv'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert f"PYTHON={shim} does not start" in done.stderr
+    assert "3.11 or newer" not in done.stderr

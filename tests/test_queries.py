@@ -401,3 +401,13 @@ def test_an_attribute_that_is_asked_for_and_compared_is_read_once(
 def test_the_operators_are_those_that_are_documented() -> None:
     said = zvv.Level.read.__doc__ or ""
     assert [op for op in _where.OPERATORS if f"``{op}``" not in said] == []
+
+
+@pytest.mark.parametrize("where", [{"c": ("=", 1)}, {"c": [("=", 1)]}, [("c", "=", 1)]])
+def test_an_operator_that_is_unknown_is_said_with_those_that_there_are(where: Any) -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        tx.writer("p").append_vertices_sync(np.eye(2, dtype="f4"), attributes={"c": [1.0, 2.0]})
+    with pytest.raises(zvv.ArrayError, match=r"'c' = 1: the operator must be one of ==, .*not in"):
+        repo.view()["p"][0].read(where=where)

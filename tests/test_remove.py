@@ -82,7 +82,7 @@ def test_the_id_of_a_removed_object_is_never_given_again(repo: zvv.Repository) -
         assert writer.append_vertices_sync(one)["object_ids"].tolist() == [largest[0] + 1]
     with level(repo).writer() as writer:
         for taken in (7, largest[0]):
-            with pytest.raises(zvv.ArrayError, match="overlap existing objects"):
+            with pytest.raises(zvv.ArrayError, match="were removed from"):
                 writer.append_vertices_sync(one, object_ids=taken)
 
 
@@ -115,3 +115,18 @@ def test_a_batch_that_lost_everything_is_not_read(repo: zvv.Repository) -> None:
             np.ones((2, 2)), dtype="f4", attributes={"none": np.ones((2, 2))}
         )
     np.testing.assert_array_equal(level(repo).attribute("none", missing="raise"), np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("extend", [False, True])
+def test_a_removed_id_is_said_to_stay_retired(extend: bool) -> None:
+    repo = zvv.Repository.create("memory://")
+    one = np.ones((1, 2), "f4")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        tx.writer("p").append_vertices_sync(one, object_ids=[7])
+    with repo.transaction() as tx:
+        tx.writer("p").remove_objects_sync([7])
+    with repo.transaction() as tx:
+        with pytest.raises(zvv.ArrayError, match=r"removed .*: 7.* stay retired") as caught:
+            tx.writer("p").append_vertices_sync(one, object_ids=[7], extend=extend)
+        assert "extend" not in str(caught.value)

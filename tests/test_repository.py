@@ -408,3 +408,37 @@ def test_a_repository_whose_folder_was_moved_says_so(tmp_path: Path) -> None:
         with pytest.raises(zvv.StorageError, match="any more: its folder was moved"):
             ask()
     assert zvv.Repository.open(tmp_path / "there").list_branches() == ["main"]
+
+
+@pytest.mark.parametrize("kind", ["branch", "tag"])
+def test_a_new_name_cannot_be_taken_for_a_range(repo: zvv.Repository, kind: str) -> None:
+    create = repo.create_branch if kind == "branch" else repo.create_tag
+    with pytest.raises(zvv.MetadataError, match=rf"'a\.\.b' is no good {kind} name: .*'a-b'"):
+        create("a..b")
+    create("a.b")
+
+
+def test_no_repository_is_made_inside_another(tmp_path: Path) -> None:
+    outer = zvv.Repository.create(tmp_path / "outer")
+    for inner in ("inner", "a/b"):
+        with pytest.raises(zvv.MetadataError, match=r"lies inside the repository .*outer;"):
+            zvv.Repository.create(tmp_path / "outer" / inner)
+    assert outer.fsck().ok
+    assert not (tmp_path / "outer" / "a").exists()
+    zvv.Repository.create(tmp_path / "outer2")
+
+
+def test_a_time_is_told_with_an_example(repo: zvv.Repository) -> None:
+    with pytest.raises(zvv.MetadataError, match=r"such as datetime\(.*got '2020-01-01'"):
+        repo.view(as_of="2020-01-01")  # type: ignore[arg-type]
+    with pytest.raises(zvv.MetadataError, match=r"such as timedelta\(days=90\), got '90d'"):
+        repo.expire("90d")  # type: ignore[arg-type]
+
+
+def test_flags_are_true_or_false(tmp_path: Path) -> None:
+    with pytest.raises(zvv.MetadataError, match="durable must be True or False, got 'yes'"):
+        zvv.Repository.create(tmp_path / "a", durable="yes")  # type: ignore[arg-type]
+    assert not (tmp_path / "a").exists()
+    zvv.Repository.create(tmp_path / "a")
+    with pytest.raises(zvv.MetadataError, match="durable must be True or False, got 1"):
+        zvv.Repository.open(tmp_path / "a", durable=1)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import itertools
+import pickle
 import sys
 import threading
 from collections.abc import Callable
@@ -524,3 +525,21 @@ def test_compact_tells_of_what_others_committed_too() -> None:
     result = writer.compact_sync()
     assert (result["vertex_count"], result["num_objects"], result["batches_after"]) == (6, 6, 1)
     assert repo.view()["p"][0].vertex_count == 6
+
+
+def test_a_transaction_and_its_writers_say_that_they_cannot_be_pickled() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        for one in (tx, tx.writer("p")):
+            with pytest.raises(TypeError, match=r"cannot be pickled.*repo\.transaction\('main'\)"):
+                pickle.dumps(one)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(np.int64(3), r"'run' is .*3.*value\.item\(\)"), (np.nan, "'run' is nan")]
+)
+def test_metadata_that_is_no_json_is_named_with_its_key(value: object, said: str) -> None:
+    repo = zvv.Repository.create("memory://")
+    with pytest.raises(zvv.MetadataError, match=said):
+        repo.transaction(metadata={"fine": 1, "run": value})

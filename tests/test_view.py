@@ -366,3 +366,14 @@ def test_one_view_is_read_from_many_threads(lattice: zvv.Level) -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
     assert [thread.is_alive() for thread in threads] == [False] * 6
     assert wrong == []
+
+
+def test_a_dataset_goes_over_its_levels() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        tx.create_level("p", 1)
+    dataset = repo.view()["p"]
+    assert [level.number for level in dataset] == [0, 1] == dataset.levels
+    assert len(dataset) == 2
+    assert (list(repo.view()), len(repo.view())) == (["p"], 1)

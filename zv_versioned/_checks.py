@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArrayError, MetadataError
+from .errors import ArrayError, MetadataError, ZVError
 from .spatial.boxes import Box, box_of
 
 MAX_ID = 2**63 - 1
@@ -23,6 +23,19 @@ def is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
+def flag(value: object, name: str, error: type[ZVError] = MetadataError) -> bool:
+    """A word that is True or False; others, such as "no", could be meant either way.
+
+    Raises
+    ------
+    MetadataError
+        Or `error`, if it is anything else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise error(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def parse_vertex_dtype(dtype: Any) -> np.dtype[Any]:
     """The dtype of coordinates.
 
@@ -34,7 +47,10 @@ def parse_vertex_dtype(dtype: Any) -> np.dtype[Any]:
     try:
         parsed = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError) as error:
-        raise MetadataError(f"vertex_dtype {dtype!r} is not a dtype") from error
+        raise MetadataError(
+            f"vertex_dtype={dtype!r} is no dtype; choose one of "
+            f"{', '.join(sorted(_POSITION_KINDS))}"
+        ) from error
     if parsed.name not in _POSITION_KINDS:
         raise MetadataError(
             f"vertex_dtype {parsed.name!r} is not one that coordinates can have; choose one of "
@@ -96,7 +112,9 @@ def _same_dtype(dtype: Any, stored: np.dtype[Any]) -> None:
     try:
         asked = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError) as error:
-        raise ArrayError(f"dtype {dtype!r} is not a dtype") from error
+        raise ArrayError(
+            f"dtype={dtype!r} is no dtype; this level stores dtype={stored.name!r}"
+        ) from error
     if asked.newbyteorder("=") != stored:
         raise ArrayError(
             f"dtype {asked.name!r} was asked for, but this level stores {stored.name!r}; pass "
@@ -136,10 +154,16 @@ def convert(
             only_rounded = to.kind == "f" and not rounds and np.isfinite(to.type(example))
         raise ArrayError(
             f"{name}: {array.dtype.name} values would change as {to.name} in {lost:,} of "
-            f"{len(array):,} rows (such as {example!r}); "
+            f"{len(array):,} rows (such as {as_written(example)}); "
             f"{rounding if only_rounded else 'correct them, or store another dtype'}"
         )
     return result
+
+
+def as_written(value: Any) -> str:
+    """A value as somebody would write it: 1.5 and not np.float64(1.5)."""
+    plain = isinstance(value, np.generic) and value.dtype.kind in "biufmM"
+    return str(value) if plain else repr(value)
 
 
 def _differs(block: np.ndarray, result: np.ndarray, back: np.ndarray) -> np.ndarray:
@@ -214,7 +238,7 @@ def object_ids(values: Any, n: int, one: str = "vertex") -> np.ndarray:
     """
     array = as_array(values, "object_ids")
     if array.dtype.kind not in "iu" and array.size:
-        raise ArrayError(f"object_ids must be integers from 0 to {MAX_ID}, got dtype {array.dtype}")
+        raise ArrayError(_no_ids(array))
     if array.ndim == 0:
         array = np.broadcast_to(array, (n,))
     if array.shape != (n,):
@@ -224,6 +248,24 @@ def object_ids(values: Any, n: int, one: str = "vertex") -> np.ndarray:
     if n and int(array.min()) < 0:
         raise ArrayError(f"object ids must be 0 or more, got {int(array.min())}")
     return np.ascontiguousarray(array, np.int64)
+
+
+def _no_ids(array: np.ndarray) -> str:
+    first = array.flat[0]
+    if array.dtype.kind == "O":
+        # numpy has no dtype for whole numbers beyond 64 bits.
+        beyond = [v for v in array.flat if is_whole(v) and not 0 <= v <= MAX_ID]
+        first = beyond[0] if beyond else first
+        if beyond:
+            return f"object_ids must be integers from 0 to {MAX_ID}, got {first}"
+    advice = (
+        "; if they are whole, give object_ids.astype('int64')" if array.dtype.kind == "f" else ""
+    )
+    example = as_written(first.item() if array.dtype.kind in "US" else first)
+    return (
+        f"object_ids must be integers from 0 to {MAX_ID}, got dtype {array.dtype} (such as "
+        f"{example}){advice}"
+    )
 
 
 def ids_asked_for(objects: Any) -> np.ndarray:

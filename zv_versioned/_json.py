@@ -17,6 +17,12 @@ def _stored_int(digits: str) -> int:
     return value
 
 
+def _advice(error: Exception) -> str:
+    if isinstance(error, TypeError):
+        return f"which JSON has not ({error}); numbers of numpy become Python's by value.item()"
+    return f"which JSON has not ({error})"
+
+
 def json_object(mapping: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
     """A mapping as JSON keeps it; empty where it is left out.
 
@@ -32,6 +38,10 @@ def json_object(mapping: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
         for key in mapping:
             if not isinstance(key, str):
                 raise TypeError(f"its key {key!r} is no text")
+            try:
+                json.dumps(mapping[key], allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{key!r} is {mapping[key]!r}, {_advice(error)}") from error
         kept: dict[str, Any] = json.loads(
             json.dumps(dict(mapping), allow_nan=False), parse_int=_stored_int
         )

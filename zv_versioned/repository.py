@@ -416,7 +416,10 @@ class Repository(Verbs, Upkeep):
 
     def _as_of(self, tip: str, when: datetime) -> str:
         if not isinstance(when, datetime):
-            raise MetadataError(f"as_of must be a datetime, got {when!r}")
+            raise MetadataError(
+                "as_of must be a datetime, such as datetime(2026, 1, 31, 12, 30), got "
+                f"{when!r}; datetime.fromisoformat() reads a text"
+            )
         moment = when.astimezone()
         for info in self._backend.ancestry(tip):
             if info.written_at <= moment:

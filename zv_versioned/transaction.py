@@ -89,6 +89,13 @@ class Transaction(StagesDatasets):
 
     # -- what is staged ------------------------------------------------------
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"a transaction on {self.branch!r} cannot be pickled, nor can its writers: what it has "
+            "staged lives in this process. Send the repository, and begin one there with "
+            f"repo.transaction({self.branch!r})"
+        )
+
     def writer(self, dataset: str, level: int = 0) -> ZVWriter:
         """A writer of one level of a dataset, within this transaction.
 

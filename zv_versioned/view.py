@@ -131,6 +131,9 @@ class View(Mapping[str, "Dataset"]):
 class Dataset:
     """A dataset of a view: its facts and its levels.
 
+    ``dataset[0]`` is the level of full resolution; ``for level in dataset`` goes over
+    all of them, and ``len(dataset)`` says how many there are.
+
     Attributes
     ----------
     name : str
@@ -209,6 +212,12 @@ class Dataset:
             )
             self._levels[level] = Level(self, level, reader)
         return self._levels[level]
+
+    def __iter__(self) -> Iterator[Level]:
+        return (self[number] for number in self.levels)
+
+    def __len__(self) -> int:
+        return len(self.levels)
 
     def _rows(self) -> list[tuple[str, str]]:
         lo, hi = self.bounds

@@ -40,4 +40,4 @@ def test_what_cannot_be_is_refused(known: Any) -> None:
     assert "say what stays" in failed("expire", "-r", known.path, code=2)
     assert "future" in failed("expire", "--older-than", "2999-01-01", "-r", known.path, code=11)
     failed("expire", "--keep-last", 1, "-b", "nothing", "-r", known.path, code=40)
-    assert "keep_last" in failed("expire", "--keep-last", 0, "-r", known.path, code=11)
+    assert "--keep-last" in failed("expire", "--keep-last", 0, "-r", known.path, code=11)

@@ -145,7 +145,7 @@ def test_what_is_not_there_is_said_in_one_line(known: Any) -> None:
     assert "no attribute 'x'" in failed("read", *r, "--attributes", "x", code=40)
     assert "has no level 3" in failed("read", *r, "--level", "3", code=40)
     assert "whole numbers" in failed("read", *r, "--objects", "a", code=2)
-    assert "missing.txt" in failed("read", *r, "--objects", "@missing.txt", code=11)
+    assert "missing.txt" in failed("read", *r, "--objects", "@missing.txt", code=2)
     for near in ("5,5,2", "5,5,2:", "5,5,2:a", "5,5,2:1,2"):
         assert "--near" in failed("read", *r, "--near", near, code=2)
     assert "3 numbers" in failed("read", *r, "--near", "1,2:3", code=11)

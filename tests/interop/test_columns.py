@@ -84,7 +84,7 @@ def test_cut_anywhere_a_column_is_the_same(cells: list[str], at: int) -> None:
 @given(st.lists(_CELL, min_size=1, max_size=8))
 def test_what_was_found_can_be_converted(cells: list[str]) -> None:
     kind = kind_of(cells)
-    values = convert(cells, kind, "column")
+    values = convert(cells, kind, str)
     assert len(values) == len(cells)
     for cell, value in zip(cells, values.tolist(), strict=True):
         if kind in (INT, BOOL):
@@ -101,5 +101,5 @@ def test_what_was_found_can_be_converted(cells: list[str]) -> None:
 )
 def test_a_cell_that_is_something_else_is_named(kind: str, said: str) -> None:
     cells = ["true" if kind == BOOL else "1", "x"]
-    with pytest.raises(zvv.ArrayError, match=f"^here: {said}"):
-        convert(cells, kind, "here")
+    with pytest.raises(zvv.ArrayError, match=f"^cell 1: {said}"):
+        convert(cells, kind, "cell {}".format)

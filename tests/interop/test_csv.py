@@ -219,7 +219,7 @@ def test_a_file_with_quotes_is_not_cut(
         ("\n", "is empty"),
         ("x,y\n1,2\n3\n", r"row 3 has 1 cells, and the head names 2 columns"),
         ("x,y\n1,2\n3,4,5\n", "row 3 has 3 cells"),
-        ("x,y\n1,2\n3,\n", "column 'y': 'nan' is not|NaN or infinite"),
+        ("x,y\n1,2\n3,\n", "row 3, column 'y' is empty, and a point needs"),
         ('x,y\n1,"2\n', "row 2"),
         ("x,x\n1,2\n", "two columns 'x'"),
         ("x,y,object_id\n1,2,\n", "no whole numbers"),
@@ -318,3 +318,34 @@ def test_whatever_is_in_a_level_comes_back_the_same(
     texts = [str(value) if value else None for value in before.attributes["t"][a]]
     if after.attributes["t"].dtype == object:
         assert after.attributes["t"][b].tolist() == texts
+
+
+def test_a_text_among_numbers_is_said_with_its_row_and_column(
+    repo: zvv.Repository, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("x,y,c\n1,2,0.5\n")
+    (tmp_path / "b.csv").write_text("x,y,c\n1,2,0.5\n1,2,\n1,2,abc\n1,2,x\n")
+    (tmp_path / "c.csv").write_text("x,y,c\n1,2,0.5\n1,b,1\n")
+    import_csv(repo, tmp_path / "a.csv", "p")
+    before = repo.resolve("main")
+    for name, said in (
+        ("b", r"b\.csv, row 4, column 'c' is 'abc', which is no number, .*'c' of .*'p' is float64"),
+        ("c", r"c\.csv, row 3, column 'y': 'b' is not a number"),
+    ):
+        with pytest.raises(zvv.ArrayError, match=said):
+            import_csv(repo, tmp_path / f"{name}.csv", "p", append=True)
+    with pytest.raises(zvv.ArrayError, match=r"b\.csv, row 2, column 'c' is '0.5'"):
+        import_csv(repo, tmp_path / "b.csv", "q", object_id="c")
+    assert repo.resolve("main") == before
+
+
+def test_an_attribute_with_the_name_of_a_column_is_left_out_by_naming_the_others(
+    repo: zvv.Repository, tmp_path: Path
+) -> None:
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        values = {"object_id": [1, 2], "c": [1, 2]}
+        tx.writer("p").append_vertices_sync(np.eye(2, dtype="f4"), attributes=values)
+    with pytest.raises(zvv.MetadataError, match=r"'object_id'.*attributes=\['c'\]"):
+        export_csv(level_of(repo, "p"), tmp_path / "p.csv")
+    export_csv(level_of(repo, "p"), tmp_path / "p.csv", attributes=["c"])

@@ -60,6 +60,9 @@ class Answer:
     columns : sequence of str, optional
         Of the table; left out, the keys of its first row.
     exit_code : int
+    blocks : callable, optional
+        The table column by column, some rows at a time: numbers and texts as CSV has
+        them, for tables that are long. Taken for CSV in place of `rows`.
     """
 
     data: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
@@ -67,6 +70,7 @@ class Answer:
     rows: Iterable[Mapping[str, Any]] | None = None
     columns: Sequence[str] | None = None
     exit_code: int = 0
+    blocks: Callable[[], Iterable[Sequence[Sequence[Any]]]] | None = None
 
     def show(self, command: str, form: Form) -> None:
         """Print it to stdout."""
@@ -89,6 +93,12 @@ class Answer:
         return [self._document()] if self.rows is None else self.rows
 
     def _write_csv(self) -> None:
+        if self.blocks is not None:
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(self.columns or ())
+            for block in self.blocks():
+                writer.writerows(zip(*block, strict=True))
+            return
         rows = iter(self._table())
         first = next(rows, None)
         columns = self.columns or list(first or ())
@@ -107,8 +117,15 @@ def _cell(value: Any) -> Any:
 
 def stdout() -> Console:
     """Where text goes: as wide as the terminal, or, to a file, as wide as it needs to be."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDE)
+    console = _Console(highlight=False)
+    return console if console.is_terminal else _Console(highlight=False, width=_WIDE)
+
+
+class _Console(Console):
+    """One that lets a closed pipe end the command, as the other forms do."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def line(value: object) -> str:

@@ -18,6 +18,7 @@ from ..errors import ZVError
 from ._answer import Answer, Form
 from ._exit import report, report_usage
 from ._settings import COMMON, REPOSITORY, Settings, storage_options
+from ._words import flags_of, in_flags
 
 __all__ = ["DATA", "HISTORY", "MAINTENANCE", "START", "app", "command"]
 
@@ -132,7 +133,7 @@ def command(
                 taken["quiet"],
                 taken["debug"] or bool(ctx.obj),
             )
-            raise typer.Exit(_run(name, function, settings, values))
+            raise typer.Exit(_run(ctx.command, function, settings, values))
 
         parameters = [
             inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
@@ -153,11 +154,17 @@ def command(
 
 
 def _run(
-    name: str, function: Callable[..., Answer], settings: Settings, values: dict[str, Any]
+    command: Any, function: Callable[..., Answer], settings: Settings, values: dict[str, Any]
 ) -> int:
     try:
         answer = function(settings, **values)
-        answer.show(name, Form(settings.form))
+        answer.show(command.name, Form(settings.form))
     except (ZVError, OSError, KeyboardInterrupt) as error:
-        return report(error, as_json=settings.form.is_json, debug=settings.debug)
+        flags = flags_of(command)
+        return report(
+            error,
+            as_json=settings.form.is_json,
+            debug=settings.debug,
+            said=lambda message: in_flags(message, flags),
+        )
     return answer.exit_code

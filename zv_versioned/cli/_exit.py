@@ -13,6 +13,7 @@ code  what happened
 23    stored bytes are damaged
 40    what was named is not there
 130   interrupted
+141   nobody reads on: the pipe was closed
 ====  ===========================================================
 """
 
@@ -22,6 +23,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -31,6 +33,7 @@ from ..errors import ConflictError, IntegrityError, NotFoundError, ReadOnlyError
 from ._plain import plain
 
 __all__ = [
+    "CLOSED_PIPE",
     "DAMAGED",
     "DIFFERENCES",
     "INTERRUPTED",
@@ -50,6 +53,7 @@ USAGE = 2
 OTHER_ERROR = 11
 DAMAGED = 23
 INTERRUPTED = 130
+CLOSED_PIPE = 141
 _EXIT_CODES: dict[type[BaseException], int] = {
     ReadOnlyError: 20,
     ConflictError: 21,
@@ -57,6 +61,7 @@ _EXIT_CODES: dict[type[BaseException], int] = {
     IntegrityError: DAMAGED,
     NotFoundError: 40,
     KeyboardInterrupt: INTERRUPTED,
+    BrokenPipeError: CLOSED_PIPE,
 }
 
 
@@ -76,7 +81,13 @@ def _kind(error: BaseException) -> str:
     return str(getattr(error, "kind", "error"))
 
 
-def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
+def report(
+    error: BaseException,
+    *,
+    as_json: bool,
+    debug: bool,
+    said: Callable[[str], str] = lambda message: message,
+) -> int:
     """Say on stderr what went wrong, and return the exit code.
 
     Parameters
@@ -86,13 +97,15 @@ def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
         One line of JSON in place of one of text.
     debug : bool
         Add the traceback.
+    said : callable
+        Says a message in the words of the command line.
     """
     code = exit_code(error)
     if isinstance(error, BrokenPipeError):
         # Nobody reads on; Python would complain of it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return code
-    message = str(error) or type(error).__name__
+    message = said(str(error)) or type(error).__name__
     if isinstance(error, KeyboardInterrupt):
         message = str(error) or "interrupted; nothing was changed"
     trace = traceback.format_exception(error) if debug else []

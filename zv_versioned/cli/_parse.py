@@ -117,7 +117,14 @@ def object_ids(text: str | None, hint: str = "--objects") -> list[int] | None:
         return None
     source = text
     if text.startswith("@"):
-        source = Path(text[1:]).read_text(encoding="utf-8")
+        try:
+            source = Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise typer.BadParameter(
+                f"{text!r}: the file {text[1:]} cannot be read: {why}",
+                param_hint=hint,
+            ) from error
     words = source.replace(",", " ").split()
     try:
         return [int(word) for word in words]

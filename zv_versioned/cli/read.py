@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -18,10 +19,12 @@ from ._answer import Answer, Form, counted, line, table
 from ._app import DATA, command
 from ._datasets import choose
 from ._parse import ball, box, conditions, names, object_ids
+from ._plain import plain
 from ._refs import complete_dataset, complete_ref, short
 from ._settings import Settings
 
 _SHOWN = 20
+_BLOCK_ROWS = 1 << 16
 
 
 @command(
@@ -121,12 +124,12 @@ def read(
             "vertices": list(_rows(found)),
         }
 
-    flat = settings.form is Form.CSV
     return Answer(
         document,
         lambda console: _print(console, name, source, found, axes, view.snapshot_id),
-        _flat_rows(found, axes) if flat else _rows(found),
-        _columns(found, axes) if flat else None,
+        _rows(found),
+        _columns(found, axes) if settings.form is Form.CSV else None,
+        blocks=lambda: _blocks(found),
     )
 
 
@@ -156,6 +159,30 @@ def _columns(found: Geometry, axes: list[str]) -> list[str]:
         *axes,
         *(f"attributes.{name}" if name in taken else name for name in found.attributes),
     ]
+
+
+def _blocks(found: Geometry) -> Iterator[list[list[Any]]]:
+    columns = [found.vertex_ids, found.object_ids, *found.positions.T, *found.attributes.values()]
+    for start in range(0, len(found), _BLOCK_ROWS):
+        yield [_cells(column[start : start + _BLOCK_ROWS]) for column in columns]
+
+
+def _cells(column: np.ndarray) -> list[Any]:
+    """A column as the other forms have it: float64, and nothing for what JSON has not."""
+    kind = column.dtype.kind
+    if column.ndim > 1:
+        return [json.dumps(plain(row), ensure_ascii=False) for row in column]
+    if kind == "b":
+        return list(np.where(column, "true", "false").tolist())
+    if kind == "f":
+        values = column.astype(np.float64)
+        listed: list[Any] = values.tolist()
+        for row in np.flatnonzero(~np.isfinite(values)).tolist():
+            listed[row] = None
+        return listed
+    if kind in "mM":
+        return [None if text == "NaT" else text for text in column.astype(str).tolist()]
+    return list(column.tolist())
 
 
 def _flat_rows(found: Geometry, axes: list[str]) -> Iterator[dict[str, Any]]:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArrayError
 
-__all__ = ["BOOL", "FLOAT", "INT", "TEXT", "UNSEEN", "convert", "kind_of", "texts", "wider"]
+__all__ = [
+    "BOOL",
+    "FLOAT",
+    "INT",
+    "TEXT",
+    "UNSEEN",
+    "convert",
+    "first_other",
+    "kind_of",
+    "texts",
+    "wider",
+]
 
 UNSEEN, EMPTY, BOOL, INT, GAPS, FLOAT, TEXT = "", "empty", "bool", "int", "gaps", "float", "text"
 """Of a column: not looked at, nothing in it, true and false, whole numbers, these with gaps,
@@ -72,8 +83,24 @@ def wider(one: str, other: str) -> str:
     return TEXT
 
 
-def convert(cells: Sequence[str], kind: str, where: str) -> np.ndarray:
+def first_other(cells: Sequence[str], kind: str) -> int:
+    """The place of the first cell that is something, but not of a kind; -1 where all are."""
+    dtype = _INTS if kind == INT else _FLOATS
+    for at, cell in enumerate(cells):
+        if cell and (kind_of([cell]) == TEXT or not _parses(cell, dtype)):
+            return at
+    return -1
+
+
+def convert(cells: Sequence[str], kind: str, where: Callable[[int], str]) -> np.ndarray:
     """Cells as an array.
+
+    Parameters
+    ----------
+    cells : sequence of str
+    kind : str
+    where : callable
+        Tells where the n-th cell is, for an error.
 
     Raises
     ------
@@ -85,7 +112,8 @@ def convert(cells: Sequence[str], kind: str, where: str) -> np.ndarray:
     if kind == BOOL:
         wrong = set(cells) - _FLAGS.keys()
         if wrong:
-            raise ArrayError(f"{where}: {next(iter(wrong))!r} is neither true nor false")
+            at = next(at for at, cell in enumerate(cells) if cell in wrong)
+            raise ArrayError(f"{where(at)}: {cells[at]!r} is neither true nor false")
         return np.array([_FLAGS[cell] for cell in cells], bool)
     dtype = _INTS if kind == INT else _FLOATS
     if kind != INT and "" in cells:
@@ -93,9 +121,9 @@ def convert(cells: Sequence[str], kind: str, where: str) -> np.ndarray:
     try:
         return _parse(cells, dtype)
     except (ValueError, OverflowError) as error:
-        culprit = next(cell for cell in cells if not _parses(cell, dtype))
+        at = next(at for at, cell in enumerate(cells) if not _parses(cell, dtype))
         what = "a whole number of 64 bits" if kind == INT else "a number"
-        raise ArrayError(f"{where}: {culprit!r} is not {what}") from error
+        raise ArrayError(f"{where(at)}: {cells[at]!r} is not {what}") from error
 
 
 def _parses(cell: str, dtype: np.dtype[Any]) -> bool:

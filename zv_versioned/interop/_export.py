@@ -71,6 +71,9 @@ class Part:
     overwrite: bool = False
     progress: Report | None = None
 
+    def __post_init__(self) -> None:
+        _checks.flag(self.overwrite, "overwrite")
+
 
 @dataclass(frozen=True)
 class ExportResult:

@@ -171,7 +171,7 @@ def made(target: str | os.PathLike[str], *, overwrite: bool, folder: bool) -> It
         if path.is_dir() and not folder:
             raise MetadataError(f"{path} is a folder; name a file")
         if not overwrite and not (folder and path.is_dir() and not any(path.iterdir())):
-            raise MetadataError(f"{path} is there already; name another, or say overwrite")
+            raise MetadataError(f"{path} is there already; name another, or say overwrite=True")
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         if folder:

@@ -188,14 +188,14 @@ def _by_suffix(names: Sequence[str]) -> Format:
         fitting = [f for f in FORMATS.values() if name.lower().endswith(f.suffixes)]
         if not fitting:
             raise MetadataError(
-                f"{name!r} has the suffix of no known format; say which it is with format: "
+                f"{name!r} has the suffix of no known format; say which it is with format=, one of "
                 f"{', '.join(FORMATS)}"
             )
         found[fitting[0].name] = fitting[0]
     if len(found) > 1:
         raise MetadataError(
             f"the files are of several formats: {', '.join(found)}; give those of one, or say "
-            "format"
+            "which with format="
         )
     return next(iter(found.values()))
 

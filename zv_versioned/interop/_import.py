@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
+from .. import _checks
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import GRAPHS, LINES, MESHES
 from ..spatial.boxes import Box
@@ -109,6 +110,10 @@ class Into:
     out_of_bounds: str = "raise"
     extend: bool = False
     progress: Report | None = None
+
+    def __post_init__(self) -> None:
+        _checks.flag(self.append, "append")
+        _checks.flag(self.extend, "extend")
 
     @property
     def report(self) -> Report:
@@ -225,6 +230,7 @@ def target(tx: Transaction, source: Source, dataset: str, into: Into, box: Box |
             raise _other_kind(source, meta.kind)
         if into.kind not in (None, meta.kind):
             raise MetadataError(f"dataset {dataset!r} is of kind {meta.kind!r}, not {into.kind!r}")
+        _refuse_texts(tx, source, dataset)
         return meta.kind
     kind = into.kind or source.kind
     if _family(kind) != _family(source.kind):
@@ -239,6 +245,18 @@ def target(tx: Transaction, source: Source, dataset: str, into: Into, box: Box |
         metadata=source.metadata,
     )
     return kind
+
+
+def _refuse_texts(tx: Transaction, source: Source, dataset: str) -> None:
+    """Refuse texts for an attribute of numbers, saying where the first one is."""
+    with tx._staging(dataset, 0) as stage:
+        known = stage.facts.attributes
+    for name, where in source.texts.items():
+        if name in known and not known[name].logical and known[name].dtype.kind in "iuf":
+            raise ArrayError(
+                f"{where}, which is no number, and the attribute {name!r} of dataset {dataset!r} "
+                f"is {known[name].dtype.name}; correct the file, nothing was imported"
+            )
 
 
 def _other_kind(source: Source, kind: str) -> MetadataError:
@@ -297,8 +315,8 @@ def nothing_there(source: Source) -> ArrayError:
     """The error for files without a vertex, of which no bounds can be had."""
     what = source.files[0] if len(source.files) == 1 else f"the {len(source.files):,} files"
     return ArrayError(
-        f"{what}: no vertex is in it, so a new dataset would have no bounds. Give bounds to create "
-        "an empty one, or leave the file out"
+        f"{what}: no vertex is in it, so a new dataset would have no bounds. Give bounds= to "
+        "create an empty one, or leave the file out"
     )
 
 

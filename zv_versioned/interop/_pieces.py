@@ -170,6 +170,9 @@ class Source:
         Edges of a cell, where the files have such.
     coarser : sequence of Coarser
         Ascending.
+    texts : mapping of str to str
+        Of attributes that are text, where a file could have meant numbers: the first
+        that is none, and where it is.
     """
 
     format: str
@@ -187,6 +190,7 @@ class Source:
     counted_groups: bool = True
     chunk_shape: tuple[float, ...] | None = None
     coarser: Sequence[Coarser] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def pieces(self) -> Iterator[Piece]:
         """All of it, piece by piece."""

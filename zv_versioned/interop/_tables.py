@@ -129,6 +129,6 @@ def points_only(level: Level, format: str, vertices_only: bool) -> None:
     if kind not in POINTS and not vertices_only:
         raise MetadataError(
             f"dataset {level._dataset.name!r} is of kind {kind!r}, and {format} files hold points "
-            "alone: its links would be lost. Say vertices_only to write its vertices, or export "
-            "to another format"
+            "alone: its links would be lost. Say vertices_only=True to write its vertices, or "
+            "export to another format"
         )

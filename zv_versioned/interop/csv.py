@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from ..errors import ArrayError, MetadataError
-from ._columns import FLOAT, INT, TEXT, UNSEEN, convert, kind_of, wider
+from ._columns import FLOAT, INT, TEXT, UNSEEN, convert, first_other, kind_of, wider
 from ._export import ExportOptions, ExportResult, Part, Selected
 from ._files import Paths, files_of, made
 from ._import import ImportOptions, ImportResult, Into, import_source
@@ -58,6 +58,8 @@ class _Looked:
 
     scan: Scan
     kinds: dict[str, str]
+    others: dict[str, str]
+    """Of columns that are no numbers, or no whole ones for ids: the first cell that is none."""
 
 
 def import_csv(
@@ -181,17 +183,19 @@ def open_csv(
             raise no_columns(str(one.path), lacking, one.names)
     total, done = sum(path.stat().st_size for path in paths), 0
     found, kinds = Scan(None, 0, 0), dict.fromkeys(mapped.columns, UNSEEN)
+    others: dict[str, str] = {}
     look = partial(_look, mapped=mapped)
     for one, looked in zip(ranges, mapper(look, ranges), strict=True):
         found |= looked.scan
         kinds = {name: wider(kind, looked.kinds[name]) for name, kind in kinds.items()}
+        others = {**looked.others, **others}
         done += one.stop - one.start
         report(Progress("scan", done, total, "bytes"))
     if mapped.object_id is not None and kinds[mapped.object_id] not in (INT, UNSEEN):
         raise ArrayError(
             f"column {mapped.object_id!r} of {paths[0]} has cells that are no whole numbers "
-            "from 0 to 9223372036854775807, and "
-            "those cannot be object ids"
+            "from 0 to 9223372036854775807, and those cannot be object ids: "
+            f"{others.get(mapped.object_id, 'some are empty')}"
         )
     return Source(
         format="csv",
@@ -203,6 +207,7 @@ def open_csv(
         bounds=found.box,
         axes=[{"name": name, "type": "space"} for name in mapped.positions],
         total=total,
+        texts={name: others[c] for c, name in mapped.attributes.items() if c in others},
     )
 
 
@@ -342,25 +347,42 @@ def _by_column(rows: list[list[str]], places: Mapping[str, int]) -> dict[str, Se
 
 
 def _positions(of: _Range, mapped: Mapped, block: _Block) -> np.ndarray:
+    for name in mapped.positions:
+        if "" in block.cells[name]:
+            where = _cell(of, block, name, block.cells[name].index(""))
+            raise ArrayError(
+                f"{where} is empty, and a point needs all of its coordinates; correct the file, "
+                "nothing was imported"
+            )
     return np.stack([_column(of, block, name, FLOAT) for name in mapped.positions], axis=1)
 
 
 def _column(of: _Range, block: _Block, name: str, kind: str) -> np.ndarray:
-    where = f"{_where(of, block.row)} and after: column {name!r}"
-    return convert(block.cells[name], kind, where)
+    return convert(block.cells[name], kind, partial(_cell, of, block, name))
+
+
+def _cell(of: _Range, block: _Block, name: str, at: int) -> str:
+    return f"{_where(of, block.row + at)}, column {name!r}"
 
 
 def _look(of: _Range, mapped: Mapped) -> _Looked:
     """Look through a range: its box, and what its columns are."""
     found, kinds = Scan(None, 0, 0), dict.fromkeys(mapped.columns, UNSEEN)
+    numbers: dict[str, str] = {}
     others = [n for n in mapped.columns if n in mapped.attributes or n == mapped.object_id]
     for block in _blocks(of, mapped.columns):
         for name in others:
             if kinds[name] != TEXT:
                 kinds[name] = wider(kinds[name], kind_of(block.cells[name]))
+                wanted = INT if name == mapped.object_id else FLOAT
+                if name not in numbers and wider(kinds[name], wanted) != wanted:
+                    at = first_other(block.cells[name], wanted)
+                    if at >= 0:
+                        said = f"{block.cells[name][at]!r}"
+                        numbers[name] = f"{_cell(of, block, name, at)} is {said}"
         piece = Piece(_positions(of, mapped, block), name=f"{_where(of, block.row)} and after")
         found |= piece.scan()
-    return _Looked(found, kinds)
+    return _Looked(found, kinds, numbers)
 
 
 def _pieces(
@@ -474,8 +496,8 @@ def _out_columns(found: Geometry, axes: Sequence[str]) -> dict[str, np.ndarray]:
         for key, column in parts.items():
             if key in columns:
                 raise MetadataError(
-                    f"there would be two columns {key!r}; leave the attribute {name!r} out, or "
-                    "rename it"
+                    f"there would be two columns {key!r}; leave the attribute {name!r} out by "
+                    f"naming the others, attributes={[n for n in found.attributes if n != name]!r}"
                 )
             columns[key] = column
     return columns

@@ -93,12 +93,13 @@ def moment(older_than: datetime | timedelta, now: datetime) -> datetime:
         given = now - given
     if not isinstance(given, datetime):
         raise MetadataError(
-            f"older_than is a datetime, or a timedelta before now, got {older_than!r}"
+            "older_than is a datetime such as datetime(2026, 1, 31), or an age such as "
+            f"timedelta(days=90), got {older_than!r}"
         )
     found = given.astimezone(UTC)
     if found > now:
         raise MetadataError(
-            f"older_than is {older_than!r}, which is in the future; now is {now.isoformat()}"
+            f"older_than={found.isoformat()!r} is in the future; now is {now.isoformat()}"
         )
     return found
 

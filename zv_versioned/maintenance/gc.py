@@ -111,7 +111,7 @@ def cutoff_of(backend: Backend, asked: datetime | None, now: datetime) -> dateti
     if asked > limit:
         raise StorageError(
             f"nothing younger than {limit.isoformat()} can be collected in {backend.location}, and "
-            f"{asked.isoformat()} was asked for: {why}. Leave older_than out to collect what is "
+            f"{asked.isoformat()} was asked for: {why}. Leave older_than= out to collect what is "
             "older than that"
         )
     return asked

@@ -214,9 +214,10 @@ def _triples(where: object) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def _is_pair(condition: object) -> bool:
-    return (
-        isinstance(condition, tuple | list) and len(condition) == 2 and _is_operator(condition[0])
-    )
+    # A tuple is always meant as one: no attribute is compared with a tuple.
+    if not isinstance(condition, tuple | list) or len(condition) != 2:
+        return False
+    return isinstance(condition, tuple) or _is_operator(condition[0])
 
 
 def _is_operator(word: object) -> bool:

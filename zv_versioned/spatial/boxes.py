@@ -111,14 +111,17 @@ def _parse(value: object, name: str, error: type[ArrayError] | type[MetadataErro
         lo, hi = (np.asarray(side, np.float64) for side in value)  # type: ignore[attr-defined]
     except (TypeError, ValueError) as cause:
         raise error(
-            f"{name} must be a pair (lo, hi) of sequences of numbers, got {value!r}"
+            f"{name} must be a pair (lo, hi) of sequences of numbers, such as ([0, 0], [9, 9]), "
+            f"got {value!r}"
         ) from cause
     if lo.ndim != 1 or lo.shape != hi.shape or len(lo) == 0:
         raise error(
-            f"{name} must be two sequences of the same length, got shapes {lo.shape} and {hi.shape}"
+            f"{name} must be two sequences of the same length, such as ([0, 0], [9, 9]), got "
+            f"{value!r}"
         )
     if np.isnan(lo).any() or np.isnan(hi).any():
-        raise error(f"{name} has NaN: {Box(lo, hi)}")
+        axis = int(np.argmax(np.isnan(lo) | np.isnan(hi)))
+        raise error(f"{name} has NaN on axis {axis}: {Box(lo, hi)}; give numbers, lo <= hi")
     if (lo > hi).any():
         axis = int(np.argmax(lo > hi))
         raise error(

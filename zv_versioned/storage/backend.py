@@ -13,6 +13,7 @@ from typing import Any
 
 import icechunk as ic
 
+from .._checks import flag
 from .._io import check_process
 from .._json import json_object
 from ..errors import (
@@ -73,6 +74,11 @@ def _check_name(kind: str, name: object, *, new: bool = False) -> None:
             f"{name!r} is no good {kind} name: use 1 to 200 letters, digits and . _ - + = @ "
             "(ASCII, no slash, no space), beginning with a letter, a digit or _"
         )
+    if new and ".." in name:
+        raise MetadataError(
+            f"{name!r} is no good {kind} name: '..' stands between the ends of a range, as in "
+            f"main..try; {name.replace('..', '-')!r} would do"
+        )
     if name.startswith(HIDDEN):
         if new:
             raise MetadataError(f"names that begin with {HIDDEN!r} are the software's own")
@@ -111,7 +117,7 @@ class Backend:
     def __init__(
         self, place: Place, repository: ic.Repository, lock_timeout: float, durable: bool = False
     ) -> None:
-        if durable and place.scheme == "memory":
+        if flag(durable, "durable") and place.scheme == "memory":
             raise MetadataError(f"{place.location} cannot be durable: it is gone with this process")
         self.durable = durable
         self.location = place.location
@@ -169,6 +175,7 @@ class Backend:
             acceptable.
         """
         place = resolve(location, storage_options)
+        flag(durable, "durable")
         _check_runtime(place.location)
         if place.folder is not None:
             lock = RepositoryLock(place.folder, lock_timeout)
@@ -201,6 +208,7 @@ class Backend:
             If there is none.
         """
         place = resolve(location, storage_options)
+        flag(durable, "durable")
         _check_runtime(place.location)
         return cls._open(place, lock_timeout, durable)
 

@@ -63,6 +63,7 @@ def create_local(place: Place, folder: Path, lock: RepositoryLock) -> None:
     """
     try:
         _refuse_unless_clean(place, folder)
+        _refuse_inside_another(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with lock.hold("create the repository"):
             _refuse_unless_clean(place, folder)
@@ -76,6 +77,19 @@ def create_local(place: Place, folder: Path, lock: RepositoryLock) -> None:
             inside.rmdir()
     except OSError as error:
         raise StorageError(f"no repository can be created at {place.location}: {error}") from error
+
+
+def _refuse_inside_another(folder: Path) -> None:
+    """Refuse a place inside a repository: its check would find files that are none of its own."""
+    for outer in folder.resolve().parents:
+        if not os.path.exists(outer / LOCK_FILE):
+            continue
+        with translated(str(outer)):
+            if ic.Repository.exists(ic.local_filesystem_storage(str(outer))):
+                raise MetadataError(
+                    f"{folder} lies inside the repository {outer}; take a location outside it, or "
+                    "create a dataset in that one"
+                )
 
 
 def _refuse_unless_clean(place: Place, folder: Path) -> None:

@@ -42,6 +42,9 @@ class Given:
     out_of_bounds: str = "raise"
     extend: bool = False
 
+    def __post_init__(self) -> None:
+        _checks.flag(self.extend, "extend", ArrayError)
+
 
 @dataclass(frozen=True)
 class Vertices:

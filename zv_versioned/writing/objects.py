@@ -18,6 +18,8 @@ from . import values as _values
 from .stage import LevelStage
 from .values import Values
 
+_RETIRED = "; the ids of removed objects stay retired"
+
 
 @dataclass(frozen=True)
 class Objects:
@@ -88,12 +90,13 @@ def objects_of(
     is_new = np.ones(len(ids), bool)
     if int(ids[0]) <= stage.facts.max_object_id:
         for removed in stage.removed_ids:
-            _refuse(stage, ids[np.isin(ids, removed)], "were removed from")
+            _refuse(stage, ids[np.isin(ids, removed)], "were removed from", _RETIRED)
         for begun in stage.new_ids:
             is_new &= ~begun.among(ids)
         committed = _committed(stage, ids[is_new & (ids <= stage.base.max_object_id)])
+        if len(committed):
+            _refuse(stage, _removed_before(stage, committed), "were removed from", _RETIRED)
         if extend:
-            _refuse(stage, _removed_before(stage, committed), "were removed from")
             is_new[np.searchsorted(ids, committed)] = False
         else:
             _refuse(

@@ -280,7 +280,7 @@ def _parse_dtype(where: str, dtype: Any) -> np.dtype[Any]:
     try:
         parsed = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError) as error:
-        raise ArrayError(f"{where}: dtype {dtype!r} is not a dtype") from error
+        raise ArrayError(f"{where}: dtype {dtype!r} is no dtype, as 'float32' is one") from error
     if parsed.kind in "UTO":
         return np.dtype(object)
     if parsed.kind in "mM":
@@ -309,7 +309,12 @@ def _numbers(
     """Convert to the dtype that is stored; `fits`: it is that of the level."""
     if _group(array.dtype) != _group(target):
         of = "in this level" if fits else "by dtype="
-        raise ArrayError(f"{where} is {target.name} {of}, got {array.dtype.name}; convert it first")
+        got = "text" if _group(array.dtype) == "text" else array.dtype.name
+        example = f" (such as {_checks.as_written(array.flat[0])})" if array.size else ""
+        raise ArrayError(
+            f"{where} is {target.name} {of}, got {got}{example}; convert the values first, or give "
+            "the attribute another name"
+        )
     if target.kind in "mM":
         return _times(where, array, target, rounds=rounds)
     rounding = f"round them yourself, values.astype({target.name!r})"
@@ -330,9 +335,10 @@ def _times(where: str, array: np.ndarray, target: np.dtype[Any], *, rounds: bool
     if rounds and not np.can_cast(array.dtype, target, "safe"):
         return result
     if changed.any():
+        example = _checks.as_written(array[changed].flat[0])
         raise ArrayError(
             f"{where}: {array.dtype.name} values would change as {target.name} in "
-            f"{int(changed.sum()):,} places (such as {array[changed].flat[0]!r}); convert them "
+            f"{int(changed.sum()):,} places (such as {example}); convert them "
             "yourself, or store another unit"
         )
     return result

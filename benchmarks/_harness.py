@@ -274,7 +274,7 @@ def _status(field: str) -> int | None:
     return None
 
 
-def _peak() -> int:
+def peak_bytes() -> int:
     """The peak resident size.
 
     `ru_maxrss` also holds the peak of the process that started this one; where there is one, the
@@ -298,7 +298,7 @@ def _measure_memory(name: str, count: int, parts: int, mode: str) -> float:
         try:
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
         except OSError:
-            before = _peak()
+            before = peak_bytes()
         source = Source(0)
 
         def stream() -> Iterator[Points]:
@@ -310,7 +310,7 @@ def _measure_memory(name: str, count: int, parts: int, mode: str) -> float:
         else:
             whole = source.points(count)
             side.write(folder / "store", whole.split(parts) if side.streams else [whole])
-        return float(_peak() - (before or 0))
+        return float(peak_bytes() - (before or 0))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from _harness import EXTENT, Source, stored_bytes, table
+import numpy as np
+from _harness import EXTENT, Source, peak_bytes, stored_bytes, table
 
 import zv_versioned as zvv
 from zv_versioned.format.digest import NOTHING
@@ -99,6 +100,35 @@ def durable() -> list[Line]:
     return [("durable commit of 10,000 points", _compared(found[True], found[False]), "")]
 
 
+def compact() -> list[Line]:
+    """Compact many small batches of 100 objects each, with a value a point, to one."""
+    batches, each = (200, 1_000) if QUICK else (1_000, 1_000)
+    lines = []
+    places = (("objects", "in a dozen cells"), ("cell", "in one cell"), ("points", "in all cells"))
+    for where, told in places:
+        with tempfile.TemporaryDirectory() as folder:
+            repo, source = _new(folder), Source()
+            for batch in range(batches):
+                points = source.points(each, where).valued()
+                ids = np.repeat(np.arange(100) + 100 * batch, each // 100)
+                with repo.transaction() as tx:
+                    tx.writer("p").append_vertices_sync(
+                        points.positions, object_ids=ids, attributes={"value": points.values}
+                    )
+            size = 12 * batches * each / 1e6
+            repo = zvv.Repository.open(Path(folder, "r"))
+            before = peak_bytes()
+            clock, cpu = time.perf_counter(), time.process_time()
+            repo.compact()
+            clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
+            more = (peak_bytes() - before) / 1e6
+            assert len(repo.view()["p"][0].batches) == 1
+        cost = f"{size / clock:.1f} MB/s ({clock:.2f} s, {cpu:.2f} s of CPU), {more:+.0f} MB"
+        what = f"compaction of {batches:,} batches of {each:,} points, each {told}"
+        lines.append((what, cost, "≥ 40 MB/s"))
+    return lines
+
+
 def small_commits() -> list[Line]:
     """Many small commits, then compaction, expiry and collection: bytes before and after."""
     commits, each = (500, 100) if QUICK else (5_000, 100)
@@ -144,6 +174,7 @@ ROWS: dict[str, Callable[[], list[Line]]] = {
     "fsck": fsck,
     "digest": digest,
     "durable": durable,
+    "compact": compact,
     "small_commits": small_commits,
 }
 

@@ -48,12 +48,12 @@ from _harness import (
     SIDES,
     Side,
     Source,
-    _peak,
     _status,
     boxes,
     measured,
     median,
     number,
+    peak_bytes,
     timed,
 )
 from _ours import BOUNDS
@@ -335,7 +335,7 @@ def measure(what: str, path: str) -> float:
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
     level = zvv.Repository.open(path).view("main")["points"][0]
     found = level.positions() if what == "positions" else level.read(attributes="all")
-    peak = _peak() - before
+    peak = peak_bytes() - before
     if isinstance(found, np.ndarray):
         return peak / found.nbytes
     columns = [found.positions, found.vertex_ids, found.object_ids, *found.attributes.values()]

@@ -288,7 +288,8 @@ class Verbs:
         Returns
         -------
         Blame
-            At the cost of the index: no vertex is read.
+            At the cost of the index: no vertex is read. Commits that have expired are
+            marked as such; of them no more than the batch and the transaction is known.
         """
         return blame(self, object_ids, dataset, level, self.resolve(ref))  # type: ignore[arg-type, attr-defined]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,6 +210,30 @@ def test_the_history_of_an_object_ends_with_its_removal(repo: zvv.Repository) ->
     assert [c.message for c in repo.history(7, dataset="p", ref="main~2")] == ["seven"]
     with pytest.raises(zvv.NotFoundError, match="12345"):
         repo.history(12345, dataset="p")
+
+
+def test_blame_of_expired_commits_tells_what_is_left(tmp_path: Path) -> None:
+    repo = zvv.Repository.create(tmp_path / "r")
+    with repo.transaction(message="made") as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [10, 10]))
+    for number in range(4):
+        with repo.transaction(message=f"object {number}") as tx:
+            tx.writer("p").append_vertices_sync(points(3, number), object_ids=number)
+    before = repo.blame(dataset="p").to_pandas()
+    repo.expire(keep_last=1, dry_run=False)
+    blame = repo.blame(dataset="p")
+    assert [c.message for c in blame.commits] == [c.message for c in blame[3]] == ["object 3"]
+    assert list(blame[0]) == []
+    assert blame.expired.tolist() == [True, True, True, False]
+    frame = blame.to_pandas()
+    same = ["object_id", "batch", "transaction"]
+    assert frame[same].equals(before[same])
+    assert frame[["snapshot_id", "author", "time", "message"]].isna().all(axis=1).tolist() == (
+        blame.expired.tolist()
+    )
+    assert "3 commits that have expired" in repr(blame)
+    assert "3 commits that have expired" in blame._repr_html_()
+    assert not repo.blame(3, dataset="p").expired.any()
 
 
 def test_blame_reads_no_vertex(repo: zvv.Repository, monkeypatch: pytest.MonkeyPatch) -> None:

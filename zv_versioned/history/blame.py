@@ -32,53 +32,77 @@ class Blame:
     object_ids : ndarray of int64, shape (K,)
         Ascending; an id comes once for each commit that brought vertices of it.
     commit : ndarray of int64, shape (K,)
-        Which of `commits` it was.
+        Which of `commits` it was; ``len(commits)`` where it is in the history no more,
+        because it has expired or was picked from elsewhere.
     batches : ndarray of int64, shape (K,)
         The slot of the batch.
     commits : list of CommitInfo
-        Newest first.
+        Those that are in the history, newest first.
+    origins : ndarray of int64, shape (K,)
+        The number of the transaction, which a batch keeps whatever became of its commit.
     """
 
     object_ids: np.ndarray
     commit: np.ndarray
     batches: np.ndarray
     commits: CommitLog
+    origins: np.ndarray
+
+    @property
+    def expired(self) -> np.ndarray:
+        """Mask of the rows whose commit is in the history no more: (K,) bool."""
+        return np.asarray(self.commit == len(self.commits))
 
     def __len__(self) -> int:
         return len(self.object_ids)
 
     def __getitem__(self, object_id: int) -> CommitLog:
-        """The commits of one object, newest first."""
+        """The commits of one object, newest first: those that are in the history."""
         at = np.unique(self.commit[self.object_ids == object_id])
         if len(at) == 0:
             raise NotFoundError(f"no object {object_id!r} in {self!r}")
-        return CommitLog(self.commits[i] for i in at.tolist())
+        return CommitLog(self.commits[i] for i in at.tolist() if i < len(self.commits))
 
     def to_pandas(self) -> Any:
-        """A row for each object and commit: a pandas.DataFrame."""
+        """A row for each object and commit: a pandas.DataFrame.
+
+        Of a commit that is in the history no more, ``expired`` is true, and only the
+        transaction is known.
+        """
         import pandas as pd
 
+        known = [*self.commits, None]
+        rows = [known[i] for i in self.commit.tolist()]
         return pd.DataFrame(
             {
                 "object_id": self.object_ids,
                 "batch": self.batches,
-                "snapshot_id": [self.commits[i].snapshot_id for i in self.commit.tolist()],
-                "author": [self.commits[i].author for i in self.commit.tolist()],
-                "time": [self.commits[i].time for i in self.commit.tolist()],
-                "message": [self.commits[i].message for i in self.commit.tolist()],
+                "snapshot_id": [info and info.snapshot_id for info in rows],
+                "author": [info and info.author for info in rows],
+                "time": pd.to_datetime([info and info.time for info in rows], utc=True),
+                "message": [info and info.message for info in rows],
+                "transaction": [f"{origin:016x}" for origin in self.origins.tolist()],
+                "expired": self.expired,
             }
         )
 
     def _facts(self) -> list[tuple[str, str]]:
-        counts = np.bincount(self.commit, minlength=len(self.commits))
-        return [
+        counts = np.bincount(self.commit, minlength=len(self.commits) + 1)
+        facts = [
             (info.snapshot_id, f"{counts[i]:,} objects: {info.message}")
             for i, info in enumerate(self.commits)
         ]
+        if counts[-1]:
+            facts.append(("not in the history", f"{counts[-1]:,} objects: {self._lost()}"))
+        return facts
+
+    def _lost(self) -> str:
+        return f"{len(np.unique(self.origins[self.expired])):,} commits that have expired"
 
     def __repr__(self) -> str:
         n = len(np.unique(self.object_ids))
-        return f"<Blame: {n:,} objects from {len(self.commits):,} commits>"
+        lost = f" and {self._lost()}" if self.expired.any() else ""
+        return f"<Blame: {n:,} objects from {len(self.commits):,} commits{lost}>"
 
     def _repr_html_(self) -> str:
         return html_table("Blame", self._facts())
@@ -112,11 +136,13 @@ def blame(
     number = {origin: i for i, origin in enumerate(commits)}
     counts = [len(found) for found in ids]
     flat = np.concatenate(ids) if ids else np.zeros(0, np.int64)
-    which = np.repeat([number[int(table.origin[row])] for row in some], counts).astype(np.int64)
+    origins = table.origin[some]
+    numbers = [number.get(origin, len(commits)) for origin in origins.tolist()]
+    which = np.repeat(numbers, counts).astype(np.int64)
     slots = np.repeat(table.slot[some], counts)
     order = np.lexsort((which, flat))
     log = CommitLog(commits.values())
-    return Blame(flat[order], which[order], slots[order], log)
+    return Blame(flat[order], which[order], slots[order], log, np.repeat(origins, counts)[order])
 
 
 def _reader(repository: Repository, snapshot: str, dataset: str, level: int) -> LevelReader:
@@ -127,19 +153,15 @@ def _reader(repository: Repository, snapshot: str, dataset: str, level: int) -> 
 
 
 def _commits_of(repository: Repository, snapshot: str, origins: set[int]) -> dict[int, CommitInfo]:
-    """The commits whose transactions made some batches, newest first."""
+    """The commits whose transactions made some batches, newest first, as far as they are known."""
     found: dict[int, CommitInfo] = {}
     for info in History(repository._backend).walk(snapshot):
         origin = origin_of(own_facts(info.metadata).get("transaction", ""))
         if origin in origins and origin not in found:
             found[origin] = CommitInfo.from_snapshot(info)
             if len(found) == len(origins):
-                return found
-    absent = origins - found.keys()
-    raise NotFoundError(
-        f"{len(absent)} commits that made batches of {snapshot} are not in its history any more: "
-        "they were cherry-picked from elsewhere, or expired"
-    )
+                break
+    return found
 
 
 def history_of(

@@ -34,5 +34,6 @@ def test_it_says_what_it_would_do_and_does_it(known: Any) -> None:
 def test_what_cannot_be_is_refused(known: Any) -> None:
     failed("compact", "--dataset", "nothing", "-r", known.path, code=40)
     failed("compact", "--branch", "nothing", "-r", known.path, code=40)
-    said = failed("compact", "--target-vertices", 0, "-r", known.path, code=11)
-    assert "--target-vertices" in said
+    assert "--target-vertices" in failed(
+        "compact", "--target-vertices", 0, "-r", known.path, code=11
+    )

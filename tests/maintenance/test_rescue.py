@@ -214,6 +214,21 @@ def test_a_repository_whose_root_file_is_damaged_says_so_and_where_to_look(
     assert not fsck(folder).ok
 
 
+@pytest.mark.parametrize("name", ["refs/branch.main/ref.json", "config.yaml"])
+def test_a_file_that_icechunk_cannot_parse_is_named(
+    folder: Path, line: list[str], name: str
+) -> None:
+    if not is_old(folder):
+        pytest.skip("there is no such file")
+    raw = (folder / name).read_bytes()
+    half = len(raw) // 2
+    (folder / name).write_bytes(
+        raw.replace(raw[half : half + 1], b"'") if "ref" in name else raw[:half]
+    )
+    with pytest.raises(IntegrityError, match=f"cannot be opened.*{name} is damaged.*fsck -r"):
+        zvv.Repository.open(folder)
+
+
 @pytest.mark.parametrize("how", ["cut", "deleted"])
 def test_a_damaged_tip_is_named_as_damage(folder: Path, line: list[str], how: str) -> None:
     HOW[how](folder / "snapshots" / line[-1])

@@ -225,6 +225,8 @@ class Backend:
                 repository = ic.Repository.open(storage, config=repository_config(place, storage))
             except ic.IcechunkError as error:
                 wrong = None if place.folder is None else damage.of_root(place.folder)
+                if wrong is None and place.folder and "config deserial" in str(error):
+                    wrong = "its file config.yaml is damaged"
                 if wrong is not None:
                     raise IntegrityError(
                         f"the repository at {place.location} cannot be opened: {wrong}. "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ..errors import IntegrityError
 from . import files
 
+_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{20}")
 SEE = "zv-versioned fsck -r {} (it need not be opened for that) tells more, and the way back"
 
 
@@ -54,6 +56,9 @@ def of_root(folder: Path) -> str | None:
     refs, unreadable = files.refs_of_folder(folder)
     if unreadable:
         return f"{min(unreadable)} is damaged"
+    strange = [name for name, at in sorted(refs.branches.items()) if not _ID.fullmatch(at)]
+    if strange:
+        return f"refs/branch.{strange[0]}/ref.json is damaged"
     if "main" not in refs.branches:
         return "its file refs/branch.main/ref.json is missing"
     return None

@@ -18,6 +18,7 @@ from . import values as _values
 from .stage import LevelStage
 from .values import Values
 
+_REMOVED = "overlap existing objects that were removed from"
 _RETIRED = "; the ids of removed objects stay retired"
 
 
@@ -90,12 +91,12 @@ def objects_of(
     is_new = np.ones(len(ids), bool)
     if int(ids[0]) <= stage.facts.max_object_id:
         for removed in stage.removed_ids:
-            _refuse(stage, ids[np.isin(ids, removed)], "were removed from", _RETIRED)
+            _refuse(stage, ids[np.isin(ids, removed)], _REMOVED, _RETIRED)
         for begun in stage.new_ids:
             is_new &= ~begun.among(ids)
         committed = _committed(stage, ids[is_new & (ids <= stage.base.max_object_id)])
         if len(committed):
-            _refuse(stage, _removed_before(stage, committed), "were removed from", _RETIRED)
+            _refuse(stage, _removed_before(stage, committed), _REMOVED, _RETIRED)
         if extend:
             is_new[np.searchsorted(ids, committed)] = False
         else:

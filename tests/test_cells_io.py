@@ -18,7 +18,8 @@ from zv_versioned.errors import ArrayError, IntegrityError
 from zv_versioned.format import shards
 from zv_versioned.format.cells import MAX_PAYLOAD, CellCodec
 from zv_versioned.reading import fetch
-from zv_versioned.reading.fetch import Target, Wanted, read_rows
+from zv_versioned.reading.fetch import read_rows
+from zv_versioned.reading.wanted import Target, Wanted
 from zv_versioned.spatial.boxes import Box
 from zv_versioned.spatial.grid import Grid
 

@@ -150,7 +150,7 @@ def test_two_pieces_are_held_at_a_time_however_much_is_read(
     monkeypatch.setattr(_fetch, "WHOLE_BATCH_BYTES", piece // 4)
     monkeypatch.setattr(_fetch, "RANGE_BYTES", piece // 2)
     held, most, total = 0, 0, 0
-    fetch, decode = _fetch._fetch, _fetch._decode
+    fetch, decode = _fetch._fetch, _fetch.decode
 
     def fetched(*args: Any) -> Any:
         nonlocal held, most, total
@@ -166,7 +166,7 @@ def test_two_pieces_are_held_at_a_time_however_much_is_read(
         held -= sum(int((found.stop - found.start).sum()) for found in cells)
 
     monkeypatch.setattr(_fetch, "_fetch", fetched)
-    monkeypatch.setattr(_fetch, "_decode", decoded)
+    monkeypatch.setattr(_fetch, "decode", decoded)
     found = level(location).read(attributes="all")
     assert total > 8 * piece
     # A piece is what it decodes to: random numbers are no smaller when they are stored. A cell or a

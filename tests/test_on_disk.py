@@ -22,7 +22,8 @@ from zv_versioned.format.axes import parse_axes
 from zv_versioned.format.cells import HEADER
 from zv_versioned.format.metadata import AttributeMeta
 from zv_versioned.format.table import BUCKET, BatchTable
-from zv_versioned.reading.fetch import Target, Wanted, read_rows
+from zv_versioned.reading.fetch import read_rows
+from zv_versioned.reading.wanted import Target, Wanted
 from zv_versioned.spatial.boxes import Box
 from zv_versioned.spatial.grid import Grid
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from zarr.abc.store import Store
@@ -22,9 +21,10 @@ from .. import _paths, _store
 from .._cache import Cache
 from .._cells_io import Blocks
 from ..errors import IntegrityError
-from ..format import copied, shards
-from ..format.cells import HEADER, decode_framed
+from ..format import shards
 from ..spatial.grid import Grid
+from .decode import decode
+from .wanted import Shard, Stored, Target
 
 WHOLE_BATCH_BYTES = 512 << 10
 _GAP_BYTES = 64 << 10
@@ -33,94 +33,8 @@ _PIECE_BYTES = 16 << 20
 RANGE_BYTES = 4 << 20
 _ALONE_BYTES = 1 << 20
 _FEW_CELLS = 4096
-_FEW_SHARDS = 8
-_TOGETHER_CELLS = 1 << 14
 
 Index = tuple[np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Cells of one batch that are to be read.
-
-    Parameters
-    ----------
-    slot : int
-    cells : ndarray of int64, shape (C,)
-        Their numbers, ascending.
-    cell_rows : ndarray of int, shape (C,)
-        Rows in each: vertices or links.
-    batch_cells, batch_rows : int
-        How many there are in the whole batch.
-    """
-
-    slot: int
-    cells: np.ndarray
-    cell_rows: np.ndarray
-    batch_cells: int
-    batch_rows: int
-
-
-@dataclass(frozen=True)
-class Target:
-    """Cells of one array, and the buffer that they go to, one after the other.
-
-    Parameters
-    ----------
-    array : str
-        The array's path.
-    row_bytes : int
-        Bytes of one row.
-    wanted : sequence of Wanted
-    out : ndarray of uint8, shape (8 + total,)
-        Filled from byte 8 on. A cell is decompressed with its frame, which lies
-        over the end of the cell before it; therefore the last goes first.
-    """
-
-    array: str
-    row_bytes: int
-    wanted: Sequence[Wanted]
-    out: np.ndarray
-
-    @classmethod
-    def empty(cls, array: str, row_bytes: int, wanted: Sequence[Wanted]) -> Target:
-        """A target with room for all that is wanted."""
-        size = HEADER + _count(wanted) * row_bytes
-        return cls(array, row_bytes, wanted, np.empty(size, np.uint8))
-
-    def rows(self, dtype: np.dtype, row_shape: tuple[int, ...]) -> np.ndarray:
-        """What was read: (n, *row_shape)."""
-        return self.out[HEADER:].view(dtype).reshape(_count(self.wanted), *row_shape)
-
-
-def _count(wanted: Sequence[Wanted]) -> int:
-    return sum(int(want.cell_rows.sum(dtype=np.int64)) for want in wanted)
-
-
-class _Shard(NamedTuple):
-    """Cells that are wanted of one shard.
-
-    Parameters
-    ----------
-    key : str
-    places : ndarray of int64, shape (C,)
-    begins, sizes : ndarray of int64, shape (C,)
-        Where each cell's payload begins in the buffer, and its size.
-    whole : bool
-        Whether to fetch the shard as a whole, rather than ranges of it.
-    small : bool
-        Whether it is best fetched along with others.
-    target : int
-        Which of the targets it is for.
-    """
-
-    key: str
-    places: np.ndarray
-    begins: np.ndarray
-    sizes: np.ndarray
-    whole: bool
-    small: bool
-    target: int
 
 
 def read_rows(
@@ -157,7 +71,7 @@ def read_rows(
     if extra is None and not pieces:
         extra = _store.get_many(store, more)
 
-    def fetch(number: int) -> list[_Stored]:
+    def fetch(number: int) -> list[Stored]:
         nonlocal extra
         along = more if extra is None else ()
         cells, values = _fetch(store, pieces[number], grid.places, known, along)
@@ -165,12 +79,9 @@ def read_rows(
             extra = values
         return cells
 
-    def decode(number: int, cells: list[_Stored]) -> None:
-        _decode(pieces[number], cells, targets)
-
     if len(pieces) < 2:
         for number in range(len(pieces)):
-            decode(number, fetch(number))
+            decode(pieces[number], fetch(number), targets)
     else:
         # While one piece is decoded, the next one, which lies before it, is on its way.
         with ThreadPoolExecutor(1, "zv-versioned-read") as ahead:
@@ -179,16 +90,16 @@ def read_rows(
                 cells = coming.result()
                 if number:
                     coming = ahead.submit(fetch, number - 1)
-                decode(number, cells)
+                decode(pieces[number], cells, targets)
     return extra or []
 
 
 # ---- what is fetched at once ---------------------------------------------------
 
 
-def _pieces(targets: Sequence[Target], grid: Grid) -> Iterator[list[_Shard]]:
+def _pieces(targets: Sequence[Target], grid: Grid) -> Iterator[list[Shard]]:
     """Cut what is wanted into pieces of bounded size, in the order of the buffers."""
-    piece: list[_Shard] = []
+    piece: list[Shard] = []
     room = _PIECE_BYTES
     # Attributes are wanted of the same cells as the vertices.
     blocks = _blocks(targets, grid)
@@ -221,7 +132,7 @@ def _pieces(targets: Sequence[Target], grid: Grid) -> Iterator[list[_Shard]]:
                     begin, size = begins[part], sizes[part]
                     if len(found.keys) > 1:
                         begin, size = begin[rows], size[rows]
-                    piece.append(_Shard(key, places, begin, size, whole, small, number))
+                    piece.append(Shard(key, places, begin, size, whole, small, number))
                 room -= int(ends[stop - 1]) - before
                 if whole:
                     room -= len(found.keys) * shards.index_size(grid.places)
@@ -252,7 +163,7 @@ def _blocks(targets: Sequence[Target], grid: Grid) -> dict[int, Blocks]:
 def _indexes(
     store: Store,
     places: int,
-    pieces: Sequence[Sequence[_Shard]],
+    pieces: Sequence[Sequence[Shard]],
     indexes: Cache,
     more: Sequence[_store.Request],
 ) -> tuple[dict[str, Index], list[memoryview] | None]:
@@ -337,24 +248,7 @@ class _Cut:
     stop: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """The stored bytes of the cells of one shard, in the order of its places.
-
-    Parameters
-    ----------
-    buffers : list of ndarray of uint8
-    buffer, start, stop : ndarray of int64, shape (C,)
-        In which of these each cell lies, and where.
-    """
-
-    buffers: list[np.ndarray]
-    buffer: np.ndarray
-    start: np.ndarray
-    stop: np.ndarray
-
-
-def _cut(shard: _Shard, index: Index, call: _Call) -> _Cut:
+def _cut(shard: Shard, index: Index, call: _Call) -> _Cut:
     """Ask for the ranges of some cells of a shard."""
     start, stop = _ranges(index, shard.places, shard.key)
     request, ranges = _joined(start, stop)
@@ -364,11 +258,11 @@ def _cut(shard: _Shard, index: Index, call: _Call) -> _Cut:
 
 def _fetch(
     store: Store,
-    piece: Sequence[_Shard],
+    piece: Sequence[Shard],
     places: int,
     known: Mapping[str, Index],
     more: Sequence[_store.Request],
-) -> tuple[list[_Stored], list[memoryview]]:
+) -> tuple[list[Stored], list[memoryview]]:
     """The stored bytes of cells, for each shard in the order of its places; and of `more`."""
     call = _Call()
     asked = [
@@ -388,13 +282,13 @@ def _fetch(
     for cut in asked:
         if isinstance(cut, _Cut):
             read = [call.value(number) for number in cut.numbers]
-            found.append(_Stored(read, cut.request, cut.start, cut.stop))
+            found.append(Stored(read, cut.request, cut.start, cut.stop))
         else:
             found.append(next(of_wholes))
     return found, extra
 
 
-def _in_wholes(wholes: Sequence[tuple[_Shard, np.ndarray]], places: int) -> Iterator[_Stored]:
+def _in_wholes(wholes: Sequence[tuple[Shard, np.ndarray]], places: int) -> Iterator[Stored]:
     """Where the cells lie of shards that were fetched as they are."""
     if not wholes:
         return
@@ -409,7 +303,7 @@ def _in_wholes(wholes: Sequence[tuple[_Shard, np.ndarray]], places: int) -> Iter
         n = len(shard.places)
         part = slice(done, done + n)
         _check_there(start[part], shard.key)
-        yield _Stored([raw], one[:n], start[part], stop[part])
+        yield Stored([raw], one[:n], start[part], stop[part])
         done += n
 
 
@@ -448,122 +342,3 @@ def _joined(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray
     begin = np.flatnonzero(np.diff(group, prepend=-1))
     end = np.append(begin[1:], len(start)) - 1
     return request, np.stack([first[begin], last[end]], axis=1)
-
-
-# ---- decoding ------------------------------------------------------------------
-
-
-def _decode(piece: Sequence[_Shard], values: list[_Stored], targets: Sequence[Target]) -> None:
-    """Decode the cells of one piece."""
-    if len(piece) < _FEW_SHARDS:
-        _decode_each(piece, values, targets)
-        return
-    try:
-        _decode_each(*_together(piece, values), targets)
-    except IntegrityError:
-        _decode_each(piece, values, targets)  # which of them it is
-        raise
-
-
-def _together(
-    piece: Sequence[_Shard], values: Sequence[_Stored]
-) -> tuple[list[_Shard], list[_Stored]]:
-    """Small shards that were fetched whole, those of a target as if they were one."""
-    shards_of: list[_Shard] = []
-    stored_of: list[_Stored] = []
-    groups: list[list[tuple[_Shard, _Stored]]] = []
-    room, target = 0, -1
-    for shard, stored in zip(piece, values, strict=True):
-        if not (shard.whole and shard.small):
-            shards_of.append(shard)
-            stored_of.append(stored)
-            continue
-        if room <= 0 or shard.target != target:
-            groups.append([])
-            room, target = _TOGETHER_CELLS, shard.target
-        groups[-1].append((shard, stored))
-        room -= len(shard.places)
-    for both in groups:
-        raw = [stored.buffers[0] for _, stored in both]
-        counts = [len(shard.places) for shard, _ in both]
-        lengths = np.array(list(map(len, raw)))
-        shift = np.repeat(np.cumsum(lengths) - lengths, counts)
-        start = np.concatenate([stored.start for _, stored in both]) + shift
-        stop = np.concatenate([stored.stop for _, stored in both]) + shift
-        shards_of.append(
-            both[0][0]._replace(
-                places=np.concatenate([shard.places for shard, _ in both]),
-                begins=np.concatenate([shard.begins for shard, _ in both]),
-                sizes=np.concatenate([shard.sizes for shard, _ in both]),
-            )
-        )
-        stored_of.append(
-            _Stored([np.concatenate(raw)], np.zeros(len(start), np.int64), start, stop)
-        )
-    return shards_of, stored_of
-
-
-def _decode_each(
-    piece: Sequence[_Shard], values: Sequence[_Stored], targets: Sequence[Target]
-) -> None:
-    # Those that are decompressed go first, for each lays its frame over what lies before it.
-    for number, begin, size, cell, key in sorted(
-        _compressed(piece, values), key=lambda cell: cell[:2], reverse=True
-    ):
-        with _store.damage_in(key):
-            decode_framed(cell, targets[number].out[begin : begin + size + HEADER])
-    again = []
-    for shard, stored in zip(piece, values, strict=True):
-        again += _decode_copied(shard, stored, targets[shard.target].out)
-    for shard, stored, at in again:
-        _decode_alone(shard, stored, at, targets[shard.target].out)
-
-
-def _may_be_copies(shard: _Shard, stored: _Stored) -> np.ndarray:
-    """Which cells have the length that they have where they are stored as they are."""
-    alike: np.ndarray = stored.stop - stored.start == copied.lengths_of(shard.sizes)
-    return alike
-
-
-def _compressed(
-    piece: Sequence[_Shard], values: Sequence[_Stored]
-) -> Iterator[tuple[int, int, int, np.ndarray, str]]:
-    """Cells that blosc compressed: the target, where each goes, its size, its bytes, its key."""
-    for shard, stored in zip(piece, values, strict=True):
-        at = np.flatnonzero(~_may_be_copies(shard, stored))
-        for begin, size, buffer, start, stop in zip(
-            shard.begins[at].tolist(),
-            shard.sizes[at].tolist(),
-            stored.buffer[at].tolist(),
-            stored.start[at].tolist(),
-            stored.stop[at].tolist(),
-            strict=True,
-        ):
-            yield shard.target, begin, size, stored.buffers[buffer][start:stop], shard.key
-
-
-def _decode_copied(
-    shard: _Shard, stored: _Stored, out: np.ndarray
-) -> list[tuple[_Shard, _Stored, int]]:
-    """Copy the cells of a shard that are copies; returns those of their length that are not."""
-    alike = _may_be_copies(shard, stored)
-    left = []
-    for number, raw in enumerate(stored.buffers):
-        at = np.flatnonzero(alike & (stored.buffer == number))
-        if len(at) == 0:
-            continue
-        start, stop, sizes = stored.start[at], stored.stop[at], shard.sizes[at]
-        with _store.damage_in(shard.key):
-            done = copied.unpack(raw, start, stop, sizes, out, shard.begins[at] + HEADER)
-        left += [(shard, stored, one) for one in at[~done].tolist()]
-    return left
-
-
-def _decode_alone(shard: _Shard, stored: _Stored, at: int, out: np.ndarray) -> None:
-    """Decode one cell that is no copy after all, beside what is decoded already."""
-    begin, size = int(shard.begins[at]), int(shard.sizes[at])
-    cell = stored.buffers[stored.buffer[at]][stored.start[at] : stored.stop[at]]
-    framed = np.empty(size + HEADER, np.uint8)
-    with _store.damage_in(shard.key):
-        decode_framed(cell, framed)
-    out[begin + HEADER : begin + HEADER + size] = framed[HEADER:]

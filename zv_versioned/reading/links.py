@@ -15,10 +15,11 @@ import numpy as np
 from .. import _paths
 from ..format.batches import FragmentPage
 from ..format.metadata import LINES, AttributeMeta
-from .fetch import Target, Wanted, read_rows
+from .fetch import read_rows
 from .removed import load_removals
 from .selection import Selection
 from .values import spread
+from .wanted import Target, Wanted
 
 if TYPE_CHECKING:
     from .reader import LevelReader

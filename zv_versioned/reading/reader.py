@@ -24,10 +24,11 @@ from ..spatial.assign import spans
 from ..spatial.balls import Ball
 from ..spatial.boxes import Box
 from .batch_indexes import BatchIndexes, joined
-from .fetch import RANGE_BYTES, WHOLE_BATCH_BYTES, Target, Wanted, keep_index, read_rows
+from .fetch import RANGE_BYTES, WHOLE_BATCH_BYTES, keep_index, read_rows
 from .removed import load_removals, removed_rows
 from .selection import Selection
 from .values import spread
+from .wanted import Target, Wanted
 
 WINDOW_VERTICES = 1 << 20
 _AHEAD_BLOCKS = 4

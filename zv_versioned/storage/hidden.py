@@ -24,6 +24,7 @@ from .translate import translated
 
 if TYPE_CHECKING:
     from .backend import Backend
+    from .handle import Handle
 
 HIDDEN = "zv_versioned."
 """What the names of hidden branches begin with."""
@@ -32,7 +33,7 @@ PARENT = f"{HIDDEN}parent."
 CARRY = f"{HIDDEN}carry."
 
 
-def names(backend: Backend, prefix: str = HIDDEN) -> list[str]:
+def names(backend: Handle, prefix: str = HIDDEN) -> list[str]:
     """The names of hidden branches that begin with a prefix, sorted."""
     backend.check_process()
     with translated(backend.location):

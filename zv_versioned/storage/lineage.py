@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from .hidden import HIDDEN, names
 
 if TYPE_CHECKING:
-    from .backend import Backend
+    from .handle import Handle
 
 ROOT_ID = "1CECHNKREP0F1RSTCMT0"
 """The snapshot that every repository begins with."""
@@ -81,7 +81,7 @@ def lines_in(branches: Iterable[str]) -> list[Line]:
     return sorted(Line(m[2], int(m[3]), m[4], m[1] == "line") for m in found)
 
 
-def descents(backend: Backend) -> dict[str, Descent]:
+def descents(backend: Handle) -> dict[str, Descent]:
     """What is written down, by child.
 
     Where an expiry was interrupted, an earlier line may stand beside a later one

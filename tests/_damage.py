@@ -40,6 +40,23 @@ def names(report: zvv.FsckReport, folder: Path, file: Path) -> bool:
     return lost_state or any(f.place == path or path in f.what for f in report.findings)
 
 
+def is_found(
+    folder: Path, file: Path, damaged: bytes | bytearray | None, check: Check, before: set[str]
+) -> bool:
+    """Whether a check says more than `before` of a file that is damaged meanwhile; None: gone."""
+    raw = file.read_bytes()
+    if damaged is None:
+        file.unlink()
+    else:
+        file.write_bytes(damaged)
+    try:
+        report = check(folder)
+    finally:
+        file.write_bytes(raw)
+    report.findings = [f for f in report.findings if str(f) not in before]
+    return names(report, folder, file)
+
+
 def flip(folder: Path, seed: int, times: int, check: Check) -> list[str]:
     """Flip bits of one byte in a file, check, put it back, and again; returns what was missed."""
     rng = random.Random(seed)
@@ -48,17 +65,10 @@ def flip(folder: Path, seed: int, times: int, check: Check) -> list[str]:
     missed = []
     for _ in range(times):
         file = rng.choice(files)
-        raw = file.read_bytes()
-        damaged = bytearray(raw)
-        at, bits = rng.randrange(len(raw)), rng.randrange(1, 256)
+        damaged = bytearray(file.read_bytes())
+        at, bits = rng.randrange(len(damaged)), rng.randrange(1, 256)
         damaged[at] ^= bits
-        file.write_bytes(damaged)
-        try:
-            report = check(folder)
-        finally:
-            file.write_bytes(raw)
-        report.findings = [f for f in report.findings if str(f) not in before]
-        if not names(report, folder, file):
+        if not is_found(folder, file, damaged, check, before):
             missed.append(f"{file.relative_to(folder)} byte {at} ^ {bits} (seed {seed})")
     return missed
 

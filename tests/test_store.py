@@ -17,7 +17,14 @@ from zarr.storage import MemoryStore
 
 import zv_versioned as zvv
 from zv_versioned import _io
-from zv_versioned._store import Uploader, get_documents, get_json, get_many, set_many
+from zv_versioned._store import (
+    Uploader,
+    get_documents,
+    get_documents_and,
+    get_json,
+    get_many,
+    set_many,
+)
 from zv_versioned.errors import IntegrityError, ReadOnlyError, StorageError, ZVError
 
 
@@ -121,8 +128,8 @@ def test_an_error_of_our_own_is_passed_on_as_it_is() -> None:
 
 def test_documents_come_together_and_none_where_there_is_none() -> None:
     store = filled(**{"zarr.json": b'{"a":1}', "p/q/zarr.json": b'{"b":2}'})
-    assert get_documents(store, ["p/q", "p", ""])[0] == [{"b": 2}, None, {"a": 1}]
-    value, nothing = get_documents(store, [""], ["p/q/zarr.json", "x/c/0"])[1]
+    assert get_documents(store, ["p/q", "p", ""]) == [{"b": 2}, None, {"a": 1}]
+    value, nothing = get_documents_and(store, [""], ["p/q/zarr.json", "x/c/0"])[1]
     assert (bytes(value or b""), nothing) == (b'{"b":2}', None)
     assert get_json(store, "") == {"a": 1}
 

@@ -2,7 +2,7 @@
 
 Rows are the coordinates of vertices or the values of an attribute, in vertex
 order. They are encoded shard after shard, so that what is encoded can be
-uploaded and forgotten. :mod:`._fetch` reads them back.
+uploaded and forgotten. :mod:`.reading.fetch` reads them back.
 """
 
 from __future__ import annotations

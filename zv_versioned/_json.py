@@ -17,6 +17,18 @@ def _stored_int(digits: str) -> int:
     return value
 
 
+def _dumped(mapping: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(mapping), allow_nan=False)
+    except (TypeError, ValueError):
+        for key, value in mapping.items():  # which of them it is
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{key!r} is {value!r}, {_advice(error)}") from error
+        raise
+
+
 def _advice(error: Exception) -> str:
     if isinstance(error, TypeError):
         return f"which JSON has not ({error}); numbers of numpy become Python's by value.item()"
@@ -35,16 +47,12 @@ def json_object(mapping: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
     if mapping is None:
         return {}
     try:
+        if not isinstance(mapping, Mapping):
+            raise TypeError(f"{mapping!r} is no mapping")
         for key in mapping:
             if not isinstance(key, str):
                 raise TypeError(f"its key {key!r} is no text")
-            try:
-                json.dumps(mapping[key], allow_nan=False)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{key!r} is {mapping[key]!r}, {_advice(error)}") from error
-        kept: dict[str, Any] = json.loads(
-            json.dumps(dict(mapping), allow_nan=False), parse_int=_stored_int
-        )
+        kept: dict[str, Any] = json.loads(_dumped(mapping), parse_int=_stored_int)
         json.dumps(kept, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (TypeError, ValueError) as error:
         raise MetadataError(f"{what} must be JSON under text keys: {error}") from error

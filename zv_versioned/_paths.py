@@ -86,6 +86,17 @@ def level_path(dataset: str, level: int) -> str:
     return join(dataset, str(level))
 
 
+def chunk_key(array: str, at: Iterable[int]) -> str:
+    """The key of one chunk of an array."""
+    return "/".join((array, "c", *map(str, at)))
+
+
 def shard_key(array: str, slot: int, block: Iterable[int]) -> str:
-    """The key of one shard of an array."""
-    return "/".join((array, "c", str(slot), *map(str, block)))
+    """The key of one shard of an array of batches."""
+    return chunk_key(array, (slot, *block))
+
+
+def parted(key: str) -> tuple[str, tuple[int, ...]]:
+    """The array of a chunk, and where it is in there: what :func:`chunk_key` was given."""
+    array, _, at = key.rpartition("/c/")
+    return array, tuple(map(int, at.split("/")))

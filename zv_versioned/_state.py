@@ -73,7 +73,7 @@ class Documents:
             wanted = {*paths, *self._expected} - self._known.keys()
             names, keys = sorted(wanted), self._expected_chunks
             self._expected, self._expected_chunks = [], []
-            found, values = _store.get_documents(self.store, names, keys)
+            found, values = _store.get_documents_and(self.store, names, keys)
             self._known.update(zip(names, found, strict=True))
             there = zip(keys, values, strict=True)
             self.chunks.update({key: value for key, value in there if value is not None})
@@ -185,7 +185,7 @@ def load_facts(
     """
     _check_name(store, name)
     path = _paths.join(name, str(level)) if is_whole(level) else name
-    documents, _ = _store.get_documents(store, [path] if meta else [path, name])
+    documents = _store.get_documents(store, [path] if meta else [path, name])
     if meta is None:
         meta = _dataset(store, name, documents[1])
     check_level(meta, level)

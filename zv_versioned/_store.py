@@ -86,8 +86,13 @@ async def _get_expected(store: Store, key: str) -> memoryview | None:
         return None
 
 
-def get_documents(
-    store: Store, paths: Sequence[str], chunks: Sequence[str] = ()
+def get_documents(store: Store, paths: Sequence[str]) -> list[dict[str, Any] | None]:
+    """The documents of groups or arrays; see :func:`get_documents_and`."""
+    return get_documents_and(store, paths, ())[0]
+
+
+def get_documents_and(
+    store: Store, paths: Sequence[str], chunks: Sequence[str]
 ) -> tuple[list[dict[str, Any] | None], list[memoryview | None]]:
     """The documents of groups or arrays, and some chunks, at the same time.
 
@@ -125,7 +130,7 @@ def get_documents(
 
 def get_json(store: Store, path: str) -> dict[str, Any] | None:
     """The document of one group or array, or None where there is none."""
-    return get_documents(store, [path])[0][0]
+    return get_documents(store, [path])[0]
 
 
 def _parse(key: str, raw: memoryview) -> dict[str, Any]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 _HOLD_BYTES = 1 << 20
+"""Chunks of a level that wait for the commit, where storage is near; more are uploaded at once."""
 
 
 class Transaction(StagesDatasets):

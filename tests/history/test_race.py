@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import zv_versioned as zvv
-from zv_versioned.storage.carry import key_of, parted
+from zv_versioned._paths import chunk_key, parted
 
 BOX = ([0.0, 0.0], [8.0, 8.0])
 
@@ -157,4 +157,4 @@ def test_others_need_not_wait_for_checks_of_the_user(repo: zvv.Repository) -> No
 
 @pytest.mark.parametrize("array", ["a/0/vertices", "a/0/vertex_attributes/c", "c/0/x/5"])
 def test_the_key_of_a_chunk_says_its_array_and_place(array: str) -> None:
-    assert parted(key_of(array, (5, 0, 12))) == (array, (5, 0, 12))
+    assert parted(chunk_key(array, (5, 0, 12))) == (array, (5, 0, 12))

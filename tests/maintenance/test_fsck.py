@@ -13,7 +13,7 @@ from typing import Any
 import _rich
 import numpy as np
 import pytest
-from _damage import flip, flip_in_one_of, found_in_files, fsck, names, stored
+from _damage import flip, flip_in_one_of, found_in_files, fsck, is_found, names, stored
 from _processes import new_processes
 
 import zv_versioned as zvv
@@ -158,17 +158,9 @@ def test_a_file_that_is_gone_or_cut_is_found_and_named(small: Path, how: str) ->
     for number, file in enumerate(whole + others):
         check = fsck if number < len(whole) else found_in_files
         raw = file.read_bytes()
-        if how == "deleted":
-            file.unlink()
-        else:
-            size = {"emptied": 0, "halved": len(raw) // 2, "one byte short": len(raw) - 1}[how]
-            file.write_bytes(raw[:size])
-        try:
-            report = check(small)
-        finally:
-            file.write_bytes(raw)
-        report.findings = [f for f in report.findings if str(f) not in before]
-        if not names(report, small, file):
+        size = {"emptied": 0, "halved": len(raw) // 2, "one byte short": len(raw) - 1}
+        damaged = None if how == "deleted" else raw[: size[how]]
+        if not is_found(small, file, damaged, check, before):
             missed.append(file.relative_to(small))
     assert missed == []
 

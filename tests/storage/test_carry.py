@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zv_versioned import _store
+from zv_versioned._paths import chunk_key
 from zv_versioned.storage import Backend
 from zv_versioned.storage import carry as carrying
-from zv_versioned.storage.carry import SHARES, Move, Staged, carry, coordinates, key_of, same_node
+from zv_versioned.storage.carry import SHARES, Move, Staged, carry, coordinates, same_node
 
 Chunks = dict[tuple[int, int], bytes]
 needs_sharing = pytest.mark.skipif(not SHARES, reason="this icechunk copies")
@@ -27,12 +28,12 @@ def make_array(session: Any, name: str) -> None:
 
 
 def write(session: Any, name: str, chunks: Chunks) -> None:
-    _store.set_many(session.store, [(key_of(name, at), value) for at, value in chunks.items()])
+    _store.set_many(session.store, [(chunk_key(name, at), value) for at, value in chunks.items()])
 
 
 def read(store: Any, name: str) -> Chunks:
     found = coordinates(store.session, name, range(64))
-    values = _store.get_many(store, [(key_of(name, at), 0, -1) for at in found])
+    values = _store.get_many(store, [(chunk_key(name, at), 0, -1) for at in found])
     return {at: bytes(v) for at, v in zip(found, values, strict=True) if v is not None}  # type: ignore[misc]
 
 
@@ -127,7 +128,7 @@ def test_an_array_that_each_side_made_by_itself_is_copied(backend: Backend) -> N
 def test_a_chunk_may_be_carried_to_where_it_was(backend: Backend) -> None:
     source = backend.branch_tip("try")
     session = backend.begin("main")
-    _store.delete_many(session.store, [key_of("a", (0, 0)), key_of("a", (60, 3))])
+    _store.delete_many(session.store, [chunk_key("a", (0, 0)), chunk_key("a", (60, 3))])
     backend.publish(session, "main", "gone", {})
     assert read(backend.read_store(backend.branch_tip("main")), "a") == {}
     target = backend.begin("main")

@@ -139,7 +139,7 @@ def load_index(
     known = _state.load_all_facts(documents, levels)
     for (meta, number), facts in zip(levels, known, strict=True):
         path = _paths.level_path(meta.name, number)
-        table = cache(partial(load_whole_table, store, meta, path, facts, parts, documents.chunks))
+        table = cache(partial(_whole_table, store, meta, path, facts, parts, documents.chunks))
         found[meta.name][number] = LevelIndex(path, facts, table)
     return {meta.name: DatasetIndex(meta, found[meta.name]) for meta in metas}
 
@@ -168,7 +168,7 @@ def likely_documents(store: Store, like: Index, since: Index | None = None) -> _
     return _state.Documents(store, paths, chunks)
 
 
-def load_whole_table(
+def _whole_table(
     store: Store,
     meta: DatasetMeta,
     path: str,

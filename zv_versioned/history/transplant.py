@@ -17,7 +17,7 @@ from ..format import arrays, batches, metadata
 from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
 from ..format.table import BUCKET, INDEX, LINEAGE, REMOVED, BatchTable, new_content_id
 from ..reading.removed import encode_rows
-from ..storage.carry import Move, carry, key_of, parted
+from ..storage.carry import Move, carry
 from ..writing.attributes import object_cells
 from ..writing.levels import level_documents
 from ..writing.stage import attribute_documents
@@ -133,10 +133,10 @@ def placed(
     slots = {move.array: move.slots for move in moves}
     found = []
     for key, value in chunks.items():
-        array, at = parted(key)
+        array, at = _paths.parted(key)
         target = slots.get(array, {}).get(at[0])
         if target is not None:
-            found.append((key_of(array, (target, *at[1:])), value))
+            found.append((_paths.shard_key(array, target, at[1:]), value))
     return found
 
 

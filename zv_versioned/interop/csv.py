@@ -378,8 +378,7 @@ def _look(of: _Range, mapped: Mapped) -> _Looked:
                 if name not in numbers and wider(kinds[name], wanted) != wanted:
                     at = first_other(block.cells[name], wanted)
                     if at >= 0:
-                        said = f"{block.cells[name][at]!r}"
-                        numbers[name] = f"{_cell(of, block, name, at)} is {said}"
+                        numbers[name] = f"{_cell(of, block, name, at)} is {block.cells[name][at]!r}"
         piece = Piece(_positions(of, mapped, block), name=f"{_where(of, block.row)} and after")
         found |= piece.scan()
     return _Looked(found, kinds, numbers)

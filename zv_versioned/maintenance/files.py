@@ -88,8 +88,9 @@ class FileCheck:
 
     def run(self) -> list[Finding]:
         """Check everything; faults first."""
-        self._read_manifests()
-        self._rescue = Rescue(self.inventory)
+        in_use = self.inventory.reachable()
+        self._read_manifests(in_use)
+        self._rescue = Rescue(self.inventory, in_use)
         damaged_chunks = self._check_chunks()
         users = self._users(damaged_chunks) if damaged_chunks else {}
         found = [
@@ -129,9 +130,9 @@ class FileCheck:
 
     # -- chunks --------------------------------------------------------------
 
-    def _read_manifests(self) -> None:
+    def _read_manifests(self, in_use: set[str]) -> None:
         names = [path.removeprefix("manifests/") for path in self.inventory.below("manifests/")]
-        needed = needed_manifests(self.inventory, self.inventory.reachable())
+        needed = needed_manifests(self.inventory, in_use)
         for number, name in enumerate(names):
             arrays = self.inventory.manifest(name)
             for node, refs in (arrays or {}).items():

@@ -83,7 +83,7 @@ def document_faults(store: Store, meta: DatasetMeta, state: LevelState) -> Itera
     """Arrays whose documents are not what the level's facts imply."""
     expected = dict(_documents(meta, state.facts))
     paths = [_paths.join(state.path, path) for path in expected]
-    found, _ = _store.get_documents(store, paths)
+    found = _store.get_documents(store, paths)
     for (path, document), there in zip(expected.items(), found, strict=True):
         if there is None:
             yield f"the array {path} is missing"

@@ -55,11 +55,11 @@ class Rescue:
     ----------
     inventory : Inventory
         With all manifests read.
+    in_use : set of str
+        The snapshots that refs lead to.
 
     Attributes
     ----------
-    in_use : set of str
-        The snapshots that refs lead to.
     hidden_by : list of str
         See :func:`hiding`.
     stranded : list of str
@@ -69,8 +69,8 @@ class Rescue:
         Manifests that are damaged or missing, or name a chunk that is.
     """
 
-    def __init__(self, inventory: Inventory) -> None:
-        self.in_use = inventory.reachable()
+    def __init__(self, inventory: Inventory, in_use: set[str]) -> None:
+        self.in_use = in_use
         self.hidden_by = hiding(inventory, self.in_use)
         self._inventory = inventory
         self.stranded = self._stranded() if self.hidden_by else []

@@ -225,8 +225,9 @@ class LevelReader(BatchIndexes):
                 ids = tables[row][0]
                 order = _ascending(ids)
                 place = np.searchsorted(ids, object_ids[which], sorter=order)
-                which = which[place < len(ids)]
-                at = place[place < len(ids)] if order is None else order[place[place < len(ids)]]
+                inside = place < len(ids)
+                which, place = which[inside], place[inside]
+                at = place if order is None else order[place]
                 there = ids[at] == object_ids[which]
                 which, at = which[there], at[there]
             if row in removed:

@@ -11,13 +11,7 @@ import icechunk as ic
 from .._checks import flag
 from .._io import check_process
 from .._json import json_object
-from ..errors import (
-    IntegrityError,
-    MetadataError,
-    NotFoundError,
-    ReadOnlyError,
-    StorageError,
-)
+from ..errors import IntegrityError, MetadataError, NotFoundError, ReadOnlyError, StorageError
 from . import damage
 from . import durable as lasting
 from .config import repository_config
@@ -142,8 +136,8 @@ class Backend(Snapshots):
                     wrong = "its file config.yaml is damaged"
                 if wrong is not None:
                     raise IntegrityError(
-                        f"the repository at {place.location} cannot be opened: {wrong}. "
-                        f"{damage.SEE.format(place.location)}"
+                        f"the repository at {place.location} cannot be opened: "
+                        f"{damage.said(wrong, place.location)}"
                     ) from error
                 if "repository doesn't exist" not in str(error):
                     raise

@@ -21,6 +21,7 @@ import icechunk as ic
 import numpy as np
 
 from .. import _io, _store
+from .._paths import chunk_key
 from .hidden import session_at
 from .translate import translated
 
@@ -61,17 +62,6 @@ class Move:
         return dict(zip(self.source.tolist(), self.target.tolist(), strict=True))
 
 
-def key_of(array: str, at: Iterable[int]) -> str:
-    """The key of a chunk."""
-    return "/".join((array, "c", *map(str, at)))
-
-
-def parted(key: str) -> tuple[str, Coordinates]:
-    """The array of a chunk, and where it is in there: what :func:`key_of` was given."""
-    array, _, at = key.rpartition("/c/")
-    return array, tuple(map(int, at.split("/")))
-
-
 def coordinates(session: Any, array: str, slots: Iterable[int]) -> list[Coordinates]:
     """The chunks of an array that exist under some slots, also those not committed yet."""
     wanted = set(slots)
@@ -83,7 +73,7 @@ def coordinates(session: Any, array: str, slots: Iterable[int]) -> list[Coordina
             return sorted(there)
         # Of a session with changes, icechunk also names what was deleted in it.
         store = session.store
-        return [at for at in sorted(there) if await store.exists(key_of(array, at))]
+        return [at for at in sorted(there) if await store.exists(chunk_key(array, at))]
 
     with translated(array):
         return _io.run(collect())
@@ -153,7 +143,7 @@ def _keys_of(source: ic.IcechunkStore, move: Move) -> list[tuple[str, str]]:
     """The keys of chunks where they are, and where they go."""
     slots = move.slots
     return [
-        (key_of(move.array, at), key_of(move.array, (slots[at[0]], *at[1:])))
+        (chunk_key(move.array, at), chunk_key(move.array, (slots[at[0]], *at[1:])))
         for at in coordinates(source.session, move.array, slots)
     ]
 
@@ -253,7 +243,7 @@ class Staged:
             stray = []
             for array, places in covered.items():
                 theirs = _put_back(clean, array, {at[0] for at in places})
-                stray += [key_of(array, at) for at in sorted(places - theirs)]
+                stray += [chunk_key(array, at) for at in sorted(places - theirs)]
             target.merge(clean)
         _store.delete_many(target.store, stray)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
+from .._paths import parted
 from ..errors import IntegrityError
 from . import damage, files
 
@@ -85,7 +86,7 @@ class LocalChunks:
     def wrong(self) -> str | None:
         """What is wrong with the snapshot's file; None where it can be read, or the disk fails."""
         found = damage.of_snapshot(self._folder, self._snapshot_id, known=True)
-        return None if found is None else f"{found}. {damage.SEE.format(self._folder)}"
+        return None if found is None else damage.said(found, self._folder)
 
     def _read(self, path: str) -> bytes:
         with open(f"{self._folder}/{path}", "rb", buffering=0) as file:
@@ -140,8 +141,7 @@ class LocalChunks:
 
     def _find(self, key: str, opened: dict[str, int]) -> _File | bytes | None:
         """Where a chunk lies, or its bytes where they are in the manifest; None for none."""
-        path, _, index = key.rpartition("/c/")
-        at = tuple(map(int, index.split("/")))
+        path, at = parted(key)
         found = (chunks.find(at) for chunks in self._array(path))
         chunk = next((one for one in found if one is not None), None)
         if not isinstance(chunk, files.Chunk):

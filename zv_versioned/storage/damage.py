@@ -9,7 +9,7 @@ from ..errors import IntegrityError
 from . import files
 
 _ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{20}")
-SEE = "zv-versioned fsck -r {} (it need not be opened for that) tells more, and the way back"
+_SEE = "zv-versioned fsck -r {} (it need not be opened for that) tells more, and the way back"
 
 
 def of_snapshot(folder: Path, snapshot_id: str, *, known: bool) -> str | None:
@@ -32,6 +32,11 @@ def of_snapshot(folder: Path, snapshot_id: str, *, known: bool) -> str | None:
     except IntegrityError as error:
         return f"{path} is damaged: {error}"
     return None
+
+
+def said(wrong: str, location: object) -> str:
+    """What is wrong with a repository's file, with the way to learn more."""
+    return f"{wrong}. {_SEE.format(location)}"
 
 
 def of_root(folder: Path) -> str | None:

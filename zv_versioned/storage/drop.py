@@ -11,25 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zarr.core.buffer import default_buffer_prototype
-
-from .. import _io
+from .. import _store
+from ..format.metadata import dumps
 from .carry import SHARES
-from .translate import translated
-
-_PROTOTYPE = default_buffer_prototype()
-
-
-async def _drop(store: Any, array: str) -> None:
-    key = f"{array}/zarr.json"
-    document = await store.get(key, _PROTOTYPE)
-    if document is None:
-        return
-    if SHARES:
-        await store.delete_dir(f"{array}/c")
-    else:
-        await store.delete_dir(array)
-        await store.set(key, document)
 
 
 def drop_chunks(store: Any, arrays: Sequence[str]) -> None:
@@ -47,6 +31,13 @@ def drop_chunks(store: Any, arrays: Sequence[str]) -> None:
     StorageError
         If the storage fails.
     """
-    with translated(arrays[0] if arrays else ""):
-        for array in arrays:
-            _io.run(_drop(store, array))
+    documents, made = _store.get_documents(store, arrays), []
+    for array, document in zip(arrays, documents, strict=True):
+        if document is None:
+            continue
+        if SHARES:
+            _store.delete_tree(store, f"{array}/c")
+        else:
+            _store.delete_tree(store, array)
+            made.append((f"{array}/zarr.json", dumps(document)))
+    _store.set_many(store, made)

@@ -10,10 +10,7 @@ import icechunk as ic
 
 from .._checks import flag
 from .._io import check_process
-from ..errors import (
-    MetadataError,
-    StorageError,
-)
+from ..errors import MetadataError, StorageError
 from . import durable as lasting
 from .address import Address, address_of
 from .location import Place

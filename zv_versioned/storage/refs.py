@@ -13,11 +13,7 @@ from typing import Any
 
 import icechunk as ic
 
-from ..errors import (
-    ConflictError,
-    MetadataError,
-    NotFoundError,
-)
+from ..errors import ConflictError, MetadataError, NotFoundError
 from .handle import Handle
 from .hidden import HIDDEN
 from .lineage import Descent

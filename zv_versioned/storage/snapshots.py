@@ -12,12 +12,7 @@ from typing import Any
 
 import icechunk as ic
 
-from ..errors import (
-    IntegrityError,
-    MetadataError,
-    NotFoundError,
-    StorageError,
-)
+from ..errors import IntegrityError, MetadataError, NotFoundError, StorageError
 from . import damage
 from .chunks import attach
 from .lineage import ROOT_ID, descents
@@ -45,10 +40,7 @@ class Snapshots(Refs):
         known = self.snapshot(snapshot_id)
         if self.folder is not None and not (self.folder / "snapshots" / known.id).exists():
             if known.id in self._tips():
-                raise IntegrityError(
-                    f"{self.location}: snapshots/{known.id} is missing. "
-                    f"{damage.SEE.format(self.location)}"
-                )
+                raise self._damaged(f"snapshots/{known.id} is missing")
             raise NotFoundError(
                 f"snapshot {snapshot_id} of {self.location} is not there any more: it has expired, "
                 "and was collected"
@@ -191,6 +183,9 @@ class Snapshots(Refs):
         with translated(self.location):
             return int(self._repository.chunk_storage_stats().native_bytes)
 
+    def _damaged(self, wrong: str) -> IntegrityError:
+        return IntegrityError(f"{self.location}: {damage.said(wrong, self.location)}")
+
     @contextmanager
     def _finding_snapshot(self, snapshot_id: str) -> Iterator[None]:
         if not isinstance(snapshot_id, str):
@@ -203,9 +198,7 @@ class Snapshots(Refs):
                 known = snapshot_id in self._tips()
                 wrong = damage.of_snapshot(self.folder, snapshot_id, known=known)
                 if wrong is not None:
-                    raise IntegrityError(
-                        f"{self.location}: {wrong}. {damage.SEE.format(self.location)}"
-                    ) from error
+                    raise self._damaged(wrong) from error
             if not isinstance(error, NotFoundError):
                 raise
             raise NotFoundError(

@@ -166,3 +166,21 @@ def test_cells_that_blosc_did_compress_are_left_to_it() -> None:
     done = copied.unpack(np.frombuffer(cell, np.uint8), one, one + len(cell), one + 64, out, one)
     assert not done.any()
     assert (out == 9).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([0, 1, 12, 36, 104, 105]))
+def test_a_flipped_bit_is_found_also_in_cells_that_are_read_together(seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    cells = [CellCodec(4).encode(rng.bytes(size)) for _ in range(30)]
+    raw = np.frombuffer(b"".join(cells), np.uint8).copy()
+    starts = np.arange(30) * len(cells[0])
+    stops, sizes = starts + len(cells[0]), np.full(30, size)
+    out = np.zeros(30 * size, np.uint8)
+    assert copied.unpack(raw, starts, stops, sizes, out, np.arange(30) * size).all()
+    at = int(rng.integers(len(raw)))
+    raw[at] ^= 1 << int(rng.integers(8))
+    try:
+        done = copied.unpack(raw, starts, stops, sizes, out, np.arange(30) * size)
+    except IntegrityError:
+        return
+    assert np.flatnonzero(~done).tolist() == [at // len(cells[0])]

@@ -49,9 +49,14 @@ class BatchIndexes:
         self.meta = meta
         self.state = state
         self.parts = parts
+        self._keys: dict[int, str] = {}
 
     def _key(self, row: int) -> str:
-        return _paths.shard_key(self._array, int(self.state.table.slot[row]), (0,))
+        key = self._keys.get(row)
+        if key is None:
+            slot = int(self.state.table.slot[row])
+            key = self._keys[row] = _paths.shard_key(self._array, slot, (0,))
+        return key
 
     @cached_property
     def _array(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import _checks
 from .errors import ConflictError, MetadataError, StorageError, ViolationError, ZVError
 from .format.table import new_transaction_id
 from .history import operations
@@ -106,6 +107,7 @@ class Verbs:
         >>> repo.view()["p"][0].object_ids().tolist()
         [0, 1]
         """
+        _checks.flags(renumber=renumber, dry_run=dry_run, copy=copy)
         return operations.merge(
             self,  # type: ignore[arg-type]
             source,
@@ -157,6 +159,7 @@ class Verbs:
         MetadataError
             If it is a merge and `parent` is left out.
         """
+        _checks.flags(renumber=renumber, dry_run=dry_run, copy=copy)
         return operations.replay(
             self,  # type: ignore[arg-type]
             "cherry-pick",
@@ -215,6 +218,7 @@ class Verbs:
         MetadataError
             If it is a merge and `parent` is left out.
         """
+        _checks.flags(dry_run=dry_run, copy=copy)
         return operations.replay(
             self,  # type: ignore[arg-type]
             "revert",
@@ -244,6 +248,7 @@ class Verbs:
         -------
         Diff
         """
+        _checks.flags(values=values)
         return diff(self, self.resolve(a), self.resolve(b), values=values)  # type: ignore[arg-type, attr-defined]
 
     def history(

@@ -111,6 +111,8 @@ def append_lines(
     kind = stage.meta.kind
     if kind not in LINES:
         raise _other_kind("lines", stage.meta)
+    if streamlines is not None:
+        _checks.flag(streamlines, "streamlines")
     if streamlines is not None and bool(streamlines) != (kind == "streamline"):
         raise MetadataError(
             f"streamlines={streamlines!r}, but dataset {stage.meta.name!r} is of kind {kind!r}; "
@@ -153,6 +155,8 @@ def append_links(
     meta = stage.meta
     if meta.link_width != width:
         raise _other_kind("faces" if width == 3 else "edges", meta)
+    if tree is not None:
+        _checks.flag(tree, "tree")
     array = _positions(stage, positions, given)
     n = len(array)
     ends = _checks_links.links(links, meta.link_width, n)

@@ -36,6 +36,12 @@ def flag(value: object, name: str, error: type[ZVError] = MetadataError) -> bool
     return bool(value)
 
 
+def flags(**values: object) -> None:
+    """Refuse words that are neither True nor False; see :func:`flag`."""
+    for name, value in values.items():
+        flag(value, name)
+
+
 def parse_vertex_dtype(dtype: Any) -> np.dtype[Any]:
     """The dtype of coordinates.
 

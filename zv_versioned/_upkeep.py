@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from . import _checks
 from .maintenance import compact, expire, fsck, gc, policy, stats
 from .maintenance.compact import Compaction
 from .maintenance.expire import Expiry
@@ -100,6 +101,7 @@ class Upkeep:
         >>> len(repo.view()["p"][0].batches)
         1
         """
+        _checks.flags(dry_run=dry_run)
         return compact.compact(
             self,  # type: ignore[arg-type]
             branch,
@@ -162,6 +164,7 @@ class Upkeep:
         >>> repo.expire(keep_last=1).expired
         ()
         """
+        _checks.flags(dry_run=dry_run)
         return expire.expire(
             self,  # type: ignore[arg-type]
             older_than,
@@ -215,6 +218,7 @@ class Upkeep:
         >>> repo.gc().files_removed
         0
         """
+        _checks.flags(dry_run=dry_run)
         return gc.gc(self, older_than, dry_run)  # type: ignore[arg-type]
 
     def lease(
@@ -285,6 +289,7 @@ class Upkeep:
         >>> [(level.dataset, level.vertices, level.batches) for level in repo.stats().levels]
         [('p', 2, 1)]
         """
+        _checks.flags(storage=storage)
         return stats.stats(self, refs, storage)  # type: ignore[arg-type]
 
     def fsck(
@@ -395,4 +400,5 @@ class Upkeep:
         >>> repo.digest() == zvv.Repository.create("memory://").digest()
         True
         """
+        _checks.flags(recompute=recompute)
         return self.view(ref).digest(recompute=recompute)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import _checks
 from .errors import ConflictError, MetadataError, StorageError, ViolationError, ZVError
 from .format.table import new_transaction_id
 from .history import operations
@@ -106,6 +107,7 @@ class Verbs:
         >>> repo.view()["p"][0].object_ids().tolist()
         [0, 1]
         """
+        _checks.flags(renumber=renumber, dry_run=dry_run, copy=copy)
         return operations.merge(
             self,  # type: ignore[arg-type]
             source,
@@ -157,6 +159,7 @@ class Verbs:
         MetadataError
             If it is a merge and `parent` is left out.
         """
+        _checks.flags(renumber=renumber, dry_run=dry_run, copy=copy)
         return operations.replay(
             self,  # type: ignore[arg-type]
             "cherry-pick",
@@ -215,6 +218,7 @@ class Verbs:
         MetadataError
             If it is a merge and `parent` is left out.
         """
+        _checks.flags(dry_run=dry_run, copy=copy)
         return operations.replay(
             self,  # type: ignore[arg-type]
             "revert",
@@ -244,6 +248,7 @@ class Verbs:
         -------
         Diff
         """
+        _checks.flags(values=values)
         return diff(self, self.resolve(a), self.resolve(b), values=values)  # type: ignore[arg-type, attr-defined]
 
     def history(
@@ -352,6 +357,8 @@ class Verbs:
         message: str,
         own: Mapping[str, Any],
         check: Callable[[], None] | None = None,
+        *,
+        seen: bool = False,
     ) -> str:
         """Commit a session; where the answer is lost, ask the history whether it was made.
 
@@ -368,7 +375,7 @@ class Verbs:
             return began
         try:
             said = {OWN: encode_own(own)}
-            return self._backend.publish(session, branch, message, said, check)
+            return self._backend.publish(session, branch, message, said, check, seen=seen)
         except (StorageError, ConflictError) as error:
             # It may be this very commit that moved the branch: a storage that was asked again,
             # since its first answer was lost, says that somebody was faster. A local one is locked.

@@ -269,7 +269,10 @@ class Level(Conversions, LevelValues, Measures):
         ------
         NotFoundError
             If one of `objects` is not there.
+        MetadataError
+            If `recompute` is neither True nor False.
         """
+        _checks.flags(recompute=recompute)
         if objects is not None:
             return digest.of_objects(self._reader, _checks.ids_asked_for(objects))
         return digest.of_level(self._reader, recompute=recompute)

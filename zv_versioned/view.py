@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _reopen, _state
+from . import _checks, _reopen, _state
 from .format.metadata import DatasetMeta
 from .geometry import html_table
 from .interop.zarr_vectors import ZarrVectorsStore
@@ -86,6 +86,7 @@ class View(Mapping[str, "Dataset"]):
 
     def digest(self, *, recompute: bool = False) -> str:
         """A hash of all that the snapshot holds; see :meth:`Repository.digest`."""
+        _checks.flags(recompute=recompute)
         of = {name: self[name].digest(recompute=recompute) for name in self.datasets}
         return digest.of_snapshot(of)
 
@@ -191,6 +192,7 @@ class Dataset:
 
     def digest(self, *, recompute: bool = False) -> str:
         """A hash of the content, the same however it was batched; see :meth:`Repository.digest`."""
+        _checks.flags(recompute=recompute)
         readers = {number: self[number]._reader for number in self.levels}
         return digest.of_dataset(self._meta, readers, recompute=recompute)
 

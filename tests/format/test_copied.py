@@ -171,16 +171,29 @@ def test_cells_that_blosc_did_compress_are_left_to_it() -> None:
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([0, 1, 12, 36, 104, 105]))
 def test_a_flipped_bit_is_found_also_in_cells_that_are_read_together(seed: int, size: int) -> None:
     rng = np.random.default_rng(seed)
-    cells = [CellCodec(4).encode(rng.bytes(size)) for _ in range(30)]
+    n = 500
+    cells = [CellCodec(4).encode(rng.bytes(size)) for _ in range(n)]
     raw = np.frombuffer(b"".join(cells), np.uint8).copy()
-    starts = np.arange(30) * len(cells[0])
-    stops, sizes = starts + len(cells[0]), np.full(30, size)
-    out = np.zeros(30 * size, np.uint8)
-    assert copied.unpack(raw, starts, stops, sizes, out, np.arange(30) * size).all()
+    starts = np.arange(n) * len(cells[0])
+    stops, sizes, begins = starts + len(cells[0]), np.full(n, size), np.arange(n) * size
+    out = np.zeros(n * size, np.uint8)
+    assert copied.unpack(raw, starts, stops, sizes, out, begins).all()
+    assert out.tobytes() == b"".join(bytes(one_by_one.decode(memoryview(c))) for c in cells)
     at = int(rng.integers(len(raw)))
     raw[at] ^= 1 << int(rng.integers(8))
     try:
-        done = copied.unpack(raw, starts, stops, sizes, out, np.arange(30) * size)
+        done = copied.unpack(raw, starts, stops, sizes, out, begins)
     except IntegrityError:
         return
     assert np.flatnonzero(~done).tolist() == [at // len(cells[0])]
+
+
+@given(seed=st.integers(0, 2**32 - 1), typesize=st.sampled_from([1, 4, 12]))
+def test_many_cells_of_a_few_sizes_are_laid_as_each_by_itself(seed: int, typesize: int) -> None:
+    rng = np.random.default_rng(seed)
+    codec = CellCodec(typesize)
+    places, sizes = rng.permutation(512), rng.choice([0, 4, 12, 24, 100], 512)
+    payload = rng.integers(0, 256, sizes.sum()).astype("u1")
+    parts = np.split(payload, np.cumsum(sizes)[:-1])
+    cells = [(p, [codec.encode(part.tobytes())]) for p, part in zip(places, parts, strict=True)]
+    assert copied.pack(512, places, sizes, payload, codec) == shards.pack(512, cells)

@@ -20,8 +20,8 @@ _SMALL = 1024
 _SHRINKS = 0.75
 """Cells that have fewer bytes on average are copied, unless they shrink to less than this."""
 
-_ALIKE = 8
-"""How many cells of one size are worth to be taken together."""
+_ALIKE = 4
+"""Cells of one size are worth to be taken together where there are so many for each byte of one."""
 
 
 def fits(rows: np.ndarray, cell_bytes: np.ndarray, codec: CellCodec) -> bool:
@@ -111,7 +111,7 @@ def _alike(heads: np.ndarray, sizes: np.ndarray) -> tuple[list[tuple[int, np.nda
     short = short[np.argsort(sizes[short], kind="stable")]
     left = np.ones(len(sizes), bool)
     for at in np.split(short, np.flatnonzero(np.diff(sizes[short])) + 1):
-        if len(at) >= _ALIKE:
+        if len(at) and len(at) >= _ALIKE * int(sizes[at[0]]):
             at = at[heads[at] == heads[at[0]]]
             found.append((int(sizes[at[0]]), at))
             left[at] = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import _checks
 from ..errors import MetadataError, NotFoundError
 from ..format.metadata import POINTS
 from ._files import number_of
@@ -125,6 +126,7 @@ def points_only(level: Level, format: str, vertices_only: bool) -> None:
     ------
     MetadataError
     """
+    _checks.flags(vertices_only=vertices_only)
     kind = level._dataset.kind
     if kind not in POINTS and not vertices_only:
         raise MetadataError(

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from .. import _checks
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import LINES, POINTS
 from ._export import ExportOptions, ExportResult, Part, Selected, lookup
@@ -145,6 +146,7 @@ def open_geojson(
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Source:
     """Look through GeoJSON files; parameters as for :func:`import_geojson`."""
+    _checks.flags(outlines=outlines)
     paths = files_of(source, SUFFIXES)
     total, done, looked = sum(path.stat().st_size for path in paths), 0, _Looked()
     first = []

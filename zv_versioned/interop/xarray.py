@@ -18,6 +18,7 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 
+from .. import _checks
 from ..errors import MetadataError, NotFoundError
 from ..format.metadata import MESHES, POINTS
 from ..level import Level
@@ -79,6 +80,7 @@ def to_xarray(level: Level, *, cache: bool = True) -> xr.Dataset:
     cache : bool
         Keep what was read whole, as ``xr.open_dataset`` does.
     """
+    _checks.flags(cache=cache)
     variables, coordinates = _variables(level)
     if cache:
         for variable in (*variables.values(), *coordinates.values()):

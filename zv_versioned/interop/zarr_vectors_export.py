@@ -15,6 +15,7 @@ import numpy as np
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
+from .. import _checks
 from ..errors import IntegrityError, MetadataError
 from ..format.metadata import LINES, POINTS
 from ._export import ExportOptions, ExportResult, Part, Selected, lookup
@@ -93,6 +94,7 @@ def export_zarr_vectors(
     >>> zarr.open_group(folder, mode="r")["0"].attrs["zarr_vectors_level"]["vertex_count"]
     3
     """
+    _checks.flags(by_number=by_number)
     part = Part(**options)
     chosen = Selected(level, part)
     whole = all(asked is None for asked in (part.bbox, part.objects, part.attributes))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import _checks
 from ..errors import MetadataError, NotFoundError, StorageError, ZVError
 from ..storage import hidden
 from ..storage.lock import HOLDER_FILE
@@ -57,6 +58,7 @@ def check(
 ) -> FsckReport:
     """Check a repository; see :meth:`Repository.fsck`."""
     subset = check_subset(subset)
+    _checks.flags(read_data=read_data, repair=repair)
     tell = progress or quiet
     backend = repository._backend
     report = FsckReport(backend.location, data_read=_data_read(read_data, subset))
@@ -106,6 +108,7 @@ def check_location(
         If nothing there is a repository, nor looks as if it had been one.
     """
     check_subset(subset)
+    _checks.flags(read_data=read_data, repair=repair)
     try:
         repository = open_it()
     except ZVError as error:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _checks, _checks_links, _paths, _store
 from .._cells_io import Blocks, check_payloads, encode_rows
+from .._upload import Uploader
 from ..errors import ArrayError, MetadataError
 from ..format import arrays, batches, digest, shards
 from ..format.batches import BatchIndex
@@ -111,6 +112,8 @@ def append_lines(
     kind = stage.meta.kind
     if kind not in LINES:
         raise _other_kind("lines", stage.meta)
+    if streamlines is not None:
+        _checks.flag(streamlines, "streamlines")
     if streamlines is not None and bool(streamlines) != (kind == "streamline"):
         raise MetadataError(
             f"streamlines={streamlines!r}, but dataset {stage.meta.name!r} is of kind {kind!r}; "
@@ -153,6 +156,8 @@ def append_links(
     meta = stage.meta
     if meta.link_width != width:
         raise _other_kind("faces" if width == 3 else "edges", meta)
+    if tree is not None:
+        _checks.flag(tree, "tree")
     array = _positions(stage, positions, given)
     n = len(array)
     ends = _checks_links.links(links, meta.link_width, n)
@@ -318,7 +323,7 @@ def upload_batch(stage: LevelStage, batch: Batch, slot: int) -> BatchRow:
 
 
 def _put(
-    upload: _store.Uploader,
+    upload: Uploader,
     stage: LevelStage,
     slot: int,
     array: str,
@@ -337,7 +342,7 @@ def _put(
 
 
 def _put_links(
-    upload: _store.Uploader, stage: LevelStage, slot: int, batch: Batch, links: LinkPlan
+    upload: Uploader, stage: LevelStage, slot: int, batch: Batch, links: LinkPlan
 ) -> None:
     """Upload links and what was given for them; cells that keep none get none."""
     has = links.cell_links > 0

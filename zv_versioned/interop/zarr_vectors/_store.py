@@ -18,7 +18,7 @@ from zarr.abc.store import (
 )
 from zarr.core.buffer import Buffer, BufferPrototype
 
-from ... import _paths
+from ... import _checks, _paths
 from ...errors import MetadataError, ReadOnlyError
 from ...format.metadata import DatasetMeta
 from ...reading.reader import LevelReader
@@ -235,6 +235,7 @@ class ZarrVectorsStore(Store):
         zarr-vectors asks for one that is not also where it only reads, and leaves
         things out where there is none. It refuses to write either way.
         """
+        _checks.flags(read_only=read_only)
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin._read_only = read_only

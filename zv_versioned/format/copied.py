@@ -20,7 +20,7 @@ _SMALL = 1024
 _SHRINKS = 0.75
 """Cells that have fewer bytes on average are copied, unless they shrink to less than this."""
 
-_ALIKE = 4
+_ALIKE = 16
 """Cells of one size are worth to be taken together where there are so many for each byte of one."""
 
 

@@ -180,20 +180,38 @@ class Refs(Handle, ABC):
 def _check_name(kind: str, name: object, *, new: bool = False) -> None:
     if not isinstance(name, str) or not name:
         raise MetadataError(f"a {kind} name must be a non-empty string, not {name!r}")
-    if new and not _REF_NAME.fullmatch(name):
+    if new and (why := _unfit(name)):
+        would = _proposal(name)
         raise MetadataError(
-            f"{name!r} is no good {kind} name: use 1 to 200 letters, digits and . _ - + = @ "
-            "(ASCII, no slash, no space), beginning with a letter, a digit or _"
-        )
-    if new and ".." in name:
-        raise MetadataError(
-            f"{name!r} is no good {kind} name: '..' stands between the ends of a range, as in "
-            f"main..try; {name.replace('..', '-')!r} would do"
+            f"{name!r} is no good {kind} name: {why}{f'; {would!r} would do' if would else ''}"
         )
     if name.startswith(HIDDEN):
         if new:
             raise MetadataError(f"names that begin with {HIDDEN!r} are the software's own")
         raise NotFoundError(f"there is no {kind} {name!r}")
+
+
+def _unfit(name: str) -> str | None:
+    """What is wrong with a new name, which may become that of a folder; None where it is good."""
+    if not _REF_NAME.fullmatch(name):
+        return (
+            "use 1 to 200 letters, digits and . _ - + = @ (ASCII, no slash, no space), beginning "
+            "with a letter, a digit or _"
+        )
+    if ".." in name:
+        return "'..' stands between the ends of a range, as in main..try"
+    if name.endswith("."):
+        return "some filesystems leave out a dot at the end"
+    if name.lower().endswith(".lock"):
+        return f"a file or folder in {name[-5:]!r} is taken for a forgotten lock, and cleared away"
+    return None
+
+
+def _proposal(name: str) -> str:
+    """A good name that is like one that is not; empty where nothing is left of it."""
+    plain = re.sub(r"[^A-Za-z0-9._+=@-]+", "-", name)
+    plain = re.sub(r"\.{2,}", "-", plain.lstrip(".-+=@")[:200]).rstrip(".-")
+    return re.sub(r"(?i)\.lock$", "-lock", plain)
 
 
 def _suggest(name: str, there: list[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _checks
-from ..errors import MetadataError, NotFoundError, StorageError, ZVError
+from ..errors import IntegrityError, MetadataError, NotFoundError, StorageError, ZVError
 from ..storage import hidden
 from ..storage.lock import HOLDER_FILE
 from .content import ContentCheck
@@ -119,7 +119,9 @@ def check_location(
         report = FsckReport(str(folder), data_read=_data_read(read_data, subset))
         tell = progress or quiet
         _files(report, folder, read_data, subset, tell, None, repair=False)
-        lost = isinstance(error, NotFoundError) or "is missing" in str(error)
+        lost = isinstance(error, NotFoundError) or (
+            isinstance(error, IntegrityError) and error.missing
+        )
         kind = MISSING if lost else DAMAGED
         what = f"it cannot be opened: {error}"
         report.findings.insert(0, Finding(kind, str(folder), what, _RESTORE))

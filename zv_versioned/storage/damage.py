@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import IntegrityError
 from . import files
 
-_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{20}")
 _SEE = "zv-versioned fsck -r {} (it need not be opened for that) tells more, and the way back"
 
 
@@ -61,6 +61,48 @@ def of_snapshot(folder: Path, snapshot_id: str, *, known: bool) -> Damage | None
     return None
 
 
+def of_ref(folder: Path, kind: str, name: str) -> Damage | None:
+    """What is wrong with the file of a branch or tag of icechunk's version 1; None if nothing is.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : {"branch", "tag"}
+    name : str
+    """
+    path = f"refs/{kind}.{name}/ref.json"
+    if "/" in name or "\0" in name or (folder / "repo").exists():
+        return None
+    try:
+        files.ref_target((folder / path).read_bytes())
+    except OSError:
+        return None
+    except ValueError as error:
+        return Damage(folder, f"{path} is damaged: {error}")
+    return None
+
+
+def left_out(folder: Path, listed: Collection[str]) -> list[str]:
+    """Tags of icechunk's version 1 that it does not list because it cannot read them.
+
+    Parameters
+    ----------
+    folder : Path
+    listed : collection of str
+        Those that it lists.
+    """
+    refs = folder / "refs"
+    if (folder / "repo").exists() or not refs.is_dir():
+        return []
+    found = {name.removeprefix("tag.") for name in os.listdir(refs) if name.startswith("tag.")}
+    return [
+        name
+        for name in found.difference(listed)
+        if (refs / f"tag.{name}" / "ref.json").exists()
+        and not (refs / f"tag.{name}" / "ref.json.deleted").exists()
+    ]
+
+
 def of_root(folder: Path) -> Damage | None:
     """What is wrong with the files that a repository is opened by; None where they can be read.
 
@@ -83,9 +125,6 @@ def of_root(folder: Path) -> Damage | None:
     refs, unreadable = files.refs_of_folder(folder)
     if unreadable:
         return Damage(folder, f"its file {min(unreadable)} is damaged")
-    strange = [name for name, at in sorted(refs.branches.items()) if not _ID.fullmatch(at)]
-    if strange:
-        return Damage(folder, f"its file refs/branch.{strange[0]}/ref.json is damaged")
     if "main" not in refs.branches:
         return Damage(folder, "its file refs/branch.main/ref.json is missing", missing=True)
     return None

@@ -13,7 +13,8 @@ from typing import Any
 
 import icechunk as ic
 
-from ..errors import ConflictError, MetadataError, NotFoundError
+from ..errors import ConflictError, IntegrityError, MetadataError, NotFoundError
+from . import damage
 from .handle import Handle
 from .hidden import HIDDEN
 from .lineage import Descent
@@ -51,10 +52,12 @@ class Refs(Handle, ABC):
         return sorted(name for name in names if not name.startswith(HIDDEN))
 
     def tags(self) -> list[str]:
-        """Return the names of all tags, sorted."""
+        """Return the names of all tags, sorted; also of those that are damaged."""
         self.check_process()
         with translated(self.location):
-            return sorted(self._repository.list_tags())
+            listed = self._repository.list_tags()
+        damaged = [] if self.folder is None else damage.left_out(self.folder, listed)
+        return sorted({*listed, *damaged})
 
     def branch_tip(self, name: str) -> str:
         """Return the snapshot id of the tip of branch `name`; NotFoundError if there is none."""
@@ -90,12 +93,10 @@ class Refs(Handle, ABC):
             raise MetadataError(
                 "branch 'main' cannot be deleted; reset it to another snapshot instead"
             )
-        with (
-            self.mutation(f"delete branch {name}"),
-            self._finding("branch", name),
-            self.deleting(f"branch.{name}"),
-        ):
-            self._repository.delete_branch(name)
+        with self.mutation(f"delete branch {name}"), self._finding("branch", name):
+            self.branch_tip(name)  # a damaged one cannot be deleted, and keeps its seal
+            with self.deleting(f"branch.{name}"):
+                self._repository.delete_branch(name)
 
     def create_tag(self, name: str, snapshot_id: str) -> None:
         """Create tag `name` for a snapshot; MetadataError if it exists or ever existed."""
@@ -114,12 +115,10 @@ class Refs(Handle, ABC):
         """Delete tag `name` for good: the name cannot be used again."""
         self.check_process()
         _check_name("tag", name)
-        with (
-            self.mutation(f"delete tag {name}"),
-            self._finding("tag", name),
-            self.deleting(f"tag.{name}"),
-        ):
-            self._repository.delete_tag(name)
+        with self.mutation(f"delete tag {name}"), self._finding("tag", name):
+            self.tag_target(name)
+            with self.deleting(f"tag.{name}"):
+                self._repository.delete_tag(name)
 
     def reset_branch(self, name: str, snapshot_id: str) -> None:
         """Make a snapshot the tip of branch `name`, wherever the tip was."""
@@ -165,7 +164,12 @@ class Refs(Handle, ABC):
         try:
             with translated(self.location):
                 yield
-        except NotFoundError as error:
+        except (IntegrityError, NotFoundError) as error:
+            wrong = None if self.folder is None else damage.of_ref(self.folder, kind, name)
+            if wrong is not None:
+                raise wrong.error(f"{kind} {name!r} of {self.location}") from error
+            if isinstance(error, IntegrityError):
+                raise
             there = self.branches() if kind == "branch" else self.tags()
             raise NotFoundError(
                 f"there is no {kind} {name!r} in {self.location}; {_suggest(name, there)}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ from .storage.translate import reason, translated, unreadable
 
 _PROTOTYPE = default_buffer_prototype()
 _WRITES_AT_ONCE = 16
-# To begin a write costs as much as to write some kilobytes.
-_START_BYTES = 64 << 10
 
 Value = bytes | bytearray
 Request = tuple[str, int, int]
@@ -256,6 +253,25 @@ async def _set_all(store: Store, items: Iterable[tuple[str, Value]]) -> None:
             group.create_task(put(key, value))
 
 
+def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
+    """Begin to write values, as :func:`set_many` does, and return at once.
+
+    Returns
+    -------
+    concurrent.futures.Future
+        For :func:`wait_set`.
+    """
+    return _io.start(_set_all(store, items))
+
+
+def wait_set(begun: Future[None]) -> None:
+    """Return when all is written that :func:`begin_set` began; raises as :func:`set_many`."""
+    try:
+        begun.result()
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group
+
+
 def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
     """Write values, several at once; returns when all are written.
 
@@ -265,12 +281,8 @@ def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
         If one fails; the others are then stopped, none goes on behind the
         caller's back.
     """
-    if not items:
-        return
-    try:
-        _io.run(_set_all(store, items))
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from group
+    if items:
+        wait_set(begin_set(store, items))
 
 
 async def _copy_all(source: Store, target: Store, keys: Iterable[tuple[str, str]]) -> None:
@@ -391,92 +403,3 @@ def sizes(store: Any, paths: Sequence[str]) -> list[int]:
         raise
     except Exception as error:
         raise unreadable(", ".join(paths[:3]), error, wrong_with(store)) from error
-
-
-class Uploader:
-    """Writes values while the caller goes on, a bounded number of bytes at a time.
-
-    Values are only known to be written after :meth:`finish`. No key may be put
-    twice in between: which value stays would be left to chance.
-
-    Parameters
-    ----------
-    store : zarr.abc.store.Store
-    limit : int
-        Bytes that may be on their way before :meth:`put` waits.
-    hold : int
-        Bytes up to which nothing is written before :meth:`finish`.
-    """
-
-    def __init__(self, store: Store, limit: int = 16 << 20, hold: int = 0) -> None:
-        self._store = store
-        self._limit = limit
-        self._hold = hold
-        self._held: list[tuple[str, Value]] = []
-        self._held_bytes = 0
-        self._going: deque[tuple[Future[None], int]] = deque()
-        self._going_bytes = 0
-
-    def put(self, key: str, value: Value) -> None:
-        """Take one value.
-
-        Raises
-        ------
-        StorageError
-            If one that was taken earlier could not be written; the others are
-            then stopped.
-        """
-        self._held.append((key, value))
-        self._held_bytes += len(value)
-        if self._held_bytes >= min(_START_BYTES, self._limit // 2):
-            self.start()
-
-    def start(self) -> None:
-        """Begin to write what was taken so far, if it is enough; raises as :meth:`put`."""
-        if self._held_bytes > self._hold:
-            self._start()
-
-    def _start(self) -> None:
-        if not self._held:
-            return
-        while self._going and self._going_bytes + self._held_bytes > self._limit:
-            self._wait_for_oldest()
-        items, size = self._held, self._held_bytes
-        self._held, self._held_bytes = [], 0
-        self._going.append((_io.start(_set_all(self._store, items)), size))
-        self._going_bytes += size
-
-    def finish(self) -> None:
-        """Return when all is written; raises as :meth:`put`."""
-        self._start()
-        self.wait()
-
-    def wait(self) -> None:
-        """Return when all that was begun is written; raises as :meth:`put`."""
-        while self._going:
-            self._wait_for_oldest()
-
-    def take(self) -> list[tuple[str, Value]]:
-        """Give back what is held and was not begun to be written: the caller writes it."""
-        held, self._held, self._held_bytes = self._held, [], 0
-        return held
-
-    def stop(self) -> None:
-        """Write no more; returns when nothing is on its way any more."""
-        going = [future for future, _ in self._going]
-        self._going.clear()
-        self._held, self._held_bytes, self._going_bytes = [], 0, 0
-        _io.settle(going)
-
-    def _wait_for_oldest(self) -> None:
-        future, size = self._going[0]
-        try:
-            future.result()
-        except BaseExceptionGroup as group:
-            self.stop()
-            raise group.exceptions[0] from group
-        except BaseException:
-            self.stop()
-            raise
-        self._going.popleft()
-        self._going_bytes -= size

@@ -357,6 +357,8 @@ class Verbs:
         message: str,
         own: Mapping[str, Any],
         check: Callable[[], None] | None = None,
+        *,
+        seen: bool = False,
     ) -> str:
         """Commit a session; where the answer is lost, ask the history whether it was made.
 
@@ -373,7 +375,7 @@ class Verbs:
             return began
         try:
             said = {OWN: encode_own(own)}
-            return self._backend.publish(session, branch, message, said, check)
+            return self._backend.publish(session, branch, message, said, check, seen=seen)
         except (StorageError, ConflictError) as error:
             # It may be this very commit that moved the branch: a storage that was asked again,
             # since its first answer was lost, says that somebody was faster. A local one is locked.

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -292,31 +292,40 @@ class Transaction(StagesDatasets):
         """Commit, merged onto the branch's tip where somebody else was faster."""
         repository, backend = self._repository, self._repository._backend
         held = [item for stage in changed for item in stage.upload.take()]
-        # So that what is lost is lost before anything is written. But nobody is to wait for a
-        # user's checks, which may take long.
-        alone = (
-            nullcontext() if repository._checks else backend.mutation(f"commit to {self.branch}")
-        )
+        prepared: list[Race] = []
+        # So that what is lost is lost before anything is written, and what that takes is prepared
+        # in the queue. But nobody is to wait for a user's checks, which may take long.
+        alone: AbstractContextManager[None] = nullcontext()
+        if not repository._checks:
+            purpose = f"commit to {self.branch}"
+            alone = backend.mutation(purpose, lambda: prepared.append(self._race(held)))
         with alone:
             if not backend.is_near or backend.branch_tip(self.branch) == self.base_snapshot_id:
                 documents = [item for stage in changed for item in stage.documents()]
                 items = [*held, *documents, *self._dataset_changes()]
-                held = []
+                held.clear()
+                prepared.clear()
                 _store.set_many(self._session.store, items)
                 repository._audit(self._session, self.branch)
                 try:
-                    check = self._presence.check
-                    return repository._commit(self._session, self.branch, message, own, check)
+                    return repository._commit(
+                        self._session, self.branch, message, own, self._presence.check,
+                        seen=not repository._checks,
+                    )  # fmt: skip
                 except ConflictError as error:
                     if error.what != "branch":
                         raise
-            before = {n: meta for n, meta in self._written.items() if n not in self._created}
-            race = Race(
-                repository, self.branch, self._session, self.base_snapshot_id, before,
-                self._metas, self._stages, held, self._presence.check,
-            )  # fmt: skip
+            race = prepared[0] if prepared else self._race(held)
             self._landed = race.publish(message, own)
         return self._landed.snapshot_id
+
+    def _race(self, held: Sequence[tuple[str, _store.Value]]) -> Race:
+        """This transaction, where it has lost the race for its branch."""
+        before = {n: meta for n, meta in self._written.items() if n not in self._created}
+        return Race(
+            self._repository, self.branch, self._session, self.base_snapshot_id, before,
+            self._metas, self._stages, held, self._presence.check,
+        )  # fmt: skip
 
     def _remember(self, snapshot_id: str) -> None:
         """Let the next transaction begin where this one ended, without reading."""

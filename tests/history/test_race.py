@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,10 @@ import pytest
 
 import zv_versioned as zvv
 from zv_versioned._paths import chunk_key, parted
+from zv_versioned._store import Value
+from zv_versioned.history.race import Race
+from zv_versioned.storage.lock import LOCK_FILE
+from zv_versioned.transaction import Transaction
 
 BOX = ([0.0, 0.0], [8.0, 8.0])
 
@@ -153,6 +160,41 @@ def test_others_need_not_wait_for_checks_of_the_user(repo: zvv.Repository) -> No
         append(tx, 1)
     assert seen == [80]
     assert repo.view()["p"][0].vertex_count == 120
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody waits in turn there")
+@pytest.mark.parametrize("n", [40, 40_000], ids=["held", "uploaded"])
+@pytest.mark.parametrize("moved", [True, False], ids=["moved", "as it was"])
+def test_what_was_prepared_in_the_queue_lands_whether_the_branch_moved_or_not(
+    repo: zvv.Repository, moved: bool, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    prepared = threading.Event()
+    prepare = Transaction._race
+
+    def tell(tx: Transaction, held: Sequence[tuple[str, Value]]) -> Race:
+        race = prepare(tx, held)
+        prepared.set()
+        return race
+
+    monkeypatch.setattr(Transaction, "_race", tell)
+    tx = repo.transaction()
+    append(tx, 1, n)
+    if moved:
+        with repo.transaction() as other:
+            append(other, 2)
+    with (Path(repo.location) / LOCK_FILE).open("rb+") as file, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as another process does
+        commit = pool.submit(tx.commit)
+        assert prepared.wait(60)
+        assert not commit.done()
+        fcntl.flock(file, fcntl.LOCK_UN)
+        assert commit.result(60).vertices_committed == n
+    level = repo.view()["p"][0]
+    assert level.vertex_count == 40 + n + 40 * moved
+    assert len(level.positions()) == level.vertex_count
+    assert repo.fsck().ok
 
 
 @pytest.mark.parametrize("array", ["a/0/vertices", "a/0/vertex_attributes/c", "c/0/x/5"])

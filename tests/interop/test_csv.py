@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zv_versioned as zvv
-from zv_versioned.interop import csv as module
-from zv_versioned.interop import export_csv, import_csv
+from zv_versioned.interop import _csv_rows, export_csv, import_csv
+from zv_versioned.interop import csv as csv_files
 
 REAL = NAVIS / "synapses"
 
@@ -146,7 +146,7 @@ def test_all_files_must_have_the_columns(repo: zvv.Repository, tmp_path: Path) -
 def test_what_a_column_is_does_not_depend_on_its_first_rows(
     repo: zvv.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BLOCK_ROWS", 10)
+    monkeypatch.setattr(_csv_rows, "_BLOCK_ROWS", 10)
     lines = [f"{i},{i},{i},{i},{i}" for i in range(50)]
     lines[40] = "40,40,4.5,,x"
     import_csv(repo, _table(tmp_path, "x,y,a,b,c\n" + "\n".join(lines)), "p", batch_vertices=10)
@@ -190,9 +190,9 @@ def test_tabs_and_semicolons_can_be_between_cells(repo: zvv.Repository, tmp_path
 def test_a_long_file_is_cut_at_line_ends_and_every_row_read_once(
     repo: zvv.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_RANGE_BYTES", 100)
+    monkeypatch.setattr(_csv_rows, "_RANGE_BYTES", 100)
     text = "x,y,n\n" + "".join(f"{i},{i * 1000},{i}\n" for i in range(300))
-    source = module.open_csv(_table(tmp_path, text))
+    source = csv_files.open_csv(_table(tmp_path, text))
     assert len(source.parts) > 10
     read = np.concatenate([piece.attributes["n"] for piece in source.pieces()])
     np.testing.assert_array_equal(read, np.arange(300))
@@ -202,9 +202,9 @@ def test_a_long_file_is_cut_at_line_ends_and_every_row_read_once(
 def test_a_file_with_quotes_is_not_cut(
     repo: zvv.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_RANGE_BYTES", 100)
+    monkeypatch.setattr(_csv_rows, "_RANGE_BYTES", 100)
     text = "x,y,n\n" + "".join(f'{i},{i},"a\nb,{i}"\n' for i in range(300))
-    source = module.open_csv(_table(tmp_path, text))
+    source = csv_files.open_csv(_table(tmp_path, text))
     assert len(source.parts) == 1
     assert sum(len(piece.positions) for piece in source.pieces()) == 300
 

@@ -13,7 +13,7 @@ from _files import NAVIS, TRACTS, level_of, memory
 import zv_versioned as zvv
 from zv_versioned.interop import (
     Progress,
-    csv,
+    _csv_rows,
     export_streamlines,
     import_distributed,
     import_file,
@@ -120,7 +120,7 @@ def test_objects_may_go_over_several_parts(client: Any, repo: zvv.Repository, ta
 def test_one_long_table_is_read_by_several(
     client: Any, repo: zvv.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv, "_RANGE_BYTES", 2000)
+    monkeypatch.setattr(_csv_rows, "_RANGE_BYTES", 2000)
     rng = np.random.default_rng(0)
     rows = [f"{x},{y},{x}" for x, y in rng.uniform(0, 9, (1000, 2)).round(4)]
     rows[700] = "1,2,"  # found by another worker than the one that finds whole numbers

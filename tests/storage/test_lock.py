@@ -157,6 +157,36 @@ def test_who_comes_back_keeps_its_place(tmp_path: Path) -> None:
             holder.join(30)
 
 
+def test_who_waits_in_the_queue_may_prepare_meanwhile(tmp_path: Path) -> None:
+    lock, did = RepositoryLock(tmp_path), []
+    with lock.hold("commit", lambda: did.append("where nobody has it")):
+        pass
+    waiter = RepositoryLock(tmp_path, timeout=0.2)
+    with (
+        _holder(tmp_path),
+        pytest.raises(StorageError, match="locked"),
+        waiter.hold("commit", lambda: did.append("once")),
+    ):
+        pass
+    assert did == ["once"]
+
+
+def test_what_fails_in_the_queue_leaves_the_lock_to_others(tmp_path: Path) -> None:
+    lock = RepositoryLock(tmp_path)
+
+    def fail() -> None:
+        raise RuntimeError("cannot prepare")
+
+    with (
+        _holder(tmp_path),
+        pytest.raises(RuntimeError, match="cannot prepare"),
+        lock.hold("commit", fail),
+    ):
+        pass
+    with RepositoryLock(tmp_path, timeout=5).hold("commit"):
+        pass
+
+
 def test_an_interrupt_while_waiting_leaves_the_lock_to_others(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt = (threading.get_ident(), signal.SIGINT)

@@ -142,7 +142,9 @@ class Race:
                 copy=True, carried=shared, others=others, root=root,
             )  # fmt: skip
             repository._audit(session, self._branch)
-            snapshot = repository._commit(session, self._branch, message, own, self._check)
+            snapshot = repository._commit(
+                session, self._branch, message, own, self._check, seen=True
+            )
         except BaseException:
             session.discard_changes()
             raise

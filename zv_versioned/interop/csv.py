@@ -9,18 +9,17 @@ through all of them first, so that it does not depend on the first rows.
 from __future__ import annotations
 
 import csv
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from ..errors import ArrayError, MetadataError
 from ._columns import FLOAT, INT, TEXT, UNSEEN, convert, first_other, kind_of, wider
+from ._csv_rows import Block, Range, blocks_of, place_of, ranges_of
 from ._export import ExportOptions, ExportResult, Part, Selected
 from ._files import Paths, files_of, made
 from ._import import ImportOptions, ImportResult, Into, import_source
@@ -36,20 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["export_csv", "import_csv", "open_csv"]
 
 SUFFIXES = (".csv", ".tsv")
-_RANGE_BYTES = 64 << 20
-_LOOK = 1 << 20
-_BLOCK_ROWS = 1 << 16
-
-
-@dataclass(frozen=True)
-class _Range:
-    """Rows of one file, from byte to byte; the head is never among them."""
-
-    path: Path
-    start: int
-    stop: int
-    delimiter: str
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -156,7 +141,7 @@ def open_csv(
     delimiter: str | None = None,
     batch_vertices: int = BATCH_VERTICES,
     report: Callable[[Progress], None] = lambda progress: None,
-    mapper: Callable[[Callable[[_Range], _Looked], list[_Range]], Iterable[_Looked]] = map,
+    mapper: Callable[[Callable[[Range], _Looked], list[Range]], Iterable[_Looked]] = map,
 ) -> Source:
     """Look through CSV files; parameters as for :func:`import_csv`.
 
@@ -172,7 +157,7 @@ def open_csv(
     Source
     """
     paths = files_of(source, SUFFIXES)
-    ranges = [r for path in paths for r in _ranges(path, delimiter)]
+    ranges = [r for path in paths for r in ranges_of(path, delimiter)]
     columns = ranges[0].names
     mapped = map_columns(
         columns, str(paths[0]), positions=positions, object_id=object_id, attributes=attributes
@@ -211,142 +196,10 @@ def open_csv(
     )
 
 
-# ---- rows -------------------------------------------------------------------
+# ---- points -----------------------------------------------------------------
 
 
-def _ranges(path: Path, delimiter: str | None) -> list[_Range]:
-    """The rows of a file, cut at ends of lines into ranges that can be read apart."""
-    if delimiter is None:
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    if len(delimiter) != 1:
-        raise MetadataError(f"a delimiter is one character, got {delimiter!r}")
-    with path.open("rb") as file:
-        head = file.readline(_LOOK)
-        begin, size = file.tell(), path.stat().st_size
-        names = _head(path, head, delimiter)
-        # A quoted cell may have line ends in it: then where rows end is known from the start only.
-        if b'"' in head or size - begin <= _RANGE_BYTES or _has_quotes(file):
-            ends = [size]
-        else:
-            ends = _line_ends(file, begin, size)
-    starts = [begin, *ends[:-1]]
-    return [_Range(path, a, b, delimiter, names) for a, b in zip(starts, ends, strict=True)]
-
-
-def _head(path: Path, head: bytes, delimiter: str) -> tuple[str, ...]:
-    if not head.strip():
-        raise ArrayError(f"{path} is empty; the first line must name the columns")
-    try:
-        text = head.decode("utf-8-sig")
-        row = next(csv.reader([text], delimiter=delimiter, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ArrayError(f"{path} is no CSV file with a head in UTF-8: {error}") from error
-    names = [name.strip() for name in row]
-    if not head.endswith((b"\n", b"\r")) and len(head) >= _LOOK:
-        raise ArrayError(f"{path} is no CSV file: its first line is over {_LOOK:,} bytes long")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MetadataError(f"{path} has two columns {twice!r}; give each a name of its own")
-    return tuple(names)
-
-
-def _has_quotes(file: io.BufferedReader) -> bool:
-    return any(b'"' in block for block in iter(lambda: file.read(_LOOK), b""))
-
-
-def _line_ends(file: io.BufferedReader, begin: int, size: int) -> list[int]:
-    ends = []
-    for at in range(begin + _RANGE_BYTES, size, _RANGE_BYTES):
-        file.seek(at)
-        file.readline()
-        ends.append(file.tell())
-    return [*(end for end in dict.fromkeys(ends) if end < size), size]
-
-
-class _Limited(io.RawIOBase):
-    """A stretch of a file."""
-
-    def __init__(self, path: Path, start: int, stop: int) -> None:
-        self._file = path.open("rb", buffering=0)
-        self._file.seek(start)
-        self.left = stop - start
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        got = self._file.readinto(memoryview(buffer)[: self.left]) or 0
-        self.left -= got
-        return got
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Some rows of a range: cells by column.
-
-    Parameters
-    ----------
-    cells : dict of str to sequence of str
-    row : int
-        Number of the first one, the head being 1.
-    weight : int
-        Bytes.
-    """
-
-    cells: dict[str, Sequence[str]]
-    row: int
-    weight: int
-
-
-def _blocks(of: _Range, columns: Sequence[str]) -> Iterator[_Block]:
-    """All rows of a range, a few thousand at a time; one block at least."""
-    places = {name: of.names.index(name) for name in columns}
-    stretch = _Limited(of.path, of.start, of.stop)
-    raw = io.BufferedReader(stretch, 1 << 20)
-    rows: list[list[str]] = []
-    row, left = 2, of.stop - of.start
-    with io.TextIOWrapper(raw, "utf-8", newline="") as text:
-        reader = csv.reader(text, delimiter=of.delimiter, strict=True)
-        try:
-            for cells in reader:
-                if len(cells) != len(of.names):
-                    if cells:
-                        raise _ragged(of, row + len(rows), len(cells))
-                    continue
-                rows.append(cells)
-                if len(rows) == _BLOCK_ROWS:
-                    yield _Block(_by_column(rows, places), row, left - stretch.left)
-                    row, left, rows = row + len(rows), stretch.left, []
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ArrayError(f"{_where(of, row + len(rows))}: {error}") from error
-    if rows or row == 2:
-        yield _Block(_by_column(rows, places), row, left)
-
-
-def _where(of: _Range, row: int) -> str:
-    first = of.start <= _LOOK
-    return f"{of.path}, row {row:,}" + ("" if first else f" after byte {of.start:,}")
-
-
-def _ragged(of: _Range, row: int, cells: int) -> ArrayError:
-    return ArrayError(
-        f"{_where(of, row)} has {cells} cells, and the head names {len(of.names)} columns; is the "
-        f"file cut short, or the delimiter not {of.delimiter!r}?"
-    )
-
-
-def _by_column(rows: list[list[str]], places: Mapping[str, int]) -> dict[str, Sequence[str]]:
-    if not rows:
-        return dict.fromkeys(places, ())
-    columns = list(zip(*rows, strict=True))
-    return {name: columns[at] for name, at in places.items()}
-
-
-def _positions(of: _Range, mapped: Mapped, block: _Block) -> np.ndarray:
+def _positions(of: Range, mapped: Mapped, block: Block) -> np.ndarray:
     for name in mapped.positions:
         if "" in block.cells[name]:
             where = _cell(of, block, name, block.cells[name].index(""))
@@ -357,20 +210,20 @@ def _positions(of: _Range, mapped: Mapped, block: _Block) -> np.ndarray:
     return np.stack([_column(of, block, name, FLOAT) for name in mapped.positions], axis=1)
 
 
-def _column(of: _Range, block: _Block, name: str, kind: str) -> np.ndarray:
+def _column(of: Range, block: Block, name: str, kind: str) -> np.ndarray:
     return convert(block.cells[name], kind, partial(_cell, of, block, name))
 
 
-def _cell(of: _Range, block: _Block, name: str, at: int) -> str:
-    return f"{_where(of, block.row + at)}, column {name!r}"
+def _cell(of: Range, block: Block, name: str, at: int) -> str:
+    return f"{place_of(of, block.row + at)}, column {name!r}"
 
 
-def _look(of: _Range, mapped: Mapped) -> _Looked:
+def _look(of: Range, mapped: Mapped) -> _Looked:
     """Look through a range: its box, and what its columns are."""
     found, kinds = Scan(None, 0, 0), dict.fromkeys(mapped.columns, UNSEEN)
     numbers: dict[str, str] = {}
     others = [n for n in mapped.columns if n in mapped.attributes or n == mapped.object_id]
-    for block in _blocks(of, mapped.columns):
+    for block in blocks_of(of, mapped.columns):
         for name in others:
             if kinds[name] != TEXT:
                 kinds[name] = wider(kinds[name], kind_of(block.cells[name]))
@@ -379,21 +232,21 @@ def _look(of: _Range, mapped: Mapped) -> _Looked:
                     at = first_other(block.cells[name], wanted)
                     if at >= 0:
                         numbers[name] = f"{_cell(of, block, name, at)} is {block.cells[name][at]!r}"
-        piece = Piece(_positions(of, mapped, block), name=f"{_where(of, block.row)} and after")
+        piece = Piece(_positions(of, mapped, block), name=f"{place_of(of, block.row)} and after")
         found |= piece.scan()
     return _Looked(found, kinds, numbers)
 
 
 def _pieces(
-    of: _Range, mapped: Mapped, kinds: Mapping[str, str], objects: Any, batch: int
+    of: Range, mapped: Mapped, kinds: Mapping[str, str], objects: Any, batch: int
 ) -> Iterator[Piece]:
     """All points of a range, `batch` at a time."""
-    pieces = (_piece(of, mapped, kinds, objects, block) for block in _blocks(of, mapped.columns))
+    pieces = (_piece(of, mapped, kinds, objects, block) for block in blocks_of(of, mapped.columns))
     return grouped(pieces, batch)
 
 
 def _piece(
-    of: _Range, mapped: Mapped, kinds: Mapping[str, str], objects: Any, block: _Block
+    of: Range, mapped: Mapped, kinds: Mapping[str, str], objects: Any, block: Block
 ) -> Piece:
     ids: Any = one_id(objects, of.path)
     if mapped.object_id is not None:
@@ -405,7 +258,7 @@ def _piece(
             name: _column(of, block, column, kinds[column])
             for column, name in mapped.attributes.items()
         },
-        name=f"{_where(of, block.row)} and after",
+        name=f"{place_of(of, block.row)} and after",
         weight=block.weight,
     )
 

@@ -173,6 +173,8 @@ class Backend(Snapshots):
         message: str,
         metadata: Mapping[str, Any],
         check: Callable[[], None] | None = None,
+        *,
+        seen: bool = False,
     ) -> str:
         """Commit a session, unless its branch has moved since it began.
 
@@ -189,6 +191,9 @@ class Backend(Snapshots):
         check : callable, optional
             Called when nobody else can change the repository any more; it raises
             where the commit must not be made.
+        seen : bool
+            Whether the branch was seen where the session began since this thread has had
+            the lock, so that it need not be looked up again.
 
         Returns
         -------
@@ -216,7 +221,8 @@ class Backend(Snapshots):
         began = session.snapshot_id
         with self.mutation(f"commit to {branch}"):
             # An object store makes this check itself, where it decides, and a round trip is spared.
-            if self.is_local and (tip := self.branch_tip(branch)) != began:
+            look = self.is_local and not seen
+            if look and (tip := self.branch_tip(branch)) != began:
                 raise self._moved(branch, tip, began)
             if check is not None:
                 check()

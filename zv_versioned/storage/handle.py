@@ -14,7 +14,7 @@ from ..errors import MetadataError, StorageError
 from . import durable as lasting
 from .address import Address, address_of
 from .location import Place
-from .lock import RepositoryLock
+from .lock import Meanwhile, RepositoryLock
 from .presence import last_expiry
 from .seals import SEALS_FILE, Ledger
 
@@ -96,7 +96,7 @@ class Handle:
         finally:
             self.seal(ref)
 
-    def mutation(self, purpose: str) -> AbstractContextManager[None]:
+    def mutation(self, purpose: str, meanwhile: Meanwhile = None) -> AbstractContextManager[None]:
         """Return a context in which this process alone may change the repository.
 
         It may be nested in one thread. Object stores need no lock, and have none.
@@ -106,9 +106,13 @@ class Handle:
         ----------
         purpose : str
             Shown to those who wait in vain, after "has held it to".
+        meanwhile : callable, optional
+            Called where it has to wait for another process: to prepare what comes next.
         """
         self.check_process()
-        return nullcontext() if self._lock is None else self._sealing(self._lock.hold(purpose))
+        if self._lock is None:
+            return nullcontext()
+        return self._sealing(self._lock.hold(purpose, meanwhile))
 
     def holding(self, purpose: str) -> AbstractContextManager[None]:
         """As :meth:`mutation`, for who only looks: what lies there is not sealed as it is."""

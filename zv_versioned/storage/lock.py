@@ -20,7 +20,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,7 @@ _POLL_SECONDS = 0.002
 # Of one fixed size, a note replaces the one before it in a single write, and is never empty.
 _NOTE_BYTES = 512
 _CHECK_BYTES = 9
+Meanwhile = Callable[[], object] | None
 
 
 class _Shared:
@@ -61,17 +62,17 @@ class _Shared:
         self._turn: _Turn | None = None
         self.depth = 0
 
-    def acquire(self, timeout: float) -> None:
+    def acquire(self, timeout: float, meanwhile: Meanwhile) -> None:
         """Lock the file: at once where nobody has it, else in turn, else as filelock does."""
         deadline = time.monotonic() + timeout
         self._descriptor = _locked_at_once(self._path)
         if self._descriptor is None and timeout > 0:
-            self._descriptor = self._in_turn(timeout)
+            self._descriptor = self._in_turn(deadline, meanwhile)
         if self._descriptor is None:
             # With all its care for what the system, or the file system, may refuse.
             self._file_lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
-    def _in_turn(self, timeout: float) -> int | None:
+    def _in_turn(self, deadline: float, meanwhile: Meanwhile) -> int | None:
         """A descriptor of the file, locked; None where its turn does not come in time."""
         if sys.platform == "win32":
             return None
@@ -81,7 +82,7 @@ class _Shared:
                 return None
             self._turn = _Turn(descriptor, self)
         turn = self._turn
-        if not turn.wait(timeout):
+        if not turn.wait(deadline, meanwhile):
             return None
         self._turn = None
         if os.fstat(turn.descriptor).st_nlink:
@@ -154,12 +155,15 @@ class _Turn:
     def over(self) -> bool:
         return self._came.is_set()
 
-    def wait(self, timeout: float) -> bool:
+    def wait(self, deadline: float, meanwhile: Meanwhile) -> bool:
         """Whether the file is locked now, for whoever asks."""
         with self._guard:
             self._wanted = True
         try:
-            self._came.wait(min(timeout, threading.TIMEOUT_MAX))
+            if meanwhile is not None:
+                meanwhile()
+            left = max(0.0, deadline - time.monotonic())
+            self._came.wait(min(left, threading.TIMEOUT_MAX))
         except BaseException:
             self._leave()
             raise
@@ -252,7 +256,7 @@ class RepositoryLock:
         self._shared = _shared(self.path)
 
     @contextmanager
-    def hold(self, purpose: str) -> Iterator[None]:
+    def hold(self, purpose: str, meanwhile: Meanwhile = None) -> Iterator[None]:
         """Hold the lock for the duration of a ``with`` block.
 
         Parameters
@@ -260,6 +264,10 @@ class RepositoryLock:
         purpose : str
             What it is held for, as the end of "has held it to …"; it is shown
             to those who wait in vain.
+        meanwhile : callable, optional
+            Called once where another process has it and this one waits in turn: whoever
+            waits may prepare what would else be done with the lock. What it raises ends
+            the wait.
 
         Raises
         ------
@@ -274,7 +282,7 @@ class RepositoryLock:
             raise self._timed_out(purpose)
         try:
             if shared.depth == 0:
-                self._acquire_file(deadline, purpose)
+                self._acquire_file(deadline, purpose, meanwhile)
             shared.depth += 1
             try:
                 yield
@@ -285,7 +293,7 @@ class RepositoryLock:
         finally:
             shared.thread_lock.release()
 
-    def _acquire_file(self, deadline: float, purpose: str) -> None:
+    def _acquire_file(self, deadline: float, purpose: str, meanwhile: Meanwhile) -> None:
         shared = self._shared
         # Where a repository was removed, filelock would bring an empty folder back.
         if not os.path.isdir(self.path):
@@ -293,7 +301,7 @@ class RepositoryLock:
                 f"the repository at {self.path} cannot be locked to {purpose}: its folder is gone"
             )
         try:
-            shared.acquire(timeout=max(0.0, deadline - time.monotonic()))
+            shared.acquire(max(0.0, deadline - time.monotonic()), meanwhile)
         except filelock.Timeout:
             raise self._timed_out(purpose) from None
         except OSError as error:

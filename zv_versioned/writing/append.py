@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _checks, _checks_links, _paths, _store
 from .._cells_io import Blocks, check_payloads, encode_rows
+from .._upload import Uploader
 from ..errors import ArrayError, MetadataError
 from ..format import arrays, batches, digest, shards
 from ..format.batches import BatchIndex
@@ -322,7 +323,7 @@ def upload_batch(stage: LevelStage, batch: Batch, slot: int) -> BatchRow:
 
 
 def _put(
-    upload: _store.Uploader,
+    upload: Uploader,
     stage: LevelStage,
     slot: int,
     array: str,
@@ -341,7 +342,7 @@ def _put(
 
 
 def _put_links(
-    upload: _store.Uploader, stage: LevelStage, slot: int, batch: Batch, links: LinkPlan
+    upload: Uploader, stage: LevelStage, slot: int, batch: Batch, links: LinkPlan
 ) -> None:
     """Upload links and what was given for them; cells that keep none get none."""
     has = links.cell_links > 0

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import _checks, _paths, _store
 from .._cells_io import Blocks, encode_rows
+from .._upload import Uploader
 from ..errors import ArrayError, MetadataError, NotFoundError
 from ..format import arrays, batches
 from ..format.cells import MAX_PAYLOAD
@@ -50,7 +51,7 @@ FAMILY_OF = {
 
 
 def put_rows(
-    upload: _store.Uploader,
+    upload: Uploader,
     stage: LevelStage,
     slot: int,
     attribute: AttributeMeta,
@@ -84,7 +85,7 @@ def put_rows(
 
 
 def put_object_rows(
-    upload: _store.Uploader, stage: LevelStage, slot: int, attribute: AttributeMeta, stored: Stored
+    upload: Uploader, stage: LevelStage, slot: int, attribute: AttributeMeta, stored: Stored
 ) -> None:
     """Upload the values of the objects that begin in one batch, by ascending id."""
     for array, cell in object_cells(attribute, stored).items():
@@ -104,7 +105,7 @@ def _text_cells(attribute: AttributeMeta, stored: Stored) -> dict[str, bytes]:
 
 
 def _put_texts(
-    upload: _store.Uploader, stage: LevelStage, slot: int, attribute: AttributeMeta, stored: Stored
+    upload: Uploader, stage: LevelStage, slot: int, attribute: AttributeMeta, stored: Stored
 ) -> None:
     for array, cell in _text_cells(attribute, stored).items():
         upload.put(_paths.shard_key(_paths.join(stage.path, array), slot, ()), cell)
@@ -288,7 +289,7 @@ def _with_gaps(stored: Stored, attribute: AttributeMeta, mask: np.ndarray | None
 
 
 def _put(
-    upload: _store.Uploader,
+    upload: Uploader,
     stage: LevelStage,
     slot: int,
     attribute: AttributeMeta,

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _paths, _store
+from .. import _paths
 from .._ids import Ids, KnownIds
 from .._state import LevelState, load_table, table_key
+from .._upload import Uploader
 from ..format import arrays, metadata
 from ..format.metadata import DatasetMeta, LevelFacts
 from ..format.table import BUCKET, BatchRow, BatchTable, new_content_id
@@ -81,7 +82,7 @@ class LevelStage:
         hold: int = 0,
     ) -> None:
         self._store = store
-        self.upload = _store.Uploader(store, hold=hold)
+        self.upload = Uploader(store, hold=hold)
         self.base = facts
         self._tail = tail
         self.origin = origin

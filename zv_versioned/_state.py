@@ -172,7 +172,7 @@ def load_all_facts(
     found = []
     for path, document in zip(paths, documents.get(paths), strict=True):
         if document is None:
-            raise IntegrityError(f"the document of level {path!r} is missing")
+            raise IntegrityError(f"the document of level {path!r} is missing", missing=True)
         found.append(LevelFacts.from_attributes(path, document.get("attributes", {})))
     return found
 
@@ -194,7 +194,7 @@ def load_facts(
         meta = _dataset(store, name, documents[1])
     check_level(meta, level)
     if documents[0] is None:
-        raise IntegrityError(f"the document of level {path!r} is missing")
+        raise IntegrityError(f"the document of level {path!r} is missing", missing=True)
     return meta, LevelFacts.from_attributes(path, documents[0].get("attributes", {}))
 
 

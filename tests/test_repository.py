@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import zv_versioned as zvv
-from zv_versioned.storage import Backend
+from zv_versioned.storage import Backend, refs
 
 CLOUD: dict[str, Any] = {"kind": "point_cloud", "bounds": ([0, 0], [10, 10])}
 
@@ -416,6 +418,67 @@ def test_a_new_name_cannot_be_taken_for_a_range(repo: zvv.Repository, kind: str)
     with pytest.raises(zvv.MetadataError, match=rf"'a\.\.b' is no good {kind} name: .*'a-b'"):
         create("a..b")
     create("a.b")
+
+
+@pytest.mark.parametrize("kind", ["branch", "tag"])
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("try.", "try"),
+        ("try-.", "try"),
+        ("2.0.lock", "2.0-lock"),
+        ("a.LOCK", "a-lock"),
+        ("a/b", "a-b"),
+        ("a/", "a"),
+        ("/a", "a"),
+        ("a//b", "a-b"),
+        ("a\n", "a"),
+        ("a\x00b", "a-b"),
+        ("a b", "a-b"),
+        (".a", "a"),
+        ("--force", "force"),
+        ("a~1", "a-1"),
+        ("x" * 201, "x" * 200),
+        ("...", None),
+        ("/", None),
+    ],
+)
+def test_a_new_name_that_a_filesystem_or_a_ref_takes_otherwise_is_refused_with_another(
+    kind: str, name: str, instead: str | None
+) -> None:
+    repo = zvv.Repository.create("memory://")
+    create = repo.create_branch if kind == "branch" else repo.create_tag
+    listed = repo.list_branches if kind == "branch" else repo.list_tags
+    before = listed()
+    with pytest.raises(zvv.MetadataError) as caught:
+        create(name)
+    said = str(caught.value)
+    assert said.startswith(f"{name!r} is no good {kind} name: ")
+    assert listed() == before
+    if instead is None:
+        assert "would do" not in said
+    else:
+        assert said.endswith(f"{instead!r} would do")
+        create(instead)
+        assert instead in listed()
+
+
+@given(st.text(max_size=30))
+def test_the_name_that_is_proposed_is_a_good_one(name: str) -> None:
+    would = refs._proposal(name)
+    assert would == "" or refs._unfit(would) is None
+
+
+def test_a_branch_that_has_such_a_name_already_can_be_used_and_deleted(tmp_path: Path) -> None:
+    repo = zvv.Repository.create(tmp_path / "r")
+    tip = repo.resolve("main")
+    handle = repo._backend._repository
+    handle.create_branch("old.", tip)
+    handle.create_tag("v1.lock", tip)
+    assert (repo.resolve("old."), repo.resolve("v1.lock")) == (tip, tip)
+    repo.delete_branch("old.")
+    repo.delete_tag("v1.lock")
+    assert (repo.list_branches(), repo.list_tags()) == (["main"], [])
 
 
 def test_no_repository_is_made_inside_another(tmp_path: Path) -> None:

@@ -67,6 +67,10 @@ class Documents:
         self._expected, self._expected_chunks = list(expected), list(chunks)
         self._known: dict[str, dict[str, Any] | None] = {}
 
+    def expect(self, paths: Iterable[str]) -> None:
+        """Let more documents come along with the next that are read."""
+        self._expected += paths
+
     def get(self, paths: Sequence[str]) -> list[dict[str, Any] | None]:
         """Some documents, those not known yet in one batched call; None where there is none."""
         if not self._known.keys() >= set(paths):
@@ -168,7 +172,7 @@ def load_all_facts(
     found = []
     for path, document in zip(paths, documents.get(paths), strict=True):
         if document is None:
-            raise IntegrityError(f"the document of level {path!r} is missing")
+            raise IntegrityError(f"the document of level {path!r} is missing", missing=True)
         found.append(LevelFacts.from_attributes(path, document.get("attributes", {})))
     return found
 
@@ -190,7 +194,7 @@ def load_facts(
         meta = _dataset(store, name, documents[1])
     check_level(meta, level)
     if documents[0] is None:
-        raise IntegrityError(f"the document of level {path!r} is missing")
+        raise IntegrityError(f"the document of level {path!r} is missing", missing=True)
     return meta, LevelFacts.from_attributes(path, documents[0].get("attributes", {}))
 
 

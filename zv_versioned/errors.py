@@ -123,9 +123,19 @@ class ViolationError(ZVError):
 
 
 class IntegrityError(ZVError):
-    """Stored bytes are damaged or inconsistent."""
+    """Stored bytes are damaged, missing or inconsistent.
+
+    Attributes
+    ----------
+    missing : bool
+        Whether they are not there at all, rather than not what was written.
+    """
 
     kind: ClassVar[str] = "integrity"
+
+    def __init__(self, message: str, *, missing: bool = False) -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 class StorageError(ZVError):

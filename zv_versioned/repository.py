@@ -444,13 +444,25 @@ class Repository(Verbs, Upkeep):
             f"tags {', '.join(self.list_tags()) or 'none'}>"
         )
 
+    def _tip(self, branch: str) -> str:
+        info = self.log(branch, limit=1)[0]
+        return f"{info.snapshot_id}  {info.message}"
+
     def _repr_html_(self) -> str:
         rows = [("location", self.location)]
         for name in self.list_branches():
-            info = self.log(name, limit=1)[0]
-            rows.append((f"branch {name}", f"{info.snapshot_id}  {info.message}"))
-        rows += [(f"tag {name}", self._backend.tag_target(name)) for name in self.list_tags()]
+            rows.append((f"branch {name}", _or_why_not(self._tip, name)))
+        for name in self.list_tags():
+            rows.append((f"tag {name}", _or_why_not(self._backend.tag_target, name)))
         return html_table(f"Repository {self.location.rsplit('/', 1)[-1]}", rows)
+
+
+def _or_why_not(lookup: Callable[[str], str], name: str) -> str:
+    """An answer, or what is damaged so that there is none: to be shown beside what is whole."""
+    try:
+        return lookup(name)
+    except IntegrityError as error:
+        return str(error)
 
 
 __all__ = ["CommitInfo", "CommitLog", "Repository"]

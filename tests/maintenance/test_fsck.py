@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import shutil
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +19,7 @@ from _processes import new_processes
 
 import zv_versioned as zvv
 from zv_versioned.errors import IntegrityError, MetadataError, NotFoundError
+from zv_versioned.maintenance.fsck import check_location
 from zv_versioned.maintenance.inventory import Inventory
 from zv_versioned.maintenance.report import NOTES
 from zv_versioned.storage.files import object_id
@@ -369,3 +371,35 @@ def test_a_folder_that_is_read_only_can_be_checked(copy: Path) -> None:
         assert fsck(copy).ok
     finally:
         copy.chmod(0o700)
+
+
+def test_what_cannot_be_opened_is_told_as_missing_or_as_damaged_by_what_the_error_says(
+    copy: Path,
+) -> None:
+    root = root_of(copy)
+    raw = root.read_bytes()
+    root.write_bytes(b"\x00" * len(raw))
+    (first, *_) = fsck(copy).findings
+    assert (first.kind, first.place) == ("damaged", str(copy))
+    assert "cannot be opened" in first.what
+    root.unlink()
+    with pytest.raises(IntegrityError) as caught:
+        zvv.Repository.open(copy)
+    assert caught.value.missing
+    (first, *_) = fsck(copy).findings
+    assert (first.kind, first.place) == ("missing", str(copy))
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_the_words_of_an_error_do_not_decide_what_it_is(copy: Path, missing: bool) -> None:
+    def refuse() -> zvv.Repository:
+        raise IntegrityError("a checksum is missing, or is it?", missing=missing)
+
+    (first, *_) = check_location(copy, refuse).findings
+    assert first.kind == ("missing" if missing else "damaged")
+
+
+def test_an_error_that_says_that_something_is_missing_says_so_in_another_process() -> None:
+    error = pickle.loads(pickle.dumps(IntegrityError("gone", missing=True)))
+    assert (str(error), error.missing) == ("gone", True)
+    assert not IntegrityError("damaged").missing

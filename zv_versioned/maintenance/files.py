@@ -114,7 +114,7 @@ class FileCheck:
         """Snapshots that icechunk cannot read; None where that holds of all of them."""
         inventory = self.inventory
         damaged = inventory.unreadable.keys()
-        if any(path in ("repo", "config.yaml") or path.startswith("refs/") for path in damaged):
+        if not damaged.isdisjoint(("repo", "config.yaml", "refs/branch.main/ref.json")):
             return None
         if inventory.lost_root():
             return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _checks
-from ..errors import MetadataError, NotFoundError, StorageError, ZVError
+from ..errors import IntegrityError, MetadataError, NotFoundError, StorageError, ZVError
 from ..storage import hidden
 from ..storage.lock import HOLDER_FILE
 from .content import ContentCheck
@@ -119,7 +119,9 @@ def check_location(
         report = FsckReport(str(folder), data_read=_data_read(read_data, subset))
         tell = progress or quiet
         _files(report, folder, read_data, subset, tell, None, repair=False)
-        lost = isinstance(error, NotFoundError) or "is missing" in str(error)
+        lost = isinstance(error, NotFoundError) or (
+            isinstance(error, IntegrityError) and error.missing
+        )
         kind = MISSING if lost else DAMAGED
         what = f"it cannot be opened: {error}"
         report.findings.insert(0, Finding(kind, str(folder), what, _RESTORE))
@@ -176,11 +178,16 @@ def _files(
 def _all(backend: Backend, report: FsckReport, unsound: set[str]) -> list[str]:
     """All snapshots that anything leads to, the tips first."""
     tips: dict[str, str] = {}
+    told = {finding.place for finding in report.findings}
+    named = [(f"branch {name}", backend.branch_tip, name) for name in backend.branches()]
+    named += [(f"tag {name}", backend.tag_target, name) for name in backend.tags()]
+    for ref, lookup, name in named:
+        try:
+            tips[ref] = lookup(name)
+        except ZVError as error:
+            if f"refs/{ref.replace(' ', '.', 1)}/ref.json" not in told:
+                report.findings.append(Finding(DAMAGED, ref, str(error), _RESTORE))
     try:
-        for name in backend.branches():
-            tips[f"branch {name}"] = backend.branch_tip(name)
-        for name in backend.tags():
-            tips[f"tag {name}"] = backend.tag_target(name)
         tips.update(hidden.targets(backend))
     except ZVError as error:
         report.findings.append(Finding(DAMAGED, "refs", str(error), _RESTORE))

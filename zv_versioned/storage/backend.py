@@ -11,7 +11,7 @@ import icechunk as ic
 from .._checks import flag
 from .._io import check_process
 from .._json import json_object
-from ..errors import IntegrityError, MetadataError, NotFoundError, ReadOnlyError, StorageError
+from ..errors import MetadataError, NotFoundError, ReadOnlyError, StorageError
 from . import damage
 from . import durable as lasting
 from .config import repository_config
@@ -133,11 +133,10 @@ class Backend(Snapshots):
             except ic.IcechunkError as error:
                 wrong = None if place.folder is None else damage.of_root(place.folder)
                 if wrong is None and place.folder and "config deserial" in str(error):
-                    wrong = "its file config.yaml is damaged"
+                    wrong = damage.Damage(place.folder, "its file config.yaml is damaged")
                 if wrong is not None:
-                    raise IntegrityError(
-                        f"the repository at {place.location} cannot be opened: "
-                        f"{damage.said(wrong, place.location)}"
+                    raise wrong.error(
+                        f"the repository at {place.location} cannot be opened"
                     ) from error
                 if "repository doesn't exist" not in str(error):
                     raise

@@ -35,7 +35,7 @@ def attach(store: Any, folder: Path, snapshot_id: str) -> None:
         setattr(store, _ATTRIBUTE, LocalChunks(folder, snapshot_id))
 
 
-def wrong_with(store: Any) -> str | None:
+def wrong_with(store: Any) -> damage.Damage | None:
     """What is wrong with the file of a local snapshot that a store could not read."""
     chunks: LocalChunks | None = getattr(store, _ATTRIBUTE, None)
     return None if chunks is None else chunks.wrong()
@@ -83,10 +83,9 @@ class LocalChunks:
                     self._nodes = {node.path: node for node in files.snapshot(raw, path).nodes}
             return self._known
 
-    def wrong(self) -> str | None:
+    def wrong(self) -> damage.Damage | None:
         """What is wrong with the snapshot's file; None where it can be read, or the disk fails."""
-        found = damage.of_snapshot(self._folder, self._snapshot_id, known=True)
-        return None if found is None else damage.said(found, self._folder)
+        return damage.of_snapshot(self._folder, self._snapshot_id, known=True)
 
     def _read(self, path: str) -> bytes:
         with open(f"{self._folder}/{path}", "rb", buffering=0) as file:

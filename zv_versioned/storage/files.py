@@ -12,6 +12,7 @@ Source: the icechunk specification, versions 1 and 2, and its FlatBuffers schema
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ SNAPSHOT, MANIFEST, TRANSACTION, REPO = 1, 2, 4, 6
 KINDS = {"snapshots": SNAPSHOT, "manifests": MANIFEST, "transactions": TRANSACTION}
 """The kind of the files in each folder."""
 _ID = 12
+_SNAPSHOT_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{20}")
 # Of fewer tables each is sooner read by itself than all of them by column.
 _FEW = 32
 _NEITHER = "a chunk is neither in a file of its own nor in the manifest"
@@ -401,6 +403,21 @@ def repo(raw: bytes, what: str) -> RepoFile:
         return RepoFile(refs(2), refs(1), parents, names, logs)
 
 
+def ref_target(raw: bytes) -> str:
+    """The snapshot that a ref of version 1 names.
+
+    Raises
+    ------
+    ValueError
+        If it names none.
+    """
+    document: Any = json.loads(raw)
+    target = document.get("snapshot") if isinstance(document, dict) else None
+    if not isinstance(target, str) or not _SNAPSHOT_ID.fullmatch(target):
+        raise ValueError(f"it names no snapshot, but {target!r}")
+    return target
+
+
 def refs_of_folder(folder: Path) -> tuple[RepoFile, dict[str, str]]:
     """The refs of version 1, which are files: and, by path, why one cannot be read."""
     found: dict[str, dict[str, str]] = {"branch": {}, "tag": {}}
@@ -411,8 +428,7 @@ def refs_of_folder(folder: Path) -> tuple[RepoFile, dict[str, str]]:
         if path.with_name("ref.json.deleted").exists():
             continue
         try:
-            document: Any = json.loads(path.read_bytes())
-            found[kind][name] = str(document["snapshot"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            unreadable[path.relative_to(folder).as_posix()] = repr(error)
+            found[kind][name] = ref_target(path.read_bytes())
+        except (OSError, ValueError) as error:
+            unreadable[path.relative_to(folder).as_posix()] = str(error)
     return RepoFile(found["branch"], found["tag"], {}), unreadable

@@ -13,7 +13,8 @@ from typing import Any
 
 import icechunk as ic
 
-from ..errors import ConflictError, MetadataError, NotFoundError
+from ..errors import ConflictError, IntegrityError, MetadataError, NotFoundError
+from . import damage
 from .handle import Handle
 from .hidden import HIDDEN
 from .lineage import Descent
@@ -51,10 +52,12 @@ class Refs(Handle, ABC):
         return sorted(name for name in names if not name.startswith(HIDDEN))
 
     def tags(self) -> list[str]:
-        """Return the names of all tags, sorted."""
+        """Return the names of all tags, sorted; also of those that are damaged."""
         self.check_process()
         with translated(self.location):
-            return sorted(self._repository.list_tags())
+            listed = self._repository.list_tags()
+        damaged = [] if self.folder is None else damage.left_out(self.folder, listed)
+        return sorted({*listed, *damaged})
 
     def branch_tip(self, name: str) -> str:
         """Return the snapshot id of the tip of branch `name`; NotFoundError if there is none."""
@@ -90,12 +93,10 @@ class Refs(Handle, ABC):
             raise MetadataError(
                 "branch 'main' cannot be deleted; reset it to another snapshot instead"
             )
-        with (
-            self.mutation(f"delete branch {name}"),
-            self._finding("branch", name),
-            self.deleting(f"branch.{name}"),
-        ):
-            self._repository.delete_branch(name)
+        with self.mutation(f"delete branch {name}"), self._finding("branch", name):
+            self.branch_tip(name)  # a damaged one cannot be deleted, and keeps its seal
+            with self.deleting(f"branch.{name}"):
+                self._repository.delete_branch(name)
 
     def create_tag(self, name: str, snapshot_id: str) -> None:
         """Create tag `name` for a snapshot; MetadataError if it exists or ever existed."""
@@ -114,12 +115,10 @@ class Refs(Handle, ABC):
         """Delete tag `name` for good: the name cannot be used again."""
         self.check_process()
         _check_name("tag", name)
-        with (
-            self.mutation(f"delete tag {name}"),
-            self._finding("tag", name),
-            self.deleting(f"tag.{name}"),
-        ):
-            self._repository.delete_tag(name)
+        with self.mutation(f"delete tag {name}"), self._finding("tag", name):
+            self.tag_target(name)
+            with self.deleting(f"tag.{name}"):
+                self._repository.delete_tag(name)
 
     def reset_branch(self, name: str, snapshot_id: str) -> None:
         """Make a snapshot the tip of branch `name`, wherever the tip was."""
@@ -165,7 +164,12 @@ class Refs(Handle, ABC):
         try:
             with translated(self.location):
                 yield
-        except NotFoundError as error:
+        except (IntegrityError, NotFoundError) as error:
+            wrong = None if self.folder is None else damage.of_ref(self.folder, kind, name)
+            if wrong is not None:
+                raise wrong.error(f"{kind} {name!r} of {self.location}") from error
+            if isinstance(error, IntegrityError):
+                raise
             there = self.branches() if kind == "branch" else self.tags()
             raise NotFoundError(
                 f"there is no {kind} {name!r} in {self.location}; {_suggest(name, there)}"
@@ -180,20 +184,38 @@ class Refs(Handle, ABC):
 def _check_name(kind: str, name: object, *, new: bool = False) -> None:
     if not isinstance(name, str) or not name:
         raise MetadataError(f"a {kind} name must be a non-empty string, not {name!r}")
-    if new and not _REF_NAME.fullmatch(name):
+    if new and (why := _unfit(name)):
+        would = _proposal(name)
         raise MetadataError(
-            f"{name!r} is no good {kind} name: use 1 to 200 letters, digits and . _ - + = @ "
-            "(ASCII, no slash, no space), beginning with a letter, a digit or _"
-        )
-    if new and ".." in name:
-        raise MetadataError(
-            f"{name!r} is no good {kind} name: '..' stands between the ends of a range, as in "
-            f"main..try; {name.replace('..', '-')!r} would do"
+            f"{name!r} is no good {kind} name: {why}{f'; {would!r} would do' if would else ''}"
         )
     if name.startswith(HIDDEN):
         if new:
             raise MetadataError(f"names that begin with {HIDDEN!r} are the software's own")
         raise NotFoundError(f"there is no {kind} {name!r}")
+
+
+def _unfit(name: str) -> str | None:
+    """What is wrong with a new name, which may become that of a folder; None where it is good."""
+    if not _REF_NAME.fullmatch(name):
+        return (
+            "use 1 to 200 letters, digits and . _ - + = @ (ASCII, no slash, no space), beginning "
+            "with a letter, a digit or _"
+        )
+    if ".." in name:
+        return "'..' stands between the ends of a range, as in main..try"
+    if name.endswith("."):
+        return "some filesystems leave out a dot at the end"
+    if name.lower().endswith(".lock"):
+        return f"a file or folder in {name[-5:]!r} is taken for a forgotten lock, and cleared away"
+    return None
+
+
+def _proposal(name: str) -> str:
+    """A good name that is like one that is not; empty where nothing is left of it."""
+    plain = re.sub(r"[^A-Za-z0-9._+=@-]+", "-", name)
+    plain = re.sub(r"\.{2,}", "-", plain.lstrip(".-+=@")[:200]).rstrip(".-")
+    return re.sub(r"(?i)\.lock$", "-lock", plain)
 
 
 def _suggest(name: str, there: list[str]) -> str:

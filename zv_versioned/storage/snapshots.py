@@ -40,7 +40,8 @@ class Snapshots(Refs):
         known = self.snapshot(snapshot_id)
         if self.folder is not None and not (self.folder / "snapshots" / known.id).exists():
             if known.id in self._tips():
-                raise self._damaged(f"snapshots/{known.id} is missing")
+                wrong = damage.Damage(self.folder, f"snapshots/{known.id} is missing", missing=True)
+                raise wrong.error(self.location)
             raise NotFoundError(
                 f"snapshot {snapshot_id} of {self.location} is not there any more: it has expired, "
                 "and was collected"
@@ -183,9 +184,6 @@ class Snapshots(Refs):
         with translated(self.location):
             return int(self._repository.chunk_storage_stats().native_bytes)
 
-    def _damaged(self, wrong: str) -> IntegrityError:
-        return IntegrityError(f"{self.location}: {damage.said(wrong, self.location)}")
-
     @contextmanager
     def _finding_snapshot(self, snapshot_id: str) -> Iterator[None]:
         if not isinstance(snapshot_id, str):
@@ -198,7 +196,7 @@ class Snapshots(Refs):
                 known = snapshot_id in self._tips()
                 wrong = damage.of_snapshot(self.folder, snapshot_id, known=known)
                 if wrong is not None:
-                    raise self._damaged(wrong) from error
+                    raise wrong.error(self.location) from error
             if not isinstance(error, NotFoundError):
                 raise
             raise NotFoundError(

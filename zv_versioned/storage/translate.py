@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import icechunk as ic
 
@@ -17,6 +18,9 @@ from ..errors import (
     StorageError,
     ZVError,
 )
+
+if TYPE_CHECKING:
+    from .damage import Damage
 
 _BY_CLASS = {
     "NotFoundError": NotFoundError,
@@ -77,10 +81,10 @@ def reason(error: BaseException) -> str:
     return re.sub(r"^[x\u00d7]\s+", "", lines[0]) if lines else type(error).__name__
 
 
-def unreadable(what: str, error: BaseException, wrong: str | None = None) -> ZVError:
+def unreadable(what: str, error: BaseException, wrong: Damage | None = None) -> ZVError:
     """What it means that `what` could not be read: it is gone, is short, or the storage failed."""
     if wrong is not None:
-        return IntegrityError(f"reading {what} failed: {wrong}")
+        return wrong.error(f"reading {what} failed")
     text = str(error)
     if re.search(r"invalid icechunk (metadata|header)|incomplete frame|src size", text, re.I):
         return IntegrityError(f"what leads to {what} is damaged ({reason(error)}); fsck says where")
@@ -89,6 +93,7 @@ def unreadable(what: str, error: BaseException, wrong: str | None = None) -> ZVE
     if re.search(r"object.*not found|no such file|NoSuchKey", text, re.IGNORECASE):
         return IntegrityError(
             f"{what}: its file is missing. Was it removed by hand, or collected while it was in "
-            f"use? ({reason(error)})"
+            f"use? ({reason(error)})",
+            missing=True,
         )
     return StorageError(f"reading {what} failed: {reason(error)}")

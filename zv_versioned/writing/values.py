@@ -130,7 +130,8 @@ def parse(
         raise ArrayError(f"{where}: values length {len(array)} != {counted}")
     if known is not None and array.shape[1:] != known.row_shape:
         raise ArrayError(
-            f"{where} has values of shape {known.row_shape} in this level, got {array.shape[1:]}"
+            f"{where} has values of shape {known.row_shape} in this level, got {array.shape[1:]}; "
+            "give values of that shape, or give the attribute another name"
         )
     shape = array.shape[1:]
     if known is not None:

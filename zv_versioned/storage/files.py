@@ -316,8 +316,11 @@ class Chunks:
         if self._native is None:
             self._left -= 1
             if self._left < 0:
-                with _reading(self._what):
-                    self._native = self._all_native()
+                try:
+                    with _reading(self._what):
+                        self._native = self._all_native()
+                except IntegrityError:  # some are damaged: each by itself says whether it is one
+                    self._native = [None] * len(self._row)
         if self._native is not None and (chunk := self._native[row]) is not None:
             return chunk
         with _reading(self._what):

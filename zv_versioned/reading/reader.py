@@ -28,7 +28,7 @@ from .fetch import RANGE_BYTES, WHOLE_BATCH_BYTES, keep_index, read_rows
 from .removed import load_removals, removed_rows
 from .selection import Selection, laid, rows_of_objects
 from .values import spread
-from .wanted import Ranges, Target, Wanted
+from .wanted import Ranges, Target, Wanted, has_blocks
 
 WINDOW_VERTICES = 1 << 20
 _AHEAD_BLOCKS = 4
@@ -326,7 +326,8 @@ class LevelReader(BatchIndexes):
             kept = True
             return self._looked_at(selections, attributes)
 
-        only = rows if asked_only and all(s.object_rows is not None for s in selections) else None
+        partly = asked_only and all(s.object_rows is not None for s in selections)
+        only = rows if partly and any(map(has_blocks, targets)) else None
         found = read_rows(self.store, grid, targets, self.shard_indexes, requests, only)
         if not kept:
             self.keep(wanting, found)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..format.blocks import LEAST_BYTES
 from ..format.cells import HEADER
 
 Ranges = tuple[np.ndarray, np.ndarray]
@@ -66,6 +67,12 @@ class Target:
     def rows(self, dtype: np.dtype, row_shape: tuple[int, ...]) -> np.ndarray:
         """What was read: (n, *row_shape)."""
         return self.out[HEADER:].view(dtype).reshape(count(self.wanted), *row_shape)
+
+
+def has_blocks(target: Target) -> bool:
+    """Whether a cell of a target can be of several blocks, of which some may do."""
+    least = LEAST_BYTES // target.row_bytes
+    return any(len(w.cell_rows) > 0 and w.cell_rows.max() > least for w in target.wanted)
 
 
 def count(wanted: Sequence[Wanted]) -> int:

@@ -67,6 +67,10 @@ class Documents:
         self._expected, self._expected_chunks = list(expected), list(chunks)
         self._known: dict[str, dict[str, Any] | None] = {}
 
+    def expect(self, paths: Iterable[str]) -> None:
+        """Let more documents come along with the next that are read."""
+        self._expected += paths
+
     def get(self, paths: Sequence[str]) -> list[dict[str, Any] | None]:
         """Some documents, those not known yet in one batched call; None where there is none."""
         if not self._known.keys() >= set(paths):

@@ -133,6 +133,7 @@ def load_index(
     documents = documents or _state.Documents(store)
     there = _state.dataset_names(documents.root_attributes())
     wanted = there if names is None else [name for name in there if name in set(names)]
+    documents.expect(_paths.level_path(name, 0) for name in wanted)  # most have that one alone
     metas = _state.load_datasets(documents, wanted)
     levels = [(meta, number) for meta in metas for number in meta.levels]
     found: dict[str, dict[int, LevelIndex]] = {meta.name: {} for meta in metas}

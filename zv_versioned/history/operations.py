@@ -217,7 +217,9 @@ class _Job:
                 self.progress("publish", 0, 1)
             own = {**self.own, "changes": result.changes}
             with self._kept_parent():
-                snapshot = self.repository._commit(session, self.branch, self.message, own)
+                snapshot = self.repository._commit(
+                    session, self.branch, self.message, own, seen=not self.repository._checks
+                )
         except BaseException:
             session.discard_changes()
             raise
@@ -282,7 +284,8 @@ def merge(
         raise MetadataError(f'ff must be "allow", "only" or "no", got {ff!r}')
     backend = repository._backend
     describe = f"merge {source!r} into {into!r}"
-    theirs_id = repository.resolve(source)
+    resolved = repository._resolve(source)
+    theirs_id = resolved.snapshot_id
     tip = backend.branch_tip(into)
     message = message or f"merge {source} into {into}"
     options = Options(chooser(on_conflict), renumber=renumber)
@@ -307,9 +310,9 @@ def merge(
             theirs=theirs_id,
         )
     store = backend.read_store(theirs_id)
-    branch = source if source in backend.branches() else None
     theirs = load_index(store, repository._parts)
-    sides = Sides(*_base(repository, history, bases, theirs), theirs, Source(store, branch))
+    origin = _base(repository, history, bases, theirs)
+    sides = Sides(*origin, theirs, Source(store, resolved.branch))
     own = repository._own_metadata(author) | {"operation": "merge", "merged": theirs_id}
     return _Job(
         repository, into, describe, message, sides, tuple(bases), theirs_id, options, own,

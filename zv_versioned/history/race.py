@@ -143,7 +143,7 @@ class Race:
             )  # fmt: skip
             repository._audit(session, self._branch)
             snapshot = repository._commit(
-                session, self._branch, message, own, self._check, seen=True
+                session, self._branch, message, own, self._check, seen=not repository._checks
             )
         except BaseException:
             session.discard_changes()

@@ -181,10 +181,10 @@ def test_a_commit_whose_answer_says_that_the_branch_moved_is_found_in_the_histor
     real = repo._backend.publish
     wins = itertools.count()
 
-    def publish(session: Any, branch: str, *more: Any) -> str:
+    def publish(session: Any, branch: str, *more: Any, **how: Any) -> str:
         """The first answer is lost; asked again, the storage says that the tip is another."""
         began = session.snapshot_id
-        made = real(session, branch, *more)
+        made = real(session, branch, *more, **how)
         if next(wins) == 0:
             append(zvv.Repository(repo._backend), 7)
             raise repo._backend._moved(branch, made, began)

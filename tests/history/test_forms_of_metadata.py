@@ -26,6 +26,7 @@ def _as_at_first(
     message: str,
     metadata: Mapping[str, Any],
     _check: Any = None,
+    **_how: Any,
 ) -> str:
     """Commit with our facts as one text of JSON in icechunk's own metadata."""
     with backend.mutation(f"commit to {branch}"):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import Any
 
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
@@ -226,13 +225,20 @@ def _missing(key: str) -> IntegrityError:
     )
 
 
-@contextmanager
-def damage_in(key: str) -> Iterator[None]:
-    """Name the chunk in the errors of those who decode it."""
-    try:
-        yield
-    except IntegrityError as error:
-        raise IntegrityError(f"chunk {key!r}: {error}") from error
+class damage_in:  # noqa: N801
+    """Name the chunk in the errors of those who decode it: a context, entered for each."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, IntegrityError):
+            raise IntegrityError(f"chunk {self._key!r}: {error}") from error
 
 
 async def _set_all(store: Store, items: Iterable[tuple[str, Value]]) -> None:

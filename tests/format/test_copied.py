@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zarr
 import zarr.storage
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zv_versioned.errors import IntegrityError
@@ -166,3 +166,35 @@ def test_cells_that_blosc_did_compress_are_left_to_it() -> None:
     done = copied.unpack(np.frombuffer(cell, np.uint8), one, one + len(cell), one + 64, out, one)
     assert not done.any()
     assert (out == 9).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([0, 1, 12, 36, 104, 105]))
+def test_a_flipped_bit_is_found_also_in_cells_that_are_read_together(seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 600
+    cells = [CellCodec(4).encode(rng.bytes(size)) for _ in range(n)]
+    raw = np.frombuffer(b"".join(cells), np.uint8).copy()
+    starts = np.arange(n) * len(cells[0])
+    stops, sizes, begins = starts + len(cells[0]), np.full(n, size), np.arange(n) * size
+    out = np.zeros(n * size, np.uint8)
+    assert copied.unpack(raw, starts, stops, sizes, out, begins).all()
+    assert out.tobytes() == b"".join(bytes(one_by_one.decode(memoryview(c))) for c in cells)
+    at = int(rng.integers(len(raw)))
+    raw[at] ^= 1 << int(rng.integers(8))
+    try:
+        done = copied.unpack(raw, starts, stops, sizes, out, begins)
+    except IntegrityError:
+        return
+    assert np.flatnonzero(~done).tolist() == [at // len(cells[0])]
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), typesize=st.sampled_from([1, 4, 12]))
+def test_many_cells_of_a_few_sizes_are_laid_as_each_by_itself(seed: int, typesize: int) -> None:
+    rng = np.random.default_rng(seed)
+    codec = CellCodec(typesize)
+    places, sizes = rng.permutation(2048), rng.choice([0, 4, 12, 24, 100], 2048)
+    payload = rng.integers(0, 256, sizes.sum()).astype("u1")
+    parts = np.split(payload, np.cumsum(sizes)[:-1])
+    cells = [(p, [codec.encode(part.tobytes())]) for p, part in zip(places, parts, strict=True)]
+    assert copied.pack(2048, places, sizes, payload, codec) == shards.pack(2048, cells)

@@ -125,6 +125,12 @@ def test_a_chunk_that_is_looked_for_is_the_one_in_the_list(
         assert files.chunks_in(raw, b"8 bytes.", path.name) is None
 
 
+@given(ids=st.lists(st.binary(min_size=12, max_size=12), max_size=20))
+def test_names_of_many_files_are_those_of_each(ids: list[bytes]) -> None:
+    raw = np.frombuffer(b"".join(ids), np.uint8).reshape(-1, 12)
+    assert files.object_ids(raw) == [files.object_id(one) for one in ids]
+
+
 def _look_for_all(raw: bytes, what: str, node: bytes) -> None:
     chunks = files.chunks_in(raw, node, what)
     for at in chunks or ():

@@ -2,9 +2,9 @@
 
 A cell that blosc does not compress is a header and a copy, and the header follows
 from its size. So the cells of a shard can be laid side by side, and read again, in
-a loop of copies and checksums: a microsecond a cell, where blosc needs seven. What
-is under 128 bytes blosc stores so itself; small cells that would shrink little are
-stored so too (docs/design/010).
+a loop of copies and checksums: a microsecond a cell, where blosc needs seven; and of
+those that are short, all of one size at once. What is under 128 bytes blosc stores so
+itself; small cells that would shrink little are stored so too (docs/design/010).
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from __future__ import annotations
 import google_crc32c
 import numpy as np
 
+from . import checksums
 from .cells import COPIED, COPIED_HEAD, CRC, HEADER, UNCOMPRESSED, CellCodec, damaged
 from .shards import index_of
 
 _SMALL = 1024
 _SHRINKS = 0.75
 """Cells that have fewer bytes on average are copied, unless they shrink to less than this."""
+
+_ALIKE = 16
+"""Cells of one size are worth to be taken together where there are so many for each byte of one."""
 
 
 def fits(rows: np.ndarray, cell_bytes: np.ndarray, codec: CellCodec) -> bool:
@@ -62,24 +66,62 @@ def pack(
     bytearray
         The shard.
     """
-    heads = codec.copied_heads(sizes)
-    before = heads.shape[1]
+    before = COPIED_HEAD.itemsize
+    heads = codec.copied_heads(sizes).view(f"V{before}").reshape(-1)
     lengths = sizes + before + CRC
     stops = np.cumsum(lengths)
     starts, ends = stops - lengths, stops - CRC
-    after = np.cumsum(sizes)
+    begins = np.cumsum(sizes) - sizes
     raw = np.empty(int(stops[-1]), np.uint8)
-    raw[starts[:, None] + np.arange(before)] = heads
-    into, out_of, seals = raw.data, payload.data, []
-    for start, end, first, last in zip(
-        starts.tolist(), ends.tolist(), (after - sizes).tolist(), after.tolist(), strict=True
+    _items(raw, heads.dtype)[starts] = heads
+    seals = np.empty(len(sizes), "<u4")
+    alike, others = _alike(heads, sizes)
+    for size, at in alike:
+        kind = f"V{size}"
+        bodies = _items(payload, kind)[begins[at]]
+        _items(raw, kind)[starts[at] + before] = bodies
+        seals[at] = _seals(heads[at[0]], bodies)
+    into, out_of = raw.data, payload.data
+    for row, start, end, first, last in zip(
+        others.tolist(),
+        starts[others].tolist(),
+        ends[others].tolist(),
+        begins[others].tolist(),
+        (begins + sizes)[others].tolist(),
+        strict=True,
     ):
         into[start + before : end] = out_of[first:last]
-        seals.append(google_crc32c.value(raw[start:end]))
-    raw[ends[:, None] + np.arange(CRC)] = np.array(seals, "<u4").view(np.uint8).reshape(-1, CRC)
+        seals[row] = google_crc32c.value(raw[start:end])
+    _items(raw, "<u4")[ends] = seals
     shard = bytearray(raw.data)
     shard += index_of(places, cell_places, starts, lengths)
     return shard
+
+
+def _items(raw: np.ndarray, kind: np.dtype | str) -> np.ndarray:
+    """What begins at each byte of a buffer: items that lie over each other."""
+    dtype = np.dtype(kind)
+    return np.ndarray(max(0, len(raw) - dtype.itemsize + 1), dtype, raw.data, 0, (1,))
+
+
+def _alike(heads: np.ndarray, sizes: np.ndarray) -> tuple[list[tuple[int, np.ndarray]], np.ndarray]:
+    """Short cells of which several have the same head: the size, and which; and all others."""
+    found = []
+    short = np.flatnonzero((sizes > 0) & (sizes <= checksums.LONGEST - COPIED_HEAD.itemsize))
+    short = short[np.argsort(sizes[short], kind="stable")]
+    left = np.ones(len(sizes), bool)
+    for at in np.split(short, np.flatnonzero(np.diff(sizes[short])) + 1):
+        if len(at) and len(at) >= _ALIKE * int(sizes[at[0]]):
+            at = at[heads[at] == heads[at[0]]]
+            found.append((int(sizes[at[0]]), at))
+            left[at] = False
+    return found, np.flatnonzero(left)
+
+
+def _seals(head: np.ndarray, bodies: np.ndarray) -> np.ndarray:
+    """The checksums of cells with the same head."""
+    rows = bodies.view(np.uint8).reshape(len(bodies), -1)
+    return checksums.of_each(head.tobytes(), rows)
 
 
 def lengths_of(sizes: np.ndarray) -> np.ndarray:
@@ -123,20 +165,31 @@ def unpack(
     before = COPIED_HEAD.itemsize
     done: np.ndarray = (stops - starts == lengths_of(sizes)) & (stops <= len(raw))
     at = np.flatnonzero(done)
-    heads = raw[starts[at, None] + np.arange(before)].view(COPIED_HEAD).reshape(-1)
-    framed = sizes[at] + HEADER
+    stored = _items(raw, f"V{before}")[starts[at]]
+    heads, framed = stored.view(COPIED_HEAD), sizes[at] + HEADER
     plain = heads["start"][:, 2] & COPIED != 0
     plain &= (heads["size"] == framed) & (heads["total"] == framed + before - HEADER)
     plain &= (heads["items"] == 1) & (heads["length"] == sizes[at])
     done[at] = plain
-    at = at[plain]
-    starts, ends, begins = starts[at], stops[at] - CRC, begins[at]
-    into, out_of, seals = out.data, raw.data, []
-    for start, end, begin, until in zip(
-        starts.tolist(), ends.tolist(), begins.tolist(), (begins + sizes[at]).tolist(), strict=True
+    at, stored = at[plain], stored[plain]
+    starts, ends, begins, sizes = starts[at], stops[at] - CRC, begins[at], sizes[at]
+    seals = np.empty(len(at), "<u4")
+    alike, others = _alike(stored, sizes)
+    for size, rows in alike:
+        bodies = _items(raw, f"V{size}")[starts[rows] + before]
+        _items(out, bodies.dtype)[begins[rows]] = bodies
+        seals[rows] = _seals(stored[rows[0]], bodies)
+    into, out_of = out.data, raw.data
+    for row, start, end, begin, until in zip(
+        others.tolist(),
+        starts[others].tolist(),
+        ends[others].tolist(),
+        begins[others].tolist(),
+        (begins + sizes)[others].tolist(),
+        strict=True,
     ):
-        seals.append(google_crc32c.value(raw[start:end]))
+        seals[row] = google_crc32c.value(raw[start:end])
         into[begin:until] = out_of[start + before : end]
-    if (raw[ends[:, None] + np.arange(CRC)].view("<u4").reshape(-1) != seals).any():
+    if (_items(raw, "<u4")[ends] != seals).any():
         raise damaged()
     return done

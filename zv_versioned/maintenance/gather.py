@@ -53,18 +53,21 @@ class _Objects:
     ids : ndarray of int64, shape (O,)
         Ascending.
     is_new, retired : ndarray of bool, shape (O,)
-    row : list of ndarray of int64
-        For each batch, the row of each of its objects among these; -1 for one that
-        is left behind.
-    live : list of ndarray of bool
-        For each batch, which of its objects were not removed.
+    row : ndarray of int64
+        For the objects of each batch, one batch after the other, their rows among these;
+        -1 for one that is left behind.
+    live : ndarray of bool
+        Which of them were not removed.
+    first : ndarray of int64, shape (B,)
+        Where those of each batch begin.
     """
 
     ids: np.ndarray
     is_new: np.ndarray
     retired: np.ndarray
-    row: list[np.ndarray]
-    live: list[np.ndarray]
+    row: np.ndarray
+    live: np.ndarray
+    first: np.ndarray
 
 
 def merged(reader: LevelReader, rows: Sequence[int]) -> Merged:
@@ -73,7 +76,7 @@ def merged(reader: LevelReader, rows: Sequence[int]) -> Merged:
     objects = _objects(reader, rows)
     pages = reader.fragments(selections)
     wanted = [a for a in reader.state.facts.attributes.values() if _has_any(reader, a, rows)]
-    positions, values = reader.read_window(selections, wanted)
+    positions, values = reader.read_window(selections, wanted, fragments=False)
     box = _checks.box_of_finite(positions)
     owner, sizes, is_live = _fragments(objects, pages)
     grid = reader.state.facts.grid
@@ -107,21 +110,28 @@ _NOTHING = np.zeros(0, np.int64)
 
 
 def _objects(reader: LevelReader, rows: Sequence[int]) -> _Objects:
-    tables, gone = reader.ids(rows), removed_rows(reader, rows)
-    live = [np.ones(len(ids), bool) for ids, _ in tables]
-    for mask, row in zip(live, rows, strict=True):
-        mask[gone.get(row, _NOTHING)] = False
-    all_ids = np.concatenate([ids for ids, _ in tables])
+    table, at = reader.state.table, list(rows)
+    counts = table.n_objects[at]
+    first = np.cumsum(counts) - counts
+    live = np.ones(int(counts.sum()), bool)
+    gone = removed_rows(reader, rows)
+    for row, place in zip(at, first.tolist(), strict=True):
+        if row in gone:
+            live[place + gone[row]] = False
+    if table.plain[at].all():
+        all_ids, begins = spans(table.id_min[at], counts), np.ones(len(live), bool)
+    else:
+        tables = reader.ids(rows)
+        all_ids = np.concatenate([ids for ids, _ in tables])
+        begins = np.concatenate([is_new for _, is_new in tables])
     ids, inverse = np.unique(all_ids, return_inverse=True)
     inverse = inverse.reshape(-1)
-    begins = np.concatenate([is_new for _, is_new in tables])
     is_new = np.bincount(inverse, begins, len(ids)) > 0
-    is_live = np.bincount(inverse, np.concatenate(live), len(ids)) > 0
+    is_live = np.bincount(inverse, live, len(ids)) > 0
     # The id of a removed object that began elsewhere is kept there.
     kept = is_live | is_new
     row_of = np.where(kept, np.cumsum(kept) - 1, -1)
-    cuts = np.cumsum([len(ids) for ids, _ in tables])[:-1]
-    return _Objects(ids[kept], is_new[kept], ~is_live[kept], np.split(row_of[inverse], cuts), live)
+    return _Objects(ids[kept], is_new[kept], ~is_live[kept], row_of[inverse], live, first)
 
 
 def _by_default(reader: LevelReader, rows: Sequence[int], objects: _Objects) -> bool:
@@ -133,10 +143,10 @@ def _fragments(
     objects: _Objects, pages: Sequence[FragmentPage]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of all fragments the object's row, the vertices, and whether they are there."""
-    owner = np.concatenate([row[p.object] for row, p in zip(objects.row, pages, strict=True)])
+    which = np.concatenate([p.object for p in pages]).astype(np.int64)
+    which += np.repeat(objects.first, [len(p.object) for p in pages])
     sizes = np.concatenate([p.vertices for p in pages]).astype(np.int64)
-    is_live = np.concatenate([live[p.object] for live, p in zip(objects.live, pages, strict=True)])
-    return owner, sizes, is_live
+    return objects.row[which], sizes, objects.live[which]
 
 
 def _walk(
@@ -218,7 +228,7 @@ def _object_values(reader: LevelReader, rows: Sequence[int], objects: _Objects) 
         return []
     masks = reader.beginning(rows)
     place = np.cumsum(objects.is_new) - 1
-    at = np.concatenate([place[row[mask]] for row, mask in zip(objects.row, masks, strict=True)])
+    at = place[objects.row[np.concatenate(masks)]]
     n, found = int(objects.is_new.sum()), []
     for attribute in wanted:
         read = object_values(reader, attribute, rows)

@@ -49,9 +49,14 @@ class BatchIndexes:
         self.meta = meta
         self.state = state
         self.parts = parts
+        self._keys: dict[int, str] = {}
 
     def _key(self, row: int) -> str:
-        return _paths.shard_key(self._array, int(self.state.table.slot[row]), (0,))
+        key = self._keys.get(row)
+        if key is None:
+            slot = int(self.state.table.slot[row])
+            key = self._keys[row] = _paths.shard_key(self._array, slot, (0,))
+        return key
 
     @cached_property
     def _array(self) -> str:
@@ -81,25 +86,33 @@ class BatchIndexes:
         self, rows: Sequence[int], more: Sequence[_store.Request] = ()
     ) -> tuple[dict[int, BatchHead], list[memoryview | None]]:
         """Heads of some batches, and what else is fetched with them: None where it is not there."""
-        table = self.state.table
-        sizes, whole = table.head_bytes, table.n_fragments <= WHOLE_INDEX_FRAGMENTS
-        requests = [(self._key(row), 0, -1 if whole[row] else int(sizes[row])) for row in rows]
+        table, rows = self.state.table, list(rows)
+        keys = [self._key(row) for row in rows]
+        sizes, counts = table.head_bytes[rows].tolist(), table.n_vertices[rows].tolist()
+        whole = (table.n_fragments[rows] <= WHOLE_INDEX_FRAGMENTS).tolist()
+        requests = [
+            (key, 0, -1 if all_of_it else size)
+            for key, size, all_of_it in zip(keys, sizes, whole, strict=True)
+        ]
         values = _store.get_present(self.store, requests, more)
+        read = _store.checked(requests, values[: len(rows)])
         found = {}
-        for row, value in zip(rows, _store.checked(requests, values[: len(rows)]), strict=True):
-            with _store.damage_in(self._key(row)):
-                first = value[: int(sizes[row])]
-                head = batches.decode_head(cells.decode(first), int(sizes[row]))
-            n = int(head.cell_vertices.sum(dtype=np.int64))
-            if n != self.state.table.n_vertices[row]:
+        for row, key, size, value in zip(rows, keys, sizes, read, strict=True):
+            with _store.damage_in(key):
+                found[row] = batches.decode_head(cells.decode(value[:size]), size)
+        each = joined([head.cell_vertices for head in found.values()])
+        ends = np.cumsum([len(head.cells) for head in found.values()], dtype=np.int64)
+        totals = np.diff(np.append(0, np.cumsum(each, dtype=np.int64))[ends], prepend=0)
+        parts = zip(found.items(), counts, whole, read, totals.tolist(), strict=True)
+        for (row, head), count, all_of_it, value, n in parts:
+            if n != count:
                 raise IntegrityError(
                     f"batch {row} of {self.state.path!r} has {n} vertices in its index and "
-                    f"{self.state.table.n_vertices[row]} in the table"
+                    f"{count} in the table"
                 )
-            found[row] = head
             uuid = self._uuid(row)
             self.parts.put((uuid, batches.CELLS), head, 48 * len(head.cells) + 2048)
-            if whole[row]:
+            if all_of_it:
                 self.parts.put((uuid, _WHOLE), value, len(value))
         return found, values[len(rows) :]
 

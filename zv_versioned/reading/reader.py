@@ -23,7 +23,7 @@ from ..format.metadata import AttributeMeta, DatasetMeta
 from ..spatial.assign import spans
 from ..spatial.balls import Ball
 from ..spatial.boxes import Box
-from .batch_indexes import BatchIndexes, joined
+from .batch_indexes import BatchIndexes, Section, joined
 from .fetch import RANGE_BYTES, WHOLE_BATCH_BYTES, keep_index, read_rows
 from .removed import load_removals, removed_rows
 from .selection import Selection
@@ -251,17 +251,17 @@ class LevelReader(BatchIndexes):
         return self.meta.vertex_dtype.itemsize * self.meta.ndim
 
     def _wanted(self, selections: Sequence[Selection]) -> list[Wanted]:
-        slot = self.state.table.slot
-        return [
-            Wanted(
-                int(slot[s.row]),
-                s.head.cells[s.at],
-                s.head.cell_vertices[s.at],
-                len(s.head.cells),
-                int(s.head.vertex_start[-1]),
-            )
-            for s in selections
-        ]
+        table, rows = self.state.table, [s.row for s in selections]
+        found = []
+        for s, slot, n in zip(
+            selections, table.slot[rows].tolist(), table.n_vertices[rows].tolist(), strict=True
+        ):
+            cells, counts = s.head.cells, s.head.cell_vertices
+            total = len(cells)
+            if len(s.at) < total:
+                cells, counts = cells[s.at], counts[s.at]
+            found.append(Wanted(slot, cells, counts, total, n))
+        return found
 
     def _target(self, array: str, row_bytes: int, wanted: Sequence[Wanted]) -> Target:
         return Target.empty(_paths.join(self.state.path, array), row_bytes, wanted)
@@ -280,12 +280,22 @@ class LevelReader(BatchIndexes):
         return target.rows(dtype, row_shape)
 
     def read_window(
-        self, selections: Sequence[Selection], attributes: Sequence[AttributeMeta]
+        self,
+        selections: Sequence[Selection],
+        attributes: Sequence[AttributeMeta],
+        *,
+        fragments: bool = True,
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Positions and values of all vertices in the selected cells that were not removed.
 
-        All is fetched at the same time, and with it the fragments of these cells,
-        which are known afterwards.
+        All is fetched at the same time.
+
+        Parameters
+        ----------
+        selections : sequence of Selection
+        attributes : sequence of AttributeMeta
+        fragments : bool
+            Whether to fetch with it the fragments of these cells, which are known afterwards.
 
         Returns
         -------
@@ -299,13 +309,15 @@ class LevelReader(BatchIndexes):
             there = self.state.table.content(a.path)
             has = [want for want, s in zip(wanted, selections, strict=True) if there[s.row]]
             targets.append(self._target(a.path, a.row_bytes, has))
-        sections = self.pages_of(selections) + self.ids_sections([s.row for s in selections])
+        sections: list[Section] = []
+        if fragments:
+            sections = self.pages_of(selections) + self.ids_sections([s.row for s in selections])
         wanting, requests, _ = self.unknown(sections)
         grid = self.state.facts.grid
         found = read_rows(self.store, grid, targets, self.shard_indexes, requests)
         self.keep(wanting, found)
         live = self.live(selections)
-        parts = [(s.row, s.vertex_count) for s in selections]
+        parts = [(s.row, s.vertex_count) for s in selections] if attributes else []
         values = {
             a.name: _those(spread(self, a, parts, target.rows(a.dtype, a.row_shape)), live)
             for a, target in zip(attributes, targets[1:], strict=True)

@@ -67,7 +67,9 @@ class Target:
 
 def count(wanted: Sequence[Wanted]) -> int:
     """How many rows are wanted in all."""
-    return sum(int(want.cell_rows.sum(dtype=np.int64)) for want in wanted)
+    if len(wanted) == 0:
+        return 0
+    return int(np.concatenate([want.cell_rows for want in wanted]).sum(dtype=np.int64))
 
 
 class Shard(NamedTuple):

@@ -141,8 +141,11 @@ class LocalChunks:
     def _find(self, key: str, opened: dict[str, int]) -> _File | bytes | None:
         """Where a chunk lies, or its bytes where they are in the manifest; None for none."""
         path, at = parted(key)
-        found = (chunks.find(at) for chunks in self._array(path))
-        chunk = next((one for one in found if one is not None), None)
+        chunk: files.Chunk | bytes | None = None
+        for chunks in self._arrays.get(path) or self._array(path):
+            chunk = chunks.find(at)
+            if chunk is not None:
+                break
         if not isinstance(chunk, files.Chunk):
             return chunk
         descriptor = opened.get(chunk.file)

@@ -40,12 +40,22 @@ _MOST = 1 << 31
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _DIGITS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
 _SHIFTS = range(90, -1, -10)
+_BITS = np.array([16, 8, 4, 2, 1], np.uint8)
+_DIGIT = np.frombuffer(_CROCKFORD.encode(), np.uint8)
 
 
 def object_id(raw: bytes) -> str:
     """The name of a file, from the 12 bytes of its id: Crockford's base 32, 20 digits."""
     number = int.from_bytes(raw, "big") << 4
     return "".join([_DIGITS[number >> shift & 1023] for shift in _SHIFTS])
+
+
+def object_ids(raw: np.ndarray) -> list[str]:
+    """The names of many files, from their ids: (n, 12) uint8."""
+    bits = np.zeros((len(raw), 100), np.uint8)
+    bits[:, :96] = np.unpackbits(raw, axis=1)
+    digits = _DIGIT[bits.reshape(-1, 20, 5) @ _BITS]
+    return [name.decode() for name in digits.view("S20").reshape(-1).tolist()]
 
 
 @contextmanager
@@ -264,7 +274,9 @@ class Chunk(NamedTuple):
 
 
 class Chunks:
-    """The chunks of one array in one manifest, each decoded when it is asked for.
+    """The chunks of one array in one manifest.
+
+    Each is decoded when it is asked for, and once many were, all that are files.
 
     Parameters
     ----------
@@ -283,6 +295,8 @@ class Chunks:
         else:
             index = (row.u32s(0) for row in table.tables(1))
         self._row = {tuple(at): row for row, at in enumerate(index)}
+        self._left = _FEW
+        self._native: list[Chunk | None] | None = None
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         """Their coordinates."""
@@ -299,6 +313,16 @@ class Chunks:
         row = self._row.get(at)
         if row is None:
             return None
+        if self._native is None:
+            self._left -= 1
+            if self._left < 0:
+                try:
+                    with _reading(self._what):
+                        self._native = self._all_native()
+                except IntegrityError:  # some are damaged: each by itself says whether it is one
+                    self._native = [None] * len(self._row)
+        if self._native is not None and (chunk := self._native[row]) is not None:
+            return chunk
         with _reading(self._what):
             table = self._table.item(1, row)
             file, inline = table.struct(4, _ID), table.blob(1)
@@ -307,6 +331,14 @@ class Chunks:
             if file is None or inline is not None:
                 raise ValueError(_NEITHER)
             return Chunk(object_id(file), table.u64(2), table.u64(3))
+
+    def _all_native(self) -> list[Chunk | None]:
+        """Where each lies that is in a file of its own, by row; None for the others."""
+        rows = self._table.columns(1)
+        native = (rows.has(4) & ~rows.has(1)).tolist()
+        names = object_ids(rows.structs(4, _ID))
+        parts = zip(native, names, rows.u64(2).tolist(), rows.u64(3).tolist(), strict=True)
+        return [Chunk(name, offset, n) if own else None for own, name, offset, n in parts]
 
 
 def chunks_in(raw: bytes, node: bytes, what: str) -> Chunks | None:

@@ -160,9 +160,9 @@ def test_two_pieces_are_held_at_a_time_however_much_is_read(
         most = max(most, held)
         return cells, extra
 
-    def decoded(pieces: Any, cells: Any, targets: Any) -> None:
+    def decoded(pieces: Any, cells: Any, targets: Any, rows: Any) -> None:
         nonlocal held
-        decode(pieces, cells, targets)
+        decode(pieces, cells, targets, rows)
         held -= sum(int((found.stop - found.start).sum()) for found in cells)
 
     monkeypatch.setattr(_fetch, "_fetch", fetched)

@@ -284,9 +284,9 @@ def test_batches_without_values_are_not_read(
     read: list[int] = []
     read_window = LevelReader.read_window
 
-    def watched(self: LevelReader, selections: Any, attributes: Any) -> Any:
+    def watched(self: LevelReader, selections: Any, attributes: Any, **options: Any) -> Any:
         read.extend(s.row for s in selections)
-        return read_window(self, selections, attributes)
+        return read_window(self, selections, attributes, **options)
 
     monkeypatch.setattr(LevelReader, "read_window", watched)
     points.level.read(where={"good": True}, attributes=["good"])

@@ -203,8 +203,8 @@ def test_a_stream_reads_as_it_is_consumed(monkeypatch: pytest.MonkeyPatch, point
     read: list[int] = []
     read_window = _read.LevelReader.read_window
 
-    def watched(self: _read.LevelReader, *arguments: Any) -> Any:
-        found = read_window(self, *arguments)
+    def watched(self: _read.LevelReader, *arguments: Any, **options: Any) -> Any:
+        found = read_window(self, *arguments, **options)
         read.append(len(found[0]))
         return found
 

@@ -35,11 +35,14 @@ blosc.use_threads = False
 _FRAME = struct.Struct("<II")
 _BLOSC_SIZES = struct.Struct("<III")
 _SEAL = struct.Struct("<I")
+_BLOCK_BYTES = 1 << 16
+_MOST_SPLIT = 16
+"""Items of so many bytes, at most, blosc takes apart, and counts a block by one of the parts."""
 UNCOMPRESSED = 128
 """Buffers of fewer bytes blosc stores as they are."""
 COPIED = 0x02
 """The flag of blosc's for a buffer that is stored as it is."""
-_BLOSC_HEADER = struct.Struct("<BBBBIII")
+BLOSC_HEADER = struct.Struct("<BBBBIII")
 COPIED_HEAD = np.dtype(
     [
         ("start", "u1", 4),
@@ -128,10 +131,22 @@ class CellCodec:
 
     def compress(self, raw: np.ndarray) -> bytes:
         """What blosc makes of some bytes."""
+        shuffle = _SHUFFLES[self.shuffle]
         packed: bytes = blosc.compress(
-            raw, self.cname.encode(), self.clevel, _SHUFFLES[self.shuffle], 0, self.typesize
+            raw, self.cname.encode(), self.clevel, shuffle, self._block, self.typesize
         )
         return packed
+
+    @property
+    def _block(self) -> int:
+        """How large blosc's blocks are to be, in its own count; 0 where it decides.
+
+        Rows are read a few of a cell at a time, and a block is the least that can be
+        decompressed; the sections of an index are read whole.
+        """
+        if self.cname != "lz4":
+            return 0
+        return _BLOCK_BYTES // self.typesize if self.typesize <= _MOST_SPLIT else _BLOCK_BYTES
 
     @property
     def knows_copies(self) -> bool:
@@ -156,7 +171,7 @@ class CellCodec:
         heads["start"] = 2, 1, flags, self.typesize
         heads["size"] = framed
         heads["block"] = np.maximum(1, framed - framed % self.typesize)
-        heads["total"] = framed + _BLOSC_HEADER.size
+        heads["total"] = framed + BLOSC_HEADER.size
         heads["items"], heads["length"] = 1, sizes
         return heads.view(np.uint8).reshape(-1, COPIED_HEAD.itemsize)
 
@@ -169,7 +184,7 @@ class CellCodec:
         n = len(framed)
         flags = _COPIED_FLAGS[self.cname] | _COPIED_SHUFFLES[self.shuffle]
         block = max(1, n - n % self.typesize)
-        head = _BLOSC_HEADER.pack(2, 1, flags, self.typesize, n, block, n + _BLOSC_HEADER.size)
+        head = BLOSC_HEADER.pack(2, 1, flags, self.typesize, n, block, n + BLOSC_HEADER.size)
         return head + framed.tobytes()
 
     def encode(self, payload: bytes | memoryview) -> bytes:
@@ -210,12 +225,12 @@ def decode_framed(cell: np.ndarray, framed: np.ndarray) -> None:
             f"a cell holds {size} bytes where {len(framed) - HEADER} belong: its batch's index and "
             "its data disagree"
         )
-    blosc.decompress(_checked(cell), framed)
+    blosc.decompress(checked_body(cell), framed)
     if _FRAME.unpack_from(framed.data, 0) != (1, size):
         raise IntegrityError("a cell's frame is not that of a single item")
 
 
-def _checked(cell: np.ndarray) -> np.ndarray:
+def checked_body(cell: np.ndarray) -> np.ndarray:
     """A cell without its checksum, which fits."""
     body = cell[:-CRC]
     if google_crc32c.value(body) != _SEAL.unpack_from(cell.data, len(body))[0]:
@@ -239,7 +254,7 @@ def checked(cell: memoryview) -> memoryview:
     IntegrityError
         If it does not.
     """
-    _checked(np.frombuffer(cell, np.uint8))
+    checked_body(np.frombuffer(cell, np.uint8))
     return cell[:-CRC]
 
 
@@ -247,7 +262,7 @@ def decode(cell: bytes | memoryview) -> memoryview:
     """Check and decompress one cell; return its payload."""
     stored = np.frombuffer(cell, np.uint8)
     size = payload_size(stored)
-    _checked(stored)  # before its size is believed, and memory taken for it
+    checked_body(stored)  # before its size is believed, and memory taken for it
     framed = np.empty(size + HEADER, np.uint8)
     decode_framed(stored, framed)
     return framed.data[HEADER:]

@@ -12,23 +12,43 @@ import numpy as np
 
 from .. import _store
 from ..errors import IntegrityError
-from ..format import copied
+from ..format import blocks, copied
 from ..format.cells import HEADER, decode_framed
-from .wanted import Shard, Stored, Target
+from .wanted import Ranges, Shard, Stored, Target
 
 _FEW_SHARDS = 8
 _TOGETHER_CELLS = 1 << 14
 
 
-def decode(piece: Sequence[Shard], values: list[Stored], targets: Sequence[Target]) -> None:
-    """Decode the cells of one piece."""
+def decode(
+    piece: Sequence[Shard],
+    values: list[Stored],
+    targets: Sequence[Target],
+    rows: Sequence[Ranges | None],
+) -> None:
+    """Decode the cells of one piece.
+
+    Parameters
+    ----------
+    piece : sequence of Shard
+    values : list of Stored
+        The stored bytes of each.
+    targets : sequence of Target
+    rows : sequence of Ranges or None
+        For each target the rows of its buffer that are looked at; None for all. Of
+        large cells no more than the blocks that hold them are decompressed.
+    """
+    some = [
+        None if of is None else (of[0] * target.row_bytes, of[1] * target.row_bytes)
+        for of, target in zip(rows, targets, strict=True)
+    ]
     if len(piece) < _FEW_SHARDS:
-        _decode_each(piece, values, targets)
+        _decode_each(piece, values, targets, some)
         return
     try:
-        _decode_each(*_together(piece, values), targets)
+        _decode_each(*_together(piece, values), targets, some)
     except IntegrityError:
-        _decode_each(piece, values, targets)  # which of them it is
+        _decode_each(piece, values, targets, some)  # which of them it is
         raise
 
 
@@ -67,19 +87,36 @@ def _together(piece: Sequence[Shard], values: Sequence[Stored]) -> tuple[list[Sh
 
 
 def _decode_each(
-    piece: Sequence[Shard], values: Sequence[Stored], targets: Sequence[Target]
+    piece: Sequence[Shard],
+    values: Sequence[Stored],
+    targets: Sequence[Target],
+    some: Sequence[Ranges | None],
 ) -> None:
     # Those that are decompressed go first, for each lays its frame over what lies before it.
     for number, begin, size, cell, key in sorted(
         _compressed(piece, values), key=lambda cell: cell[:2], reverse=True
     ):
+        framed = targets[number].out[begin : begin + size + HEADER]
         with _store.damage_in(key):
-            decode_framed(cell, targets[number].out[begin : begin + size + HEADER])
+            looked_at = some[number] if size > blocks.LEAST_BYTES else None
+            if looked_at is None:
+                decode_framed(cell, framed)
+            else:
+                blocks.decode_rows(cell, framed, _within(looked_at, begin, size))
     again = []
     for shard, stored in zip(piece, values, strict=True):
         again += _decode_copied(shard, stored, targets[shard.target].out)
     for shard, stored, at in again:
         _decode_alone(shard, stored, at, targets[shard.target].out)
+
+
+def _within(ranges: Ranges, begin: int, size: int) -> list[tuple[int, int]]:
+    """The parts of some ranges of bytes that lie in one cell, counted from where it begins."""
+    starts, stops = ranges
+    first = int(stops.searchsorted(begin, "right"))
+    last = int(starts.searchsorted(begin + size))
+    parts = zip(starts[first:last].tolist(), stops[first:last].tolist(), strict=True)
+    return [(max(start - begin, 0), min(stop - begin, size)) for start, stop in parts]
 
 
 def _may_be_copies(shard: Shard, stored: Stored) -> np.ndarray:

@@ -10,7 +10,7 @@ read needs its result and two pieces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ from ..errors import IntegrityError
 from ..format import shards
 from ..spatial.grid import Grid
 from .decode import decode
-from .wanted import Shard, Stored, Target
+from .wanted import Ranges, Shard, Stored, Target
 
 WHOLE_BATCH_BYTES = 512 << 10
 _GAP_BYTES = 64 << 10
@@ -43,6 +43,7 @@ def read_rows(
     targets: Sequence[Target],
     indexes: Cache,
     more: Sequence[_store.Request] = (),
+    rows: Callable[[list[memoryview]], Sequence[Ranges | None]] | None = None,
 ) -> list[memoryview]:
     """Fill the buffers of some targets.
 
@@ -55,6 +56,9 @@ def read_rows(
         Shard indexes that are known already.
     more : sequence of Request
         What else is to be fetched along with them.
+    rows : callable, optional
+        Given the values of `more`, says which rows of each target's buffer are looked
+        at: the others may stay undefined. None for all of a target.
 
     Returns
     -------
@@ -71,6 +75,14 @@ def read_rows(
     if extra is None and not pieces:
         extra = _store.get_many(store, more)
 
+    some: Sequence[Ranges | None] | None = None
+
+    def fill(number: int, cells: list[Stored]) -> None:
+        nonlocal some
+        if some is None:
+            some = [None] * len(targets) if rows is None else rows(extra or [])
+        decode(pieces[number], cells, targets, some)
+
     def fetch(number: int) -> list[Stored]:
         nonlocal extra
         along = more if extra is None else ()
@@ -81,7 +93,7 @@ def read_rows(
 
     if len(pieces) < 2:
         for number in range(len(pieces)):
-            decode(pieces[number], fetch(number), targets)
+            fill(number, fetch(number))
     else:
         # While one piece is decoded, the next one, which lies before it, is on its way.
         with ThreadPoolExecutor(1, "zv-versioned-read") as ahead:
@@ -90,7 +102,7 @@ def read_rows(
                 cells = coming.result()
                 if number:
                     coming = ahead.submit(fetch, number - 1)
-                decode(pieces[number], cells, targets)
+                fill(number, cells)
     return extra or []
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..format.metadata import LINES, AttributeMeta
 from ..geometry import Geometry
+from ..spatial.assign import spans
 from . import gather_lines
 from .asked import Query, WindowValues
 from .links import level_links_of, link_values_of
@@ -114,20 +115,25 @@ def _add_window(
     whole: bool,
 ) -> int:
     """Read one window; return how many of its vertices were asked for."""
-    positions, known = reader.read_window(window, query.needed)
+    asked_only = not query.looks_at_vertices
+    positions, known = reader.read_window(window, query.needed, asked_only=asked_only)
     values = WindowValues(reader, window, known)
     ids, sizes, asked = reader.fragments_of(window)
     if whole:
         columns = [values.of(a) for a in query.attributes]
         found.add(positions, reader.vertex_ids_of(window), np.repeat(ids, sizes), columns)
     else:
-        mask = np.ones(len(positions), bool) if asked is None else np.repeat(asked, sizes)
-        query.narrow(mask, values, positions)
-        rows = np.flatnonzero(mask)[:limit]
+        ends = np.cumsum(sizes)
+        if asked_only and asked is not None:
+            rows = spans((ends - sizes)[asked], sizes[asked])[:limit]
+        else:
+            mask = np.ones(len(positions), bool) if asked is None else np.repeat(asked, sizes)
+            query.narrow(mask, values, positions)
+            rows = np.flatnonzero(mask)[:limit]
         found.add(
             positions.take(rows, axis=0, mode="clip"),
             reader.vertex_ids_of(window, rows),
-            np.repeat(ids, counts_before(rows, np.cumsum(sizes))),
+            np.repeat(ids, counts_before(rows, ends)),
             [values.of(a).take(rows, axis=0, mode="clip") for a in query.attributes],
         )
     if reader.meta.link_width and query.linked:

@@ -19,16 +19,16 @@ from .._cache import Cache
 from .._state import LevelState
 from ..errors import NotFoundError
 from ..format import shards
-from ..format.metadata import AttributeMeta, DatasetMeta
+from ..format.metadata import TEXT, AttributeMeta, DatasetMeta
 from ..spatial.assign import spans
 from ..spatial.balls import Ball
 from ..spatial.boxes import Box
 from .batch_indexes import BatchIndexes, Section, joined
 from .fetch import RANGE_BYTES, WHOLE_BATCH_BYTES, keep_index, read_rows
 from .removed import load_removals, removed_rows
-from .selection import Selection
+from .selection import Selection, laid, rows_of_objects
 from .values import spread
-from .wanted import Target, Wanted
+from .wanted import Ranges, Target, Wanted
 
 WINDOW_VERTICES = 1 << 20
 _AHEAD_BLOCKS = 4
@@ -285,6 +285,7 @@ class LevelReader(BatchIndexes):
         attributes: Sequence[AttributeMeta],
         *,
         fragments: bool = True,
+        asked_only: bool = False,
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Positions and values of all vertices in the selected cells that were not removed.
 
@@ -296,6 +297,9 @@ class LevelReader(BatchIndexes):
         attributes : sequence of AttributeMeta
         fragments : bool
             Whether to fetch with it the fragments of these cells, which are known afterwards.
+        asked_only : bool, optional
+            Whether nothing but the vertices of objects that were asked for is looked
+            at: what stands for the others may be anything.
 
         Returns
         -------
@@ -314,8 +318,18 @@ class LevelReader(BatchIndexes):
             sections = self.pages_of(selections) + self.ids_sections([s.row for s in selections])
         wanting, requests, _ = self.unknown(sections)
         grid = self.state.facts.grid
-        found = read_rows(self.store, grid, targets, self.shard_indexes, requests)
-        self.keep(wanting, found)
+        kept = False
+
+        def rows(found: list[memoryview]) -> list[Ranges | None]:
+            nonlocal kept
+            self.keep(wanting, found)
+            kept = True
+            return self._looked_at(selections, attributes)
+
+        only = rows if asked_only and all(s.object_rows is not None for s in selections) else None
+        found = read_rows(self.store, grid, targets, self.shard_indexes, requests, only)
+        if not kept:
+            self.keep(wanting, found)
         live = self.live(selections)
         parts = [(s.row, s.vertex_count) for s in selections] if attributes else []
         values = {
@@ -324,6 +338,18 @@ class LevelReader(BatchIndexes):
         }
         positions = targets[0].rows(self.meta.vertex_dtype, (self.meta.ndim,))
         return _those(positions, live), values
+
+    def _looked_at(
+        self, selections: Sequence[Selection], attributes: Sequence[AttributeMeta]
+    ) -> list[Ranges | None]:
+        """Rows of objects that were asked for: of the positions and each attribute."""
+        table = self.state.table
+        found = rows_of_objects(selections, self.fragments(selections), table.n_objects)
+        # A text is looked up by its code, and what is no code would be an error.
+        return [laid(selections, found, table.n_vertices)] + [
+            None if a.logical == TEXT else laid(selections, found, table.content(a.path))
+            for a in attributes
+        ]
 
     def live(self, selections: Sequence[Selection]) -> np.ndarray | None:
         """Mask of the vertices in the selected cells that were not removed; None for all."""

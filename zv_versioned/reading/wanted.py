@@ -10,6 +10,9 @@ import numpy as np
 
 from ..format.cells import HEADER
 
+Ranges = tuple[np.ndarray, np.ndarray]
+"""First rows, and ends, of ranges of rows: int64, ascending, none of them empty."""
+
 
 @dataclass(frozen=True)
 class Wanted:

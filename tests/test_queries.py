@@ -131,6 +131,30 @@ conditions = st.one_of(
 )
 
 
+PLACES = [-0.5, 0.0, 0.1, 7, 10.0, 19.999999, 20, 40, 79.5, 80, 1e300, -(10**400), 10**400]
+places = st.one_of(
+    st.tuples(
+        st.sampled_from(["x", "y", "z", "object_id"]),
+        st.sampled_from(sorted(OPERATORS)),
+        st.one_of(coordinates, st.sampled_from(PLACES), st.integers(-1, 60)),
+    ),
+    st.tuples(
+        st.sampled_from(["x", "y", "z", "object_id"]),
+        st.sampled_from(["in", "not in"]),
+        st.lists(st.one_of(st.integers(-1, 60), coordinates), max_size=4),
+    ),
+)
+
+
+def column(read: zvv.Geometry, name: str) -> np.ndarray:
+    """What a condition of a name compares."""
+    if name == "object_id":
+        return read.object_ids
+    return (
+        read.positions[:, "xyz".index(name)] if name in ("x", "y", "z") else read.attributes[name]
+    )
+
+
 def draw_query(data: st.DataObject, whole: Whole) -> tuple[dict[str, Any], np.ndarray]:
     """Filters, and the rows of the whole that they leave."""
     read, query = whole.read, {}
@@ -151,10 +175,11 @@ def draw_query(data: st.DataObject, whole: Whole) -> tuple[dict[str, Any], np.nd
         rows &= np.isin(whole.slot, query["batches"])
     if data.draw(st.booleans(), "conditions?"):
         full = "word" in read.attributes
-        query["where"] = data.draw(st.lists(conditions if full else weights, max_size=3))
+        of_values = conditions if full else weights
+        query["where"] = data.draw(st.lists(st.one_of(of_values, places), max_size=3))
         for name, op, value in query["where"]:
-            rows &= expected_where(read.attributes[name], op, value)
-            if full:
+            rows &= expected_where(column(read, name), op, value)
+            if full and name in read.attributes:
                 rows &= whole.has_values
     found = np.flatnonzero(rows)
     if data.draw(st.booleans(), "a limit?"):
@@ -411,3 +436,101 @@ def test_an_operator_that_is_unknown_is_said_with_those_that_there_are(where: An
         tx.writer("p").append_vertices_sync(np.eye(2, dtype="f4"), attributes={"c": [1.0, 2.0]})
     with pytest.raises(zvv.ArrayError, match=r"'c' = 1: the operator must be one of ==, .*not in"):
         repo.view()["p"][0].read(where=where)
+
+
+# ---- coordinates and ids -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def row_of_batches() -> zvv.Level:
+    """Ten batches of 32 points, each in a tenth of the first axis and with four objects."""
+    repo = zvv.Repository.create("memory://")
+    rng = np.random.default_rng(1)
+    with repo.transaction() as tx:
+        bounds = ([0, 0, 0], [80, 80, 80])
+        tx.create_dataset("p", kind="point_cloud", bounds=bounds, chunk_shape=(8, 80, 80))
+        for i in range(10):
+            points = rng.uniform([8 * i, 0, 0], [8 * i + 8, 8, 8], (32, 3)).astype("f4")
+            tx.writer("p").append_vertices_sync(points, object_ids=4 * i + np.arange(32) % 4)
+    return repo.view()["p"][0]
+
+
+@pytest.mark.parametrize(
+    ("where", "batches"),
+    [
+        ([("x", "<", 16)], [0, 1]),
+        ([("x", ">", 75)], [9]),
+        ([("x", ">", 30), ("x", "<=", 31)], [3]),
+        ([("x", ">", 31), ("x", "<", 30)], []),
+        ({"x": ("in", [1, 3])}, [0]),
+        ({"x": ("in", [])}, []),
+        ({"x": ("!=", 1)}, list(range(10))),
+        ({"object_id": 13}, [3]),
+        ({"object_id": ("in", [0, 39])}, [0, 9]),
+        ([("object_id", ">=", 36), ("x", "<", 40)], []),
+        ({"object_id": 10**30}, []),
+    ],
+    ids=str,
+)
+def test_batches_whose_coordinates_or_ids_cannot_match_are_not_read(
+    row_of_batches: zvv.Level, where: Any, batches: list[int]
+) -> None:
+    plan = _query.parse(row_of_batches._reader, row_of_batches, where=where).plan
+    assert [s.row for s in plan] == batches
+
+
+def test_cells_whose_coordinates_cannot_match_are_not_read() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [8, 8]), chunk_shape=(1, 1))
+        points = np.stack(np.meshgrid(np.arange(8), np.arange(8)), -1).reshape(-1, 2) + 0.5
+        tx.writer("p").append_vertices_sync(points.astype("f4"))
+    level = repo.view()["p"][0]
+    request = _query.parse(level._reader, level, bbox=([0, 0], [8, 2]), where={"x": ("<", 3)})
+    assert sum(len(s.at) for s in request.plan) <= 4 * 3
+    assert level.count(bbox=([0, 0], [8, 2]), where={"x": ("<", 3)}) == 3 * 2
+
+
+def test_coordinates_and_ids_are_told_by_all_that_takes_conditions(
+    row_of_batches: zvv.Level,
+) -> None:
+    level, where = row_of_batches, [("y", "<", 4), ("object_id", "not in", [0, 1, 2])]
+    read = level.read()
+    rows = (read.positions[:, 1] < 4) & (read.object_ids > 2)
+    assert level.count(where=where) == rows.sum()
+    lo, hi = level.bounds(where=where) or ((), ())
+    np.testing.assert_array_equal(lo, read.positions[rows].min(axis=0))
+    np.testing.assert_array_equal(hi, read.positions[rows].max(axis=0))
+    sampled = level.sample(10_000, where=where)
+    np.testing.assert_array_equal(sampled.vertex_ids, np.flatnonzero(rows))
+
+
+def test_an_attribute_goes_before_an_axis_and_before_the_id_of_the_object() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [8, 8]), chunk_shape=(8, 8))
+        mine = {"x": np.array([5, 6]), "object_id": np.array(["a", "b"])}
+        tx.writer("p").append_vertices_sync(np.eye(2, dtype="f4"), attributes=mine)
+    level = repo.view()["p"][0]
+    assert level.read(where={"x": 6}).vertex_ids.tolist() == [1]
+    assert level.read(where={"object_id": "a"}).vertex_ids.tolist() == [0]
+    assert level.read(where={"y": 0}).vertex_ids.tolist() == [0]
+
+
+def test_axes_go_by_their_own_names_and_objects_that_are_not_there_stay_an_error() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        axes = [{"name": name, "type": "space"} for name in ("row", "depth")]
+        tx.create_dataset(
+            "p", kind="point_cloud", bounds=([0, 0], [8, 8]), chunk_shape=(8, 8), axes=axes
+        )
+        tx.writer("p").append_vertices_sync(np.eye(2, dtype="f4"))
+    level = repo.view()["p"][0]
+    assert level.read(where={"depth": 1}).vertex_ids.tolist() == [1]
+    with pytest.raises(zvv.NotFoundError, match=r"no attribute 'x'.*'row', 'depth', 'object_id'"):
+        level.read(where={"x": 1})
+    with pytest.raises(zvv.ArrayError, match="'depth' is compared with a number"):
+        level.read(where={"depth": "deep"})
+    for nothing in ({"row": ("<", -1)}, [("row", "<", 0), ("row", ">", 1)]):
+        with pytest.raises(zvv.NotFoundError, match="no object 77"):
+            level.read(objects=[77], where=nothing)

@@ -170,11 +170,12 @@ class Level(Conversions, LevelValues, Measures):
         objects : int or sequence of int, optional
             Ids of objects; vertices of others are left out.
         where : mapping or sequence, optional
-            Conditions on attributes, all of which have to hold: ``{name: value}``,
-            ``{name: (operator, value)}`` or ``[(name, operator, value), …]``, with an
-            operator ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in`` or ``not in``.
-            They are compared as numpy compares the stored values with the given one;
-            a vertex without a value (NaN, NaT, None) matches nothing.
+            Conditions, all of which have to hold: ``{name: value}``,
+            ``{name: (operator, value)}`` or ``[(name, operator, value), …]``, on an attribute,
+            a coordinate by the name of its axis, or ``object_id``, with an operator ``==``,
+            ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in`` or ``not in``. They are compared as
+            numpy compares the stored values with the given one; a vertex without a value (NaN,
+            NaT, None) matches nothing.
         attributes : sequence of str, or "all"
             Which attributes to read; none by default. Where a batch has no values
             they are missing, as in :meth:`attribute`.

@@ -138,6 +138,16 @@ def test_a_dataset_must_be_named_where_there_are_several(known: Any) -> None:
     assert "'other', 'synapses'" in failed("read", "-r", known.path, code=2)
 
 
+def test_conditions_go_for_coordinates_and_ids_of_objects_too(known: Any) -> None:
+    whole = known.repository.view()["synapses"][0].read()
+    middle, some = float(np.median(whole.positions[:, 0])), int(whole.object_ids[0])
+    r = ("read", "-r", known.path)
+    found = run_json(*r, "--where", f"x>{middle}", "-n", "1000")["vertices"]
+    assert len(found) == (whole.positions[:, 0] > middle).sum()
+    found = run_json(*r, "--where", f"object_id=={some}", "-n", "1000")["vertices"]
+    assert len(found) == (whole.object_ids == some).sum()
+
+
 def test_what_is_not_there_is_said_in_one_line(known: Any) -> None:
     r = ("-r", known.path)
     assert "no dataset 'nope'" in failed("read", "nope", *r, code=40)
@@ -150,7 +160,7 @@ def test_what_is_not_there_is_said_in_one_line(known: Any) -> None:
         assert "--near" in failed("read", *r, "--near", near, code=2)
     assert "3 numbers" in failed("read", *r, "--near", "1,2:3", code=11)
     assert "an operator" in failed("read", *r, "--where", "confidence", code=2)
-    assert "no attribute 'x'" in failed("read", *r, "--where", "x>1", code=40)
+    assert "no attribute 'nope'" in failed("read", *r, "--where", "nope>1", code=40)
     assert "--limit" in failed("read", *r, "--sample", "3", "-n", "3", code=2)
     assert "axes" in failed("read", *r, "--bbox", "0,0:1,1", code=11).lower()
 

@@ -70,7 +70,7 @@ def read(
         typer.Option(
             "--where",
             metavar="NAME OP VALUE",
-            help="An attribute compared, as confidence>=0.5 or layer in 1,2; again for more.",
+            help="An attribute, axis or object_id compared: confidence>=0.5, layer in 1,2; repeat.",
         ),
     ] = None,
     attributes: Annotated[

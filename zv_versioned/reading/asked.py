@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..format.metadata import TEXT, AttributeMeta
+from ..format.metadata import AttributeMeta
 from ..spatial.balls import Ball
 from ..spatial.boxes import Box
 from .reader import LevelReader
 from .selection import Selection
-from .where import Condition
+from .where import Condition, OfCoordinate
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,14 @@ class Query:
     @property
     def needed(self) -> list[AttributeMeta]:
         """The attributes whose values are looked at, each once."""
-        tested = [c.attribute for c in self.where if c.attribute.logical != TEXT]
+        tested = [c.reads for c in self.where if c.reads is not None]
         return list({a.name: a for a in (*self.attributes, *tested)}.values())
+
+    @property
+    def looks_at_positions(self) -> bool:
+        """Whether it depends on coordinates which vertices are asked for."""
+        coordinates = any(isinstance(c, OfCoordinate) for c in self.where)
+        return self.box is not None or self.ball is not None or coordinates
 
     @property
     def looks_at_vertices(self) -> bool:
@@ -61,7 +67,7 @@ class Query:
             mask &= self.ball.select(positions)
         for condition in self.where:
             if mask.any():
-                mask &= values.fitting(condition)
+                mask &= condition.mask(values, positions)
 
 
 class WindowValues:
@@ -81,18 +87,12 @@ class WindowValues:
         window: Sequence[Selection],
         known: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        self._reader = reader
-        self._window = window
+        self.reader = reader
+        self.window = window
         self._known = dict(known or {})
 
     def of(self, attribute: AttributeMeta) -> np.ndarray:
         """The values of one attribute, without those of removed vertices."""
         if attribute.name not in self._known:
-            self._known[attribute.name] = self._reader.attribute_of(attribute, self._window)
+            self._known[attribute.name] = self.reader.attribute_of(attribute, self.window)
         return self._known[attribute.name]
-
-    def fitting(self, condition: Condition) -> np.ndarray:
-        """Mask of the vertices that a condition holds for."""
-        needed = condition.attribute.logical != TEXT
-        values = self.of(condition.attribute) if needed else None
-        return condition.mask(self._reader, self._window, values)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -12,10 +13,10 @@ from .. import _checks
 from ..errors import ArrayError, NotFoundError
 from ..format.metadata import LINK_ATTRIBUTES, VERTEX_ATTRIBUTES, AttributeMeta
 from ..spatial.balls import parse_near
-from ..spatial.boxes import parse_bbox
+from ..spatial.boxes import Box, parse_bbox
 from .asked import Query
 from .selection import Selection
-from .where import parse_where
+from .where import OBJECT_ID, Condition, OfCoordinate, OfObject, parse_where
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -93,7 +94,7 @@ def parse(
     ids = None if objects is None else _checks.ids_asked_for(objects)
     rows = batch_rows(reader, level, batches)
     of_links = names(reader, level, link_attributes, LINK_ATTRIBUTES)
-    conditions = [] if where is None else parse_where(where, lambda n: known(reader, level, n))
+    conditions = [] if where is None else parse_where(where, lambda n: _tested(reader, level, n))
     facts = reader.state.facts
     query = Query(
         [facts.attributes[name] for name in of_vertices],
@@ -107,9 +108,49 @@ def parse(
     fitting = None
     if conditions:
         fitting = np.logical_and.reduce([condition.rows(reader) for condition in conditions])
-    plan = reader.plan(rows, box, ids, ball=ball, fitting=fitting, attributes=query.needed)
+    within = _narrowed(box, reader.meta.ndim, conditions)
+    if within is not None and not (within.lo < within.hi).all():
+        # Nothing can match; that objects and batches are there is checked all the same.
+        within, fitting = None, np.zeros(len(reader.state.table), bool)
+    plan = reader.plan(rows, within, ids, ball=ball, fitting=fitting, attributes=query.needed)
     whole = box is None and ids is None and limit is None and ball is None and not conditions
     return Request(plan, query, whole)
+
+
+def _tested(
+    reader: LevelReader, level: object, name: object
+) -> tuple[AttributeMeta, Callable[[str, Any], Condition]]:
+    """What a condition compares: an attribute, else a coordinate, else the object's id."""
+    axes = [axis["name"] for axis in reader.meta.axes]
+    if isinstance(name, str) and name in reader.state.facts.attributes:
+        attribute = known(reader, level, name)
+        return attribute, partial(Condition, attribute)
+    if isinstance(name, str) and name in axes:
+        attribute = AttributeMeta(name, reader.meta.vertex_dtype, ())
+        return attribute, partial(OfCoordinate, attribute, axis=axes.index(name))
+    if name == OBJECT_ID:
+        attribute = AttributeMeta(OBJECT_ID, np.dtype(np.int64), ())
+        return attribute, partial(OfObject, attribute)
+    there = ", ".join(map(repr, sorted(reader.state.facts.attributes)))
+    raise NotFoundError(
+        f"no attribute {name!r} in {level!r}; there are: {there}; conditions may also be on "
+        f"{', '.join(map(repr, [*axes, OBJECT_ID]))}"
+    )
+
+
+def _narrowed(box: Box | None, ndim: int, conditions: Sequence[Condition]) -> Box | None:
+    """A box that vertices have to lie in for all conditions on coordinates to hold, too."""
+    of_axes = [c for c in conditions if isinstance(c, OfCoordinate)]
+    if not of_axes:
+        return box
+    lo, hi = np.full(ndim, -np.inf), np.full(ndim, np.inf)
+    if box is not None:
+        lo, hi = box.lo.copy(), box.hi.copy()
+    for condition in of_axes:
+        least, above = condition.extent()
+        lo[condition.axis] = max(lo[condition.axis], least)
+        hi[condition.axis] = min(hi[condition.axis], above)
+    return Box(lo, hi)
 
 
 def known(

@@ -29,7 +29,7 @@ def _chosen(
 ) -> Iterator[tuple[list[Selection], np.ndarray | slice, np.ndarray | None]]:
     """Windows of a read, the rows in each that are asked for, and positions if they were needed."""
     query = request.query
-    by_place = query.box is not None or query.ball is not None
+    by_place = query.looks_at_positions
     for window in reader.windows(request.plan):
         if request.whole:
             yield window, slice(None), None

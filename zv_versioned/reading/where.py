@@ -1,10 +1,10 @@
-"""Conditions on attributes: what ``where=`` says, and which vertices it holds for.
+"""Conditions on vertices: what ``where=`` says, and which vertices it holds for.
 
-A condition compares an attribute with a value, as numpy compares the stored
-values with it. A vertex without a value matches no condition: not where its
-batch has none, nor where it is NaN, NaT or None. So a batch without values, or
-whose smallest and largest ones say that none can match, is left out before
-anything of it is read.
+A condition compares an attribute, a coordinate or the id of the object with a
+value, as numpy compares the stored values with it. A vertex without a value
+matches no condition: not where its batch has none, nor where it is NaN, NaT or
+None. So a batch without values, or whose smallest and largest ones say that none
+can match, is left out before anything of it is read.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..writing.values import decode_texts
 from .values import load_dictionaries
 
 if TYPE_CHECKING:
+    from .asked import WindowValues
     from .reader import LevelReader
     from .selection import Selection
 
@@ -35,6 +36,8 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 }
 _AMONG = ("in", "not in")
 OPERATORS = (*_COMPARE, *_AMONG)
+OBJECT_ID = "object_id"
+"""What the id of a vertex's object is called."""
 
 
 @dataclass(frozen=True)
@@ -55,24 +58,23 @@ class Condition:
     operator: str
     value: Any
 
-    def mask(
-        self, reader: LevelReader, window: Sequence[Selection], values: np.ndarray | None
-    ) -> np.ndarray:
-        """Mask of the vertices in some cells, without removed ones, that it holds for.
+    @property
+    def reads(self) -> AttributeMeta | None:
+        """The attribute whose values are looked at; None of text, where only codes are."""
+        return None if self.attribute.logical == TEXT else self.attribute
+
+    def mask(self, values: WindowValues, positions: np.ndarray) -> np.ndarray:
+        """Mask of the vertices in a window, without removed ones, that it holds for.
 
         Parameters
         ----------
-        reader : LevelReader
-        window : sequence of Selection
-        values : ndarray or None
-            The attribute's values there, where they are known; of text they are
-            not needed.
+        values : WindowValues
+        positions : ndarray, shape (n, D)
+            Of these vertices; whatever they are where no condition looks at them.
         """
-        if self.attribute.logical == TEXT:
-            return self._mask_of_texts(reader, window)
-        if values is None:
-            values = reader.attribute_of(self.attribute, window)
-        return self.holds(values)
+        if self.reads is not None:
+            return self.holds(values.of(self.reads))
+        return self._mask_of_texts(values.reader, values.window)
 
     def holds(self, values: np.ndarray) -> np.ndarray:
         """Mask of the values that it holds for; of text they are objects."""
@@ -118,16 +120,91 @@ class Condition:
         table = reader.state.table
         lo, hi = table.range(self.attribute.path)
         possible = (table.content(self.attribute.path) != 0) & (lo <= hi)
-        if self.operator in ("!=", "not in") or self.attribute.logical == TEXT:
+        if self.attribute.logical == TEXT:
             return np.asarray(possible)
-        listed = self.value if self.operator == "in" else [self.value]
-        fits = np.zeros(len(table), bool)
-        for least, most in (_around(self.attribute, value) for value in listed):
+        return np.asarray(possible & self._fitting(lo, hi))
+
+    def _fitting(self, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
+        """Which of some ranges can have a value in them that it holds for."""
+        if self.operator in ("!=", "not in"):
+            return np.ones(len(lo), bool)
+        fits = np.zeros(len(lo), bool)
+        for least, most in self._sought():
+            fits |= (hi >= least) & (lo <= most)
+        return fits
+
+    def _sought(self) -> Iterator[tuple[float, float]]:
+        """Ranges that what it holds for lies in, of any operator but ``!=`` and ``not in``."""
+        for value in self.value if self.operator == "in" else [self.value]:
             # Never stricter than the comparison itself: both sides may have been rounded.
-            above = (hi >= least) | (self.operator in ("<", "<="))
-            below = (lo <= most) | (self.operator in (">", ">="))
-            fits |= above & below
-        return np.asarray(possible & fits)
+            least, most = _around(self.attribute, value)
+            yield (
+                -np.inf if self.operator in ("<", "<=") else least,
+                np.inf if self.operator in (">", ">=") else most,
+            )
+
+
+@dataclass(frozen=True)
+class OfCoordinate(Condition):
+    """One comparison of a coordinate with a value.
+
+    Parameters
+    ----------
+    attribute : AttributeMeta
+        With the name of the axis, and the dtype of coordinates.
+    axis : int
+        Its number.
+    """
+
+    axis: int = 0
+
+    @property
+    def reads(self) -> None:
+        """No attribute."""
+
+    def mask(self, values: WindowValues, positions: np.ndarray) -> np.ndarray:
+        """Mask of the vertices in a window that it holds for."""
+        return self.holds(positions[:, self.axis])
+
+    def rows(self, reader: LevelReader) -> np.ndarray:
+        """Mask of the batches that can have vertices that it holds for: (B,) bool."""
+        table = reader.state.table
+        return self._fitting(table.lo[:, self.axis], table.hi[:, self.axis])
+
+    def extent(self) -> tuple[float, float]:
+        """Between what coordinates all that it holds for lies; the second is above all of it."""
+        if self.operator in ("!=", "not in"):
+            return -np.inf, np.inf
+        sought = list(self._sought())
+        if not sought:
+            return np.inf, -np.inf
+        least, most = min(lo for lo, _ in sought), max(hi for _, hi in sought)
+        return least, float(np.nextafter(most, np.inf))
+
+
+@dataclass(frozen=True)
+class OfObject(Condition):
+    """One comparison of the ids of objects with a value.
+
+    Parameters
+    ----------
+    attribute : AttributeMeta
+        Of the name and the dtype of ids.
+    """
+
+    @property
+    def reads(self) -> None:
+        """No attribute."""
+
+    def mask(self, values: WindowValues, positions: np.ndarray) -> np.ndarray:
+        """Mask of the vertices in a window that it holds for."""
+        ids, sizes, _ = values.reader.fragments_of(values.window)
+        return np.repeat(self.holds(ids), sizes)
+
+    def rows(self, reader: LevelReader) -> np.ndarray:
+        """Mask of the batches that can have vertices that it holds for: (B,) bool."""
+        table = reader.state.table
+        return self._fitting(table.id_min.astype(np.float64), table.id_max.astype(np.float64))
 
 
 def _around(attribute: AttributeMeta, value: Any) -> tuple[float, float]:
@@ -170,7 +247,13 @@ def _around_time(dtype: np.dtype[Any], value: Any) -> tuple[float, float]:
     return float(np.nextafter(below, -np.inf)), float(np.nextafter(above, np.inf))
 
 
-def parse_where(where: object, known: Callable[[str], AttributeMeta]) -> list[Condition]:
+Make = Callable[[str, Any], Condition]
+"""Makes a condition of an operator and a value."""
+
+
+def parse_where(
+    where: object, known: Callable[[Any], tuple[AttributeMeta, Make]]
+) -> list[Condition]:
     """Read conditions, all of which have to hold.
 
     Parameters
@@ -179,14 +262,14 @@ def parse_where(where: object, known: Callable[[str], AttributeMeta]) -> list[Co
         ``{name: value}``, ``{name: (operator, value)}``, ``{name: [(operator, value),
         …]}``, or ``[(name, operator, value), …]``.
     known : callable
-        Finds an attribute by name, or raises.
+        Finds by name what is compared, with what makes a condition of it, or raises.
 
     Raises
     ------
     ArrayError
         If it is anything else, or a value cannot be compared with the attribute.
     """
-    return [_condition(known(name), op, value) for name, op, value in _triples(where)]
+    return [_condition(*known(name), op, value) for name, op, value in _triples(where)]
 
 
 def _triples(where: object) -> Iterator[tuple[Any, Any, Any]]:
@@ -224,7 +307,7 @@ def _is_operator(word: object) -> bool:
     return isinstance(word, str) and word in OPERATORS
 
 
-def _condition(attribute: AttributeMeta, op: object, value: Any) -> Condition:
+def _condition(attribute: AttributeMeta, make: Make, op: object, value: Any) -> Condition:
     said = f"where: {attribute.name!r} {op} {value!r}"
     if not _is_operator(op):
         raise ArrayError(f"{said}: the operator must be one of {', '.join(OPERATORS)}")
@@ -235,7 +318,7 @@ def _condition(attribute: AttributeMeta, op: object, value: Any) -> Condition:
             "condition needs one of one value"
         )
     if op not in _AMONG:
-        return Condition(attribute, op, _comparable(attribute, value, said))
+        return make(op, _comparable(attribute, value, said))
     if isinstance(value, str | bytes | Mapping) or not isinstance(
         value, Sequence | np.ndarray | set | frozenset
     ):
@@ -245,7 +328,7 @@ def _condition(attribute: AttributeMeta, op: object, value: Any) -> Condition:
     array = np.array(listed, object if dtype.kind == "O" else None)
     if not listed:
         array = np.zeros(0, dtype)
-    return Condition(attribute, op, array)
+    return make(op, array)
 
 
 def _listed(value: Any) -> np.ndarray:

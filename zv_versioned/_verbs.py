@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _checks
+from ._said import default_author, parse_author
 from .errors import ConflictError, MetadataError, StorageError, ViolationError, ZVError
 from .format.table import new_transaction_id
 from .history import operations
@@ -16,7 +17,6 @@ from .history.diff import diff
 from .history.diff_result import Diff
 from .history.log import OWN, CommitLog, encode_own, own_facts
 from .history.results import MergeResult
-from .transaction import default_author, parse_author
 
 if TYPE_CHECKING:
     from .history.transplant import Report

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import threading
 import time
 import weakref
@@ -15,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import _io, _paths, _state, _store
 from ._ids import Ids
-from ._json import json_object
-from .errors import ConflictError, MetadataError, ReadOnlyError
+from ._said import default_message, parse_message, parse_metadata
+from .errors import ConflictError, ReadOnlyError
 from .format.metadata import DatasetMeta, LevelFacts
 from .format.table import BatchTable, new_transaction_id, origin_of
 from .geometry import html_table
-from .history.log import OWN
 from .history.race import Landed, Race
 from .maintenance.lease import TTL, Lease
-from .result import CommitResult, describe, stage_name
+from .result import CommitResult, stage_name
 from .storage.presence import Presence
 from .writer import ZVWriter
 from .writing.datasets import StagesDatasets
@@ -72,8 +69,8 @@ class Transaction(StagesDatasets):
         metadata: Mapping[str, Any] | None,
     ) -> None:
         self._repository = repository
-        self._message = _parse_message(message)
-        self._metadata = _parse_metadata(metadata, author)
+        self._message = parse_message(message)
+        self._metadata = parse_metadata(metadata, author)
         self._id = new_transaction_id()
         super().__init__(repository._backend.begin(branch))
         self.branch = branch
@@ -218,7 +215,7 @@ class Transaction(StagesDatasets):
         ReadOnlyError
             If the transaction is over.
         """
-        message = self._message if message is None else _parse_message(message)
+        message = self._message if message is None else parse_message(message)
         with self._changing():
             try:
                 self.result = self._publish(message)
@@ -257,7 +254,7 @@ class Transaction(StagesDatasets):
         changes: dict[str, Any] = {name: stage.summary() for name, stage in changed.items()}
         for name, note in self._notes.items():
             changes.setdefault(name, {}).update(note)
-        message = message or _default_message(self._created, changes)
+        message = message or default_message(self._created, changes)
         if changes or self._created:
             for stage in changed.values():
                 stage.renew()
@@ -419,60 +416,3 @@ class Transaction(StagesDatasets):
 
 def _state_key(snapshot_id: str, dataset: str, level: object) -> tuple[str, str, str, object]:
     return "level", snapshot_id, dataset, level
-
-
-def _default_message(created: list[str], changes: Mapping[str, Mapping[str, Any]]) -> str:
-    parts = [f"create {name or 'the root dataset'}" for name in created]
-    for name, change in changes.items():
-        where = name or "the root dataset"
-        parts += [f"{what} {where}" for what in describe(change)]
-    return "; ".join(parts) or "nothing changed"
-
-
-def _parse_message(message: object) -> str | None:
-    return None if message is None else _text(message, "a commit message")
-
-
-def _text(value: object, what: str) -> str:
-    try:
-        if isinstance(value, str):
-            value.encode()
-            return value
-    except UnicodeEncodeError as error:
-        raise MetadataError(f"{what} must be text, got {value!r}: {error}") from error
-    raise MetadataError(f"{what} must be text, got {value!r}")
-
-
-def _parse_metadata(metadata: Mapping[str, Any] | None, author: str | None) -> dict[str, Any]:
-    user = json_object(metadata, "metadata of a commit")
-    if OWN in user:
-        raise MetadataError(f"the metadata key {OWN!r} is taken; choose another")
-    return {"user": user, "author": parse_author(author) or default_author()}
-
-
-def parse_author(author: object) -> str | None:
-    """Accept an author.
-
-    Raises
-    ------
-    MetadataError
-        If it is no text, or empty.
-    """
-    if author is None:
-        return None
-    text = _text(author, "an author")
-    if not text.strip():
-        raise MetadataError(f"an author must not be empty, got {author!r}")
-    return text
-
-
-def default_author() -> str:
-    """Who commits where nobody is named: ZV_VERSIONED_AUTHOR, else the user's login."""
-    named = os.environ.get("ZV_VERSIONED_AUTHOR")
-    if named:
-        return named
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        # A container may run under a number that no login has.
-        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"

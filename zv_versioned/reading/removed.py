@@ -23,7 +23,7 @@ from ..spatial.assign import spans
 from .selection import Selection, cell_of
 
 if TYPE_CHECKING:
-    from .reader import LevelReader
+    from .batch_indexes import BatchIndexes
 
 _BATCHES_AT_ONCE = 256
 
@@ -81,7 +81,7 @@ def _decode_rows(payload: memoryview, n_objects: int) -> np.ndarray:
     return rows
 
 
-def removed_rows(reader: LevelReader, rows: Sequence[int]) -> dict[int, np.ndarray]:
+def removed_rows(reader: BatchIndexes, rows: Sequence[int]) -> dict[int, np.ndarray]:
     """For those of some batches that lost objects, the rows of these, ascending."""
     table = reader.state.table
     content = table.content(REMOVED)
@@ -104,7 +104,7 @@ def removed_rows(reader: LevelReader, rows: Sequence[int]) -> dict[int, np.ndarr
     return found
 
 
-def load_removals(reader: LevelReader, rows: Sequence[int]) -> dict[int, Removal]:
+def load_removals(reader: BatchIndexes, rows: Sequence[int]) -> dict[int, Removal]:
     """What was removed of some batches, for those that lost objects."""
     table = reader.state.table
     content = table.content(REMOVED)
@@ -132,12 +132,12 @@ def load_removals(reader: LevelReader, rows: Sequence[int]) -> dict[int, Removal
     return found
 
 
-def removals_of(reader: LevelReader, objects: Mapping[int, np.ndarray]) -> dict[int, Removal]:
+def removals_of(reader: BatchIndexes, objects: Mapping[int, np.ndarray]) -> dict[int, Removal]:
     """What is removed of some batches along with some of their objects.
 
     Parameters
     ----------
-    reader : LevelReader
+    reader : BatchIndexes
     objects : mapping of int to ndarray of int64
         For rows of the table, the rows of the objects, ascending.
     """

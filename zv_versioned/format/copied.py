@@ -9,6 +9,8 @@ itself; small cells that would shrink little are stored so too (docs/design/010)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import google_crc32c
 import numpy as np
 
@@ -82,20 +84,18 @@ def pack(
         _items(raw, kind)[starts[at] + before] = bodies
         seals[at] = _seals(heads[at[0]], bodies)
     into, out_of = raw.data, payload.data
-    for row, start, end, first, last in zip(
-        others.tolist(),
-        starts[others].tolist(),
-        ends[others].tolist(),
-        begins[others].tolist(),
-        (begins + sizes)[others].tolist(),
-        strict=True,
-    ):
-        into[start + before : end] = out_of[first:last]
+    for row, start, end, begin, until in _each(others, starts, ends, begins, begins + sizes):
+        into[start + before : end] = out_of[begin:until]
         seals[row] = google_crc32c.value(raw[start:end])
     _items(raw, "<u4")[ends] = seals
     shard = bytearray(raw.data)
     shard += index_of(places, cell_places, starts, lengths)
     return shard
+
+
+def _each(rows: np.ndarray, *columns: np.ndarray) -> Iterator[tuple[int, ...]]:
+    """Some rows of columns, one by one, each after its number."""
+    return zip(rows.tolist(), *(column[rows].tolist() for column in columns), strict=True)
 
 
 def _items(raw: np.ndarray, kind: np.dtype | str) -> np.ndarray:
@@ -180,14 +180,7 @@ def unpack(
         _items(out, bodies.dtype)[begins[rows]] = bodies
         seals[rows] = _seals(stored[rows[0]], bodies)
     into, out_of = out.data, raw.data
-    for row, start, end, begin, until in zip(
-        others.tolist(),
-        starts[others].tolist(),
-        ends[others].tolist(),
-        begins[others].tolist(),
-        (begins + sizes)[others].tolist(),
-        strict=True,
-    ):
+    for row, start, end, begin, until in _each(others, starts, ends, begins, begins + sizes):
         seals[row] = google_crc32c.value(raw[start:end])
         into[begin:until] = out_of[start + before : end]
     if (_items(raw, "<u4")[ends] != seals).any():

@@ -31,17 +31,7 @@ _AHEAD_SHARDS = 128
 
 
 class Planner(BatchIndexes):
-    """Knows which cells of a level have what is asked for.
-
-    Parameters
-    ----------
-    store : zarr.abc.store.Store
-        The snapshot.
-    meta : DatasetMeta
-    state : LevelState
-    parts : Cache
-        Parts of batch indexes, by batch; shared by all snapshots.
-    """
+    """Knows which cells of a level have what is asked for; parameters as for its base class."""
 
     def __init__(self, store: Store, meta: DatasetMeta, state: LevelState, parts: Cache) -> None:
         super().__init__(store, meta, state, parts)

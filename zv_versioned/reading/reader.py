@@ -26,7 +26,7 @@ WINDOW_VERTICES = 1 << 20
 
 
 class LevelReader(Planner):
-    """Reads one level of one snapshot; parameters as for :class:`.planner.Planner`."""
+    """Reads one level of one snapshot; parameters as for its base class."""
 
     def _wanted(self, selections: Sequence[Selection]) -> list[Wanted]:
         table, rows = self.state.table, [s.row for s in selections]

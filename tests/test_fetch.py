@@ -15,7 +15,7 @@ import zv_versioned as zvv
 from zv_versioned import _store
 from zv_versioned._cache import Cache
 from zv_versioned.format import batches
-from zv_versioned.reading import batch_indexes, reader
+from zv_versioned.reading import batch_indexes, planner
 from zv_versioned.reading import fetch as _fetch
 from zv_versioned.spatial.boxes import Box
 from zv_versioned.spatial.grid import Grid
@@ -124,7 +124,7 @@ def test_a_whole_read_with_attributes_takes_two_round_trips(location: str) -> No
 
 
 def test_a_shard_that_was_asked_for_in_vain_is_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "WHOLE_BATCH_BYTES", 0)
+    monkeypatch.setattr(planner, "WHOLE_BATCH_BYTES", 0)
     monkeypatch.setattr(_fetch, "WHOLE_BATCH_BYTES", 0)
     repo = zvv.Repository.create("memory://")
     with repo.transaction() as tx:

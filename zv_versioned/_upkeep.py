@@ -400,5 +400,4 @@ class Upkeep:
         >>> repo.digest() == zvv.Repository.create("memory://").digest()
         True
         """
-        _checks.flags(recompute=recompute)
         return self.view(ref).digest(recompute=recompute)

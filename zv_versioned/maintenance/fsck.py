@@ -179,13 +179,14 @@ def _all(backend: Backend, report: FsckReport, unsound: set[str]) -> list[str]:
     """All snapshots that anything leads to, the tips first."""
     tips: dict[str, str] = {}
     told = {finding.place for finding in report.findings}
-    named = [(f"branch {name}", backend.branch_tip, name) for name in backend.branches()]
-    named += [(f"tag {name}", backend.tag_target, name) for name in backend.tags()]
-    for ref, lookup, name in named:
+    named = [("branch", backend.branch_tip, name) for name in backend.branches()]
+    named += [("tag", backend.tag_target, name) for name in backend.tags()]
+    for kind, lookup, name in named:
+        ref = f"{kind} {name}"
         try:
             tips[ref] = lookup(name)
         except ZVError as error:
-            if f"refs/{ref.replace(' ', '.', 1)}/ref.json" not in told:
+            if f"refs/{kind}.{name}/ref.json" not in told:
                 report.findings.append(Finding(DAMAGED, ref, str(error), _RESTORE))
     try:
         tips.update(hidden.targets(backend))

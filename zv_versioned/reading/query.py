@@ -122,20 +122,19 @@ def _tested(
 ) -> tuple[AttributeMeta, Callable[[str, Any], Condition]]:
     """What a condition compares: an attribute, else a coordinate, else the object's id."""
     axes = [axis["name"] for axis in reader.meta.axes]
-    if isinstance(name, str) and name in reader.state.facts.attributes:
+    if isinstance(name, str) and name not in reader.state.facts.attributes:
+        if name in axes:
+            attribute = AttributeMeta(name, reader.meta.vertex_dtype, ())
+            return attribute, partial(OfCoordinate, attribute, axis=axes.index(name))
+        if name == OBJECT_ID:
+            attribute = AttributeMeta(OBJECT_ID, np.dtype(np.int64), ())
+            return attribute, partial(OfObject, attribute)
+    try:
         attribute = known(reader, level, name)
-        return attribute, partial(Condition, attribute)
-    if isinstance(name, str) and name in axes:
-        attribute = AttributeMeta(name, reader.meta.vertex_dtype, ())
-        return attribute, partial(OfCoordinate, attribute, axis=axes.index(name))
-    if name == OBJECT_ID:
-        attribute = AttributeMeta(OBJECT_ID, np.dtype(np.int64), ())
-        return attribute, partial(OfObject, attribute)
-    there = ", ".join(map(repr, sorted(reader.state.facts.attributes)))
-    raise NotFoundError(
-        f"no attribute {name!r} in {level!r}; there are: {there}; conditions may also be on "
-        f"{', '.join(map(repr, [*axes, OBJECT_ID]))}"
-    )
+    except NotFoundError as error:
+        also = ", ".join(map(repr, [*axes, OBJECT_ID]))
+        raise NotFoundError(f"{error}; conditions may also be on {also}") from error
+    return attribute, partial(Condition, attribute)
 
 
 def _narrowed(box: Box | None, ndim: int, conditions: Sequence[Condition]) -> Box | None:

@@ -142,7 +142,7 @@ class LocalChunks:
         """Where a chunk lies, or its bytes where they are in the manifest; None for none."""
         path, at = parted(key)
         chunk: files.Chunk | bytes | None = None
-        for chunks in self._arrays.get(path) or self._array(path):
+        for chunks in self._array(path):
             chunk = chunks.find(at)
             if chunk is not None:
                 break

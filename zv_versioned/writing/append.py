@@ -112,9 +112,8 @@ def append_lines(
     kind = stage.meta.kind
     if kind not in LINES:
         raise _other_kind("lines", stage.meta)
-    if streamlines is not None:
-        _checks.flag(streamlines, "streamlines")
-    if streamlines is not None and bool(streamlines) != (kind == "streamline"):
+    told = None if streamlines is None else _checks.flag(streamlines, "streamlines")
+    if told is not None and told != (kind == "streamline"):
         raise MetadataError(
             f"streamlines={streamlines!r}, but dataset {stage.meta.name!r} is of kind {kind!r}; "
             'create one with kind="streamline" for streamlines'

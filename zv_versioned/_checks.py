@@ -282,7 +282,9 @@ def ids_asked_for(objects: Any) -> np.ndarray:
     ArrayError
         If they are no whole numbers from 0 to 2**63 - 1.
     """
-    ids = np.atleast_1d(as_array(objects, f"objects {objects!r}"))
+    # What is an array already is soon checked, and takes long to be shown.
+    known = type(objects) is np.ndarray
+    ids = np.atleast_1d(objects if known else as_array(objects, f"objects {objects!r}"))
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise ArrayError(f"objects are given by id, whole numbers, got {objects!r}")
     if ids.size and (int(ids.min()) < 0 or int(ids.max()) > MAX_ID):

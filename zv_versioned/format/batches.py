@@ -222,15 +222,15 @@ class BatchHead:
 
     @cached_property
     def vertex_start(self) -> np.ndarray:
-        return _starts(self.cell_vertices)
+        return starts_of(self.cell_vertices)
 
     @cached_property
     def fragment_start(self) -> np.ndarray:
-        return _starts(self.cell_fragments)
+        return starts_of(self.cell_fragments)
 
     @cached_property
     def link_start(self) -> np.ndarray:
-        return _starts(self.cell_links)
+        return starts_of(self.cell_links)
 
     @cached_property
     def section_start(self) -> np.ndarray:
@@ -289,7 +289,8 @@ class FragmentPage:
         )
 
 
-def _starts(counts: np.ndarray) -> np.ndarray:
+def starts_of(counts: np.ndarray | list[int]) -> np.ndarray:
+    """Where each of some runs begins, and the end of the last: of (C,) counts (C + 1,) int64."""
     starts = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
     return starts

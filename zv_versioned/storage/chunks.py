@@ -35,6 +35,11 @@ def attach(store: Any, folder: Path, snapshot_id: str) -> None:
         setattr(store, _ATTRIBUTE, LocalChunks(folder, snapshot_id))
 
 
+def is_local(store: Any) -> bool:
+    """Whether a store is of a snapshot on the local filesystem."""
+    return hasattr(store, _ATTRIBUTE)
+
+
 def wrong_with(store: Any) -> damage.Damage | None:
     """What is wrong with the file of a local snapshot that a store could not read."""
     chunks: LocalChunks | None = getattr(store, _ATTRIBUTE, None)

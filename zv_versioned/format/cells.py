@@ -38,6 +38,8 @@ _SEAL = struct.Struct("<I")
 _BLOCK_BYTES = 1 << 16
 _MOST_SPLIT = 16
 """Items of so many bytes, at most, blosc takes apart, and counts a block by one of the parts."""
+_SMALL_BYTES = 1 << 15
+"""Up to so many bytes a copy costs less than what numcodecs does to look at a buffer to fill."""
 UNCOMPRESSED = 128
 """Buffers of fewer bytes blosc stores as they are."""
 COPIED = 0x02
@@ -225,8 +227,16 @@ def decode_framed(cell: np.ndarray, framed: np.ndarray) -> None:
             f"a cell holds {size} bytes where {len(framed) - HEADER} belong: its batch's index and "
             "its data disagree"
         )
-    blosc.decompress(checked_body(cell), framed)
-    if _FRAME.unpack_from(framed.data, 0) != (1, size):
+    body = checked_body(cell)
+    if len(framed) <= _SMALL_BYTES:
+        framed.data[:] = blosc.decompress(body.tobytes())
+    else:
+        blosc.decompress(body, framed)
+    _check_frame(framed.data, size)
+
+
+def _check_frame(framed: bytes | memoryview, size: int) -> None:
+    if _FRAME.unpack_from(framed) != (1, size):
         raise IntegrityError("a cell's frame is not that of a single item")
 
 
@@ -262,7 +272,7 @@ def decode(cell: bytes | memoryview) -> memoryview:
     """Check and decompress one cell; return its payload."""
     stored = np.frombuffer(cell, np.uint8)
     size = payload_size(stored)
-    checked_body(stored)  # before its size is believed, and memory taken for it
-    framed = np.empty(size + HEADER, np.uint8)
-    decode_framed(stored, framed)
-    return framed.data[HEADER:]
+    # Checked before its size is believed, and memory taken for it.
+    framed: bytes = blosc.decompress(checked_body(stored).tobytes())
+    _check_frame(framed, size)
+    return memoryview(framed)[HEADER:]

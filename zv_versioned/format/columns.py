@@ -86,7 +86,9 @@ def _parsed(head: bytes) -> tuple[tuple[_Column, ...], int]:
 
 def _too_long(layout: tuple[_Column, ...], room: int) -> str:
     """Which of some columns does not fit into so many bytes."""
-    for name, dtype, shape, offset in layout:
-        if offset + math.prod(shape) * dtype.itemsize > room:
-            break
-    return f"column {name!r} of shape {shape} does not fit"
+    wrong = [
+        f"column {name!r} of shape {shape}"
+        for name, dtype, shape, offset in layout
+        if offset + math.prod(shape) * dtype.itemsize > room
+    ]
+    return f"{', '.join(wrong)} does not fit"

@@ -182,6 +182,20 @@ def checked(requests: Sequence[Request], values: Sequence[memoryview | None]) ->
     return found
 
 
+def is_local(store: Store) -> bool:
+    """Whether chunks are read from the disk by whoever asks for them, and nothing else waits.
+
+    Raises
+    ------
+    StorageError, IntegrityError
+        If the snapshot's file cannot be read.
+    """
+    try:
+        return chunks_of(store) is not None
+    except OSError as error:
+        raise unreadable("the snapshot", error, wrong_with(store)) from error
+
+
 def get_present(
     store: Store, requests: Sequence[Request], large: Sequence[Request] = ()
 ) -> list[memoryview | None]:

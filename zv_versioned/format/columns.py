@@ -52,33 +52,43 @@ def unpack(payload: memoryview) -> dict[str, np.ndarray]:
         magic, length = _PREFIX.unpack_from(payload)
         if magic != _MAGIC:
             raise ValueError(f"it begins with {bytes(magic)!r}, not {_MAGIC!r}")
-        head = _parsed(bytes(payload[_PREFIX.size : _PREFIX.size + length]))
-        return _cut(payload, head, _PREFIX.size + length)
+        start = _PREFIX.size + length
+        layout, size = _parsed(bytes(payload[_PREFIX.size : start]))
+        if layout and start + size > len(payload):
+            raise ValueError(_too_long(layout, len(payload) - start))
+        return {
+            name: np.ndarray(shape, dtype, payload, start + offset)
+            for name, dtype, shape, offset in layout
+        }
     except (struct.error, ValueError, TypeError) as error:
         raise IntegrityError(f"a table of columns cannot be read: {error}") from error
 
 
-_Column = tuple[str, np.dtype, tuple[int, ...], int, int]
-"""Name, dtype, shape, items and bytes of a column."""
+_Column = tuple[str, np.dtype, tuple[int, ...], int]
+"""Name, dtype and shape of a column, and where it begins after the header."""
 
 
 @lru_cache(1024)  # small batches have many headers that are the same
-def _parsed(head: bytes) -> tuple[_Column, ...]:
-    columns = []
+def _parsed(head: bytes) -> tuple[tuple[_Column, ...], int]:
+    """The columns, and where the last of them ends."""
+    columns, offset, end = [], 0, 0
     for name, dtype, shape in json.loads(head):
         if min(shape, default=0) < 0:
             raise ValueError(f"column {name!r} has shape {shape}")
-        kind, count = np.dtype(dtype), math.prod(shape)
-        columns.append((name, kind, tuple(shape), count, count * kind.itemsize))
-    return tuple(columns)
+        kind = np.dtype(dtype)
+        if kind.hasobject:
+            raise ValueError(f"column {name!r} is of dtype {dtype}")
+        columns.append((name, kind, tuple(shape), offset))
+        end = offset + math.prod(shape) * kind.itemsize
+        offset = end + _pad(end)
+    return tuple(columns), end
 
 
-def _cut(payload: memoryview, head: tuple[_Column, ...], offset: int) -> dict[str, np.ndarray]:
-    columns: dict[str, np.ndarray] = {}
-    for name, dtype, shape, count, size in head:
-        if offset + size > len(payload):
-            raise ValueError(f"column {name!r} of shape {shape} does not fit")
-        column = np.frombuffer(payload, dtype, count, offset)
-        columns[name] = column if len(shape) == 1 else column.reshape(shape)
-        offset += size + _pad(size)
-    return columns
+def _too_long(layout: tuple[_Column, ...], room: int) -> str:
+    """Which of some columns does not fit into so many bytes."""
+    wrong = [
+        f"column {name!r} of shape {shape}"
+        for name, dtype, shape, offset in layout
+        if offset + math.prod(shape) * dtype.itemsize > room
+    ]
+    return f"{', '.join(wrong)} does not fit"

@@ -23,7 +23,6 @@ from .._cells_io import Blocks
 from ..errors import IntegrityError
 from ..format import shards
 from ..spatial.grid import Grid
-from ..storage.chunks import is_local
 from . import threads
 from .decode import decode
 from .wanted import Ranges, Shard, Stored, Target
@@ -37,6 +36,7 @@ _LANE_BYTES = 4 << 20
 RANGE_BYTES = 4 << 20
 _ALONE_BYTES = 1 << 20
 _FEW_CELLS = 4096
+_MANY_SHARDS = 256
 
 Index = tuple[np.ndarray, np.ndarray]
 
@@ -74,7 +74,7 @@ def read_rows(
     IntegrityError
         If something is missing or damaged, naming the chunk.
     """
-    aside = not alone and threads.LANES > 1 and is_local(store) and _are_large(targets)
+    aside = not alone and threads.LANES > 1 and _store.is_local(store) and _are_large(targets)
     pieces = list(_pieces(targets, grid, _LANE_BYTES if aside else _PIECE_BYTES))
     known, extra = _indexes(store, grid.places, pieces, indexes, more)
     some: Sequence[Ranges | None] = [None] * len(targets)
@@ -100,10 +100,13 @@ def read_rows(
 
     if left > 0 and aside:
         threads.each(lambda number: fill(number, fetch(number)), first, left)
-    elif left > 0:
+    elif left > 0 and not (_store.is_local(store) and max(map(len, pieces)) > _MANY_SHARDS):
         threads.one_ahead(fetch, fill, first, left)
     elif pieces:
+        # Many small files are read and decoded in Python, which runs one thread at a time.
         first()
+        for number in range(left - 1, -1, -1):
+            fill(number, fetch(number))
 
 
 def _are_large(targets: Sequence[Target]) -> bool:
@@ -119,6 +122,7 @@ def _pieces(targets: Sequence[Target], grid: Grid, most: int) -> Iterator[list[S
     """Cut what is wanted into pieces of so many bytes, in the order of the buffers."""
     piece: list[Shard] = []
     room = most
+    index_bytes = shards.index_size(grid.places)
     # Attributes are wanted of the same cells as the vertices.
     blocks = _blocks(targets, grid)
     for number, target in enumerate(targets):
@@ -128,37 +132,39 @@ def _pieces(targets: Sequence[Target], grid: Grid, most: int) -> Iterator[list[S
         sizes *= target.row_bytes
         ends = np.cumsum(sizes)
         begins = ends - sizes
+        lasts = np.cumsum([len(want.cells) for want in target.wanted])
+        after = np.append(0, ends)[lasts].tolist()
         first = offset = 0
-        for want in target.wanted:
-            last = first + len(want.cells)
-            total = int(ends[last - 1]) - offset if last > first else 0
+        for want, last, until in zip(target.wanted, lasts.tolist(), after, strict=True):
             small = want.batch_rows * target.row_bytes <= WHOLE_BATCH_BYTES
-            whole = small or (len(want.cells) == want.batch_cells and total <= RANGE_BYTES)
+            whole = small or (last - first == want.batch_cells and until - offset <= RANGE_BYTES)
             done = first
             while done < last:
-                before = int(begins[done])
-                stop = last
-                if not whole and total + offset - before > room:
+                before, stop, behind = offset, last, until
+                if not whole and until - before > room:
                     stop = int(np.searchsorted(ends, before + room, side="right"))
                     stop = min(max(stop, done + 1), last)
-                part = slice(done, stop)
+                    behind = int(ends[stop - 1])
                 found = blocks.get(id(want.cells))
                 if found is None or stop - done < len(want.cells):
                     found = Blocks.of(want.cells[done - first : stop - first], grid)
+                begin, size = begins[done:stop], sizes[done:stop]
                 for block, rows, places in zip(found.keys, found.rows, found.places, strict=True):
                     key = _paths.shard_key(target.array, want.slot, block)
-                    begin, size = begins[part], sizes[part]
-                    if len(found.keys) > 1:
-                        begin, size = begin[rows], size[rows]
-                    piece.append(Shard(key, places, begin, size, whole, small, number))
-                room -= int(ends[stop - 1]) - before
+                    if len(found.keys) == 1:
+                        piece.append(Shard(key, places, begin, size, whole, small, number))
+                    else:
+                        piece.append(
+                            Shard(key, places, begin[rows], size[rows], whole, small, number)
+                        )
+                room -= behind - before
                 if whole:
-                    room -= len(found.keys) * shards.index_size(grid.places)
-                done = stop
+                    room -= len(found.keys) * index_bytes
+                done, offset = stop, behind
                 if room <= 0:
                     yield piece
                     piece, room = [], most
-            first, offset = last, offset + total
+            first = last
     if piece:
         yield piece
 
@@ -310,16 +316,19 @@ def _in_wholes(wholes: Sequence[tuple[Shard, np.ndarray]], places: int) -> Itera
     """Where the cells lie of shards that were fetched as they are."""
     if not wholes:
         return
-    entries = []
+    tables = []
     for shard, raw in wholes:
         with _store.damage_in(shard.key):
-            entries.append(shards.read_entries(raw.data, places)[shard.places])
-    start, stop = shards.ranges(np.concatenate(entries))
+            tables.append(shards.read_entries(raw.data, places))
+    counts = [len(shard.places) for shard, _ in wholes]
+    at = np.concatenate([shard.places for shard, _ in wholes])
+    at += np.repeat(np.arange(len(wholes)) * places, counts)
+    start, stop = shards.ranges(np.concatenate(tables).take(at, axis=0))
+    del tables
     lacking = len(start) > 0 and int(start.min()) < 0
-    one = np.zeros(max(map(len, entries)), np.int64)
+    one = np.zeros(max(counts), np.int64)
     done = 0
-    for shard, raw in wholes:
-        n = len(shard.places)
+    for (shard, raw), n in zip(wholes, counts, strict=True):
         part = slice(done, done + n)
         if lacking:
             _check_there(start[part], shard.key)

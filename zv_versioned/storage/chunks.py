@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._paths import parted
 from ..errors import IntegrityError
@@ -24,7 +24,7 @@ Request = tuple[str, int, int]
 """A key and a byte range, as in :mod:`.._store`."""
 
 _MOST_OPEN = 64
-"""Files that are open at a time: a process may have few left."""
+"""Files that stay open at a time, for more parts of them: a process may have few left."""
 
 _ATTRIBUTE = "_zv_versioned_chunks"
 
@@ -33,11 +33,6 @@ def attach(store: Any, folder: Path, snapshot_id: str) -> None:
     """Let the chunks of a read-only store of a local snapshot be read directly."""
     if hasattr(os, "pread"):
         setattr(store, _ATTRIBUTE, LocalChunks(folder, snapshot_id))
-
-
-def is_local(store: Any) -> bool:
-    """Whether a store is of a snapshot on the local filesystem."""
-    return hasattr(store, _ATTRIBUTE)
 
 
 def wrong_with(store: Any) -> damage.Damage | None:
@@ -71,6 +66,7 @@ class LocalChunks:
     def __init__(self, folder: Path, snapshot_id: str) -> None:
         self._folder = folder
         self._snapshot_id = snapshot_id
+        self._folder_of_chunks = f"{folder}/chunks/"
         self._lock = Lock()
         self._nodes: Mapping[str, files.Node] | None = None
         self._known = True
@@ -121,20 +117,20 @@ class LocalChunks:
         OSError
             If a file cannot be read.
         """
-        found: dict[str, _File | bytes | None] = {}
+        found: dict[str, files.Chunk | bytes | None] = {}
         opened: dict[str, int] = {}
         values: list[memoryview | None] = []
         try:
             # Several requests are of one chunk, as a rule: it is looked for once.
             for key, start, stop in requests:
                 if key not in found:
-                    if len(opened) == _MOST_OPEN:
-                        found.clear()
-                        _close(opened)
-                    found[key] = self._find(key, opened)
+                    found[key] = self._find(key)
                 there = found[key]
-                if isinstance(there, _File):
-                    values.append(there.read(_slice(there.length, start, stop)))
+                if isinstance(there, files.Chunk):
+                    if start == 0 and stop < 0:
+                        values.append(self._read_whole(key, there))
+                    else:
+                        values.append(self._read_part(key, there, start, stop, opened))
                 elif there is None:
                     values.append(None)
                 else:
@@ -143,45 +139,55 @@ class LocalChunks:
             _close(opened)
         return values
 
-    def _find(self, key: str, opened: dict[str, int]) -> _File | bytes | None:
+    def _find(self, key: str) -> files.Chunk | bytes | None:
         """Where a chunk lies, or its bytes where they are in the manifest; None for none."""
         path, at = parted(key)
-        chunk: files.Chunk | bytes | None = None
-        for chunks in self._array(path):
+        for chunks in self._arrays.get(path) or self._array(path):
             chunk = chunks.find(at)
             if chunk is not None:
-                break
-        if not isinstance(chunk, files.Chunk):
-            return chunk
+                return chunk
+        return None
+
+    def _open(self, chunk: files.Chunk) -> int | None:
+        try:
+            return os.open(self._folder_of_chunks + chunk.file, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+
+    def _read_whole(self, key: str, chunk: files.Chunk) -> memoryview | None:
+        descriptor = self._open(chunk)
+        if descriptor is None:
+            return None
+        try:
+            return _read(key, chunk, descriptor, 0, chunk.length)
+        finally:
+            os.close(descriptor)
+
+    def _read_part(
+        self, key: str, chunk: files.Chunk, start: int, stop: int, opened: dict[str, int]
+    ) -> memoryview | None:
+        """Part of a chunk, the file of which stays open for the next."""
         descriptor = opened.get(chunk.file)
         if descriptor is None:
-            try:
-                descriptor = os.open(f"{self._folder}/chunks/{chunk.file}", os.O_RDONLY)
-            except FileNotFoundError:
+            if len(opened) == _MOST_OPEN:
+                _close(opened)
+            descriptor = self._open(chunk)
+            if descriptor is None:
                 return None
             opened[chunk.file] = descriptor
-        return _File(key, chunk.file, descriptor, chunk.offset, chunk.length)
+        wanted = _slice(chunk.length, start, stop)
+        return _read(key, chunk, descriptor, wanted.start, wanted.stop)
 
 
-class _File(NamedTuple):
-    """A chunk that is part of a file."""
-
-    key: str
-    name: str
-    descriptor: int
-    offset: int
-    length: int
-
-    def read(self, wanted: slice) -> memoryview:
-        """A part of it; IntegrityError where the file ends early."""
-        size = wanted.stop - wanted.start
-        value = os.pread(self.descriptor, size, self.offset + wanted.start)
-        if len(value) < size:
-            raise IntegrityError(
-                f"chunk {self.key!r} ends before byte {wanted.stop}: its file {self.name} is cut "
-                "short. Restore it from a copy"
-            )
-        return memoryview(value)
+def _read(key: str, chunk: files.Chunk, descriptor: int, start: int, stop: int) -> memoryview:
+    """Bytes of a chunk; IntegrityError where the file ends early."""
+    value = os.pread(descriptor, stop - start, chunk.offset + start)
+    if len(value) < stop - start:
+        raise IntegrityError(
+            f"chunk {key!r} ends before byte {stop}: its file {chunk.file} is cut "
+            "short. Restore it from a copy"
+        )
+    return memoryview(value)
 
 
 def _close(opened: dict[str, int]) -> None:

@@ -234,7 +234,7 @@ class Transaction(StagesDatasets):
         done = repository.compact(
             self.branch, dataset=dataset, level=level, author=self._metadata["author"]
         )
-        store = repository._backend.read_store(done.snapshot_id)
+        store = repository._backend.view_store(done.snapshot_id)
         state = _state.load_level(store, _state.load_dataset(store, dataset), level)
         merged = done.levels.get(stage_name(dataset, level))
         after = len(state.table)

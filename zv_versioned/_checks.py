@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ._sets import distinct
 from .errors import ArrayError, MetadataError, ZVError
 from .spatial.boxes import Box, box_of
 
@@ -289,4 +290,4 @@ def ids_asked_for(objects: Any) -> np.ndarray:
         raise ArrayError(f"objects are given by id, whole numbers, got {objects!r}")
     if ids.size and (int(ids.min()) < 0 or int(ids.max()) > MAX_ID):
         raise ArrayError(f"object ids are 0 to 2**63 - 1, got {int(ids.min())} to {int(ids.max())}")
-    return np.unique(ids.astype(np.int64))
+    return distinct(ids.astype(np.int64))

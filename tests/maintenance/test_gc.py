@@ -16,7 +16,7 @@ from _story import Story
 import zv_versioned as zvv
 from zv_versioned.errors import IntegrityError, MetadataError, StorageError
 from zv_versioned.storage import presence
-from zv_versioned.storage.presence import LEASES
+from zv_versioned.storage.presence import LEASES, writers
 
 POINTS = np.ones((50, 2), "f4")
 
@@ -149,7 +149,7 @@ def test_an_open_transaction_keeps_what_it_staged(story: Story) -> None:
     assert repo.view()["p"][0].positions().shape == (60, 2)
     assert repo.fsck().ok
     assert other.gc(dry_run=False).older_than > began
-    assert list(Path(repo.location, LEASES).glob("writer.*")) == []
+    assert writers(Path(repo.location)) == []
 
 
 def unseen(repo: zvv.Repository) -> zvv.Transaction:

@@ -32,6 +32,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from .._sets import distinct
 from ..errors import IntegrityError
 from . import cells, columns, shards
 from .cells import CellCodec
@@ -122,7 +123,7 @@ def _page_ends(rows_of_each: np.ndarray) -> np.ndarray:
     goals = (np.arange(1, pages + 1) * total) // pages
     cuts = np.searchsorted(ends, goals, side="left") + 1
     cuts[-1] = len(ends)
-    return np.unique(np.minimum(cuts, len(ends)))
+    return distinct(np.minimum(cuts, len(ends)))
 
 
 def encode(index: BatchIndex) -> list[tuple[int, bytes]]:

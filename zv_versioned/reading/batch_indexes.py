@@ -15,6 +15,7 @@ from zarr.abc.store import Store
 
 from .. import _paths, _store
 from .._cache import Cache
+from .._sets import distinct
 from .._state import LevelState
 from ..errors import IntegrityError
 from ..format import batches, cells
@@ -261,7 +262,7 @@ class BatchIndexes:
     def object_cells(self, row: int, head: BatchHead, object_rows: np.ndarray) -> np.ndarray:
         """Positions of the cells that hold some objects of a batch, ascending."""
         _, fragments = self.object_fragments(row, head, object_rows)
-        return np.unique(cell_of(head, fragments))
+        return distinct(cell_of(head, fragments))
 
 
 def _by_page(ends: np.ndarray, items: np.ndarray) -> list[tuple[int, int, slice]]:

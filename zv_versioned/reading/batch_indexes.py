@@ -116,7 +116,9 @@ class BatchIndexes:
             uuid = self._uuid(row)
             self.parts.put((uuid, batches.CELLS), head, 48 * len(head.cells) + 2048)
             if all_of_it:
-                self.parts.put((uuid, _WHOLE), value, len(value))
+                # A copy where it is part of something larger, which would be kept with it.
+                kept = memoryview(value if len(value) == _held(value) else bytes(value))
+                self.parts.put((uuid, _WHOLE), kept, len(kept))
         return found, values[len(rows) :]
 
     def unknown(
@@ -282,6 +284,11 @@ def _by_page(ends: np.ndarray, items: np.ndarray) -> list[tuple[int, int, slice]
         for page in range(len(ends))
         if cuts[page] < cuts[page + 1]
     ]
+
+
+def _held(value: memoryview) -> int:
+    """The bytes of what a value is part of."""
+    return memoryview(value.obj).nbytes
 
 
 def _present(payload: memoryview | None, key: str) -> memoryview:

@@ -31,7 +31,7 @@ WHOLE_BATCH_BYTES = 512 << 10
 _GAP_BYTES = 64 << 10
 _PIECE_BYTES = 16 << 20
 # Of what several threads read from a disk, so that each has its share.
-_LANE_BYTES = 4 << 20
+_LANE_BYTES = 8 << 20
 # A request is read from beginning to end; several at the same time are faster than a long one.
 RANGE_BYTES = 4 << 20
 _ALONE_BYTES = 1 << 20

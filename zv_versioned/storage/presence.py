@@ -26,8 +26,6 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +55,8 @@ TICK = timedelta(milliseconds=50)
 
 _COLLECTED = "collected"
 _EXPIRED = "expired"
-_UNFINISHED = ".new"
+UNFINISHED = ".new"
+"""Stands behind the name of a note while it is made."""
 _CHECK_BYTES = 9
 
 
@@ -74,24 +73,6 @@ def read_note(raw: bytes) -> dict[str, Any] | None:
         return None
     found = json.loads(text)
     return found if isinstance(found, dict) else None
-
-
-@dataclass(frozen=True)
-class Writer:
-    """A transaction that is open, in this process or another.
-
-    Parameters
-    ----------
-    began : datetime
-    base : str
-        The snapshot that it began at.
-    who : str
-        For people.
-    """
-
-    began: datetime
-    base: str
-    who: str
 
 
 class Presence:
@@ -121,7 +102,8 @@ class Presence:
 
     def _announce(self, folder: Path, branch: str, base: str) -> None:
         home = os.path.join(folder, LEASES)
-        path = os.path.join(home, f"writer.{os.getpid()}.{secrets.token_hex(6)}")
+        since = int(self.began.timestamp() * 1e6)
+        path = os.path.join(home, f"writer.{since:017d}.{os.getpid()}.{secrets.token_hex(6)}")
         note = sealed_note(
             {
                 "began": self.began.timestamp(),
@@ -132,11 +114,11 @@ class Presence:
             }
         )
         try:
-            self._descriptor = _locked(home, path + _UNFINISHED)
+            self._descriptor = _locked(home, path + UNFINISHED)
             os.write(self._descriptor, note)
-            os.rename(path + _UNFINISHED, path)
+            os.rename(path + UNFINISHED, path)
         except OSError as error:
-            _remove(path + _UNFINISHED)
+            _remove(path + UNFINISHED)
             self.leave()
             raise StorageError(
                 f"no transaction can begin: {path}, by which it is known to be open, cannot be "
@@ -221,75 +203,6 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _is_held(path: Path) -> bool:
-    """Whether the process that made a file lives and has it open."""
-    if sys.platform == "win32":
-        try:
-            os.rename(path, path)  # which the system refuses while it is open
-        except PermissionError:
-            return True
-        return False
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-@dataclass(frozen=True)
-class _Note:
-    """The file of a transaction: whether its process has it, and what stands in it."""
-
-    path: Path
-    held: bool
-    raw: bytes
-    time: float
-
-    @property
-    def finished(self) -> bool:
-        return self.path.suffix != _UNFINISHED
-
-
-def _notes(folder: Path) -> Iterator[_Note]:
-    for path in sorted((folder / LEASES).glob("writer.*")):
-        try:
-            yield _Note(path, _is_held(path), path.read_bytes(), path.stat().st_mtime)
-        except FileNotFoundError:
-            continue  # it ended while we looked, or got its name
-
-
-def writers(folder: Path) -> list[Writer]:
-    """The transactions that are open on a local repository, oldest first.
-
-    One whose note is damaged counts as open since its file was written.
-    """
-    found = []
-    for note in _notes(folder):
-        said = read_note(note.raw) if note.held and note.finished else None
-        if said is not None:
-            began = datetime.fromtimestamp(float(said["began"]), UTC)
-            who = f"process {said['pid']} on host {said['host']}, on branch {said['branch']!r}"
-            found.append(Writer(began, str(said["base"]), who))
-        elif note.held:
-            began = datetime.fromtimestamp(note.time, UTC) - TICK
-            found.append(Writer(began, "", f"a process whose note {note.path.name} is unreadable"))
-    return sorted(found, key=lambda writer: writer.began)
-
-
-def left_behind(folder: Path) -> list[Path]:
-    """Files of transactions whose processes are gone."""
-    # One that is being made is not locked for a moment.
-    before = time.time() - 60
-    return [
-        note.path
-        for note in _notes(folder)
-        if not note.held and (note.finished or note.time < before)
-    ]
-
-
 def collected(folder: Path) -> datetime | None:
     """The youngest cutoff that garbage of a local repository was ever collected with.
 
@@ -337,7 +250,7 @@ def last_expiry(folder: Path) -> tuple[int, int]:
 def _write(folder: Path, name: str, facts: dict[str, Any]) -> None:
     path = folder / LEASES / name
     path.parent.mkdir(exist_ok=True)
-    beside = path.with_name(name + _UNFINISHED)
+    beside = path.with_name(name + UNFINISHED)
     with beside.open("wb") as file:
         file.write(sealed_note(facts))
         file.flush()

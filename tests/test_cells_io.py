@@ -76,7 +76,7 @@ def read(
     dtype = np.dtype(kind[0])
     row_bytes = dtype.itemsize * int(np.prod(kind[1], dtype=int))
     target = Target.empty("a", row_bytes, wanted)
-    assert read_rows(store, GRID, [target], cache) == []
+    read_rows(store, GRID, [target], cache)
     return target.rows(dtype, kind[1])
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _inflated import decompressed
 from hypothesis import given
 from hypothesis import strategies as st
-from numcodecs import blosc
 
 import zv_versioned as zvv
 from zv_versioned.errors import IntegrityError
@@ -119,14 +119,7 @@ def test_one_object_of_a_full_cell_does_not_decompress_the_cell(
 ) -> None:
     level = repo.view()["p"][0]
     level.read(objects=[3], attributes=[])
-    made: list[int] = []
-    decompress = blosc.decompress
-
-    def counted(source: object, out: np.ndarray) -> object:
-        made.append(len(out))
-        return decompress(source, out)
-
-    monkeypatch.setattr(blosc, "decompress", counted)
+    made = decompressed(monkeypatch)
     level.read(objects=[4], attributes=[])
     in_part = sum(made)
     made.clear()

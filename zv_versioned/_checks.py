@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ._sets import distinct
 from .errors import ArrayError, MetadataError, ZVError
 from .spatial.boxes import Box, box_of
 
@@ -282,9 +283,11 @@ def ids_asked_for(objects: Any) -> np.ndarray:
     ArrayError
         If they are no whole numbers from 0 to 2**63 - 1.
     """
-    ids = np.atleast_1d(as_array(objects, f"objects {objects!r}"))
+    # What is an array already is soon checked, and takes long to be shown.
+    known = type(objects) is np.ndarray
+    ids = np.atleast_1d(objects if known else as_array(objects, f"objects {objects!r}"))
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise ArrayError(f"objects are given by id, whole numbers, got {objects!r}")
     if ids.size and (int(ids.min()) < 0 or int(ids.max()) > MAX_ID):
         raise ArrayError(f"object ids are 0 to 2**63 - 1, got {int(ids.min())} to {int(ids.max())}")
-    return np.unique(ids.astype(np.int64))
+    return distinct(ids.astype(np.int64))

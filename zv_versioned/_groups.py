@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _checks, _paths, _store
 from ._cache import Cache
+from ._sets import is_in
 from .errors import IntegrityError, NotFoundError
 from .format import arrays, batches, cells, columns, metadata
 from .format.metadata import LevelFacts
@@ -150,7 +151,7 @@ def remove_group(stage: LevelStage, name: Any) -> None:
 def without_members(stage: LevelStage, removed: np.ndarray) -> None:
     """Take objects that were removed out of all groups."""
     groups = staged_groups(stage)
-    left = {name: ids[~np.isin(ids, removed)] for name, ids in groups.items()}
+    left = {name: ids[~is_in(ids, removed)] for name, ids in groups.items()}
     if any(len(left[name]) < len(groups[name]) for name in groups):
         write_groups(stage, left)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._sets import is_in
 from .format.batches import is_run
 from .format.table import INDEX, BatchTable
 
@@ -49,7 +50,7 @@ class Ids:
         """Mask of those of `ids` (distinct) that are among these."""
         if self.values is None:
             return (ids >= self.first) & (ids <= self.last)
-        return np.isin(ids, self.values, assume_unique=True)
+        return is_in(ids, self.values)
 
 
 def joined(parts: Sequence[Ids]) -> np.ndarray:

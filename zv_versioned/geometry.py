@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._sets import distinct
 from .errors import ArrayError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Geometry:
     def _facts(self) -> list[tuple[str, str]]:
         facts = [
             ("vertices", f"{len(self):,} × {self.positions.shape[1]} {self.positions.dtype}"),
-            ("objects", f"{len(np.unique(self.object_ids)):,}"),
+            ("objects", f"{len(distinct(self.object_ids)):,}"),
         ]
         if self.parts is not None:
             facts.append(("lines", f"{len(self.parts) - 1:,}"))

@@ -297,7 +297,9 @@ class Transaction(StagesDatasets):
             purpose = f"commit to {self.branch}"
             alone = backend.mutation(purpose, lambda: prepared.append(self._race(held)))
         with alone:
-            if not backend.is_near or backend.branch_tip(self.branch) == self.base_snapshot_id:
+            # Where the branch is known to be elsewhere by now, this is where to go on.
+            tip = backend.begin(self.branch) if backend.is_near else None
+            if tip is None or tip.snapshot_id == self.base_snapshot_id:
                 documents = [item for stage in changed for item in stage.documents()]
                 items = [*held, *documents, *self._dataset_changes()]
                 held.clear()
@@ -312,8 +314,9 @@ class Transaction(StagesDatasets):
                 except ConflictError as error:
                     if error.what != "branch":
                         raise
+                tip = None
             race = prepared[0] if prepared else self._race(held)
-            self._landed = race.publish(message, own)
+            self._landed = race.publish(message, own, tip)
         return self._landed.snapshot_id
 
     def _race(self, held: Sequence[tuple[str, _store.Value]]) -> Race:

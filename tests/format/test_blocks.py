@@ -5,6 +5,7 @@ from __future__ import annotations
 import google_crc32c
 import numpy as np
 import pytest
+from _inflated import decompressed
 from hypothesis import example, given
 from hypothesis import strategies as st
 from numcodecs import Blosc, blosc
@@ -103,14 +104,7 @@ def test_large_cells_are_made_of_blocks_that_any_reader_of_blosc_decodes(typesiz
 
 
 def test_blocks_that_nobody_wants_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    decompress = blosc.decompress
-
-    def counted(source: bytes, out: np.ndarray) -> object:
-        made.append(len(out))
-        return decompress(source, out)
-
-    monkeypatch.setattr(blosc, "decompress", counted)
+    made = decompressed(monkeypatch)
     payload = payload_of(500_000, 4)
     cell, block = cell_of(payload), blocks.LEAST_BYTES
     framed = np.empty(HEADER + len(payload), np.uint8)

@@ -15,8 +15,8 @@ from _story import Story
 
 import zv_versioned as zvv
 from zv_versioned.errors import IntegrityError, MetadataError, StorageError
-from zv_versioned.storage import writers
 from zv_versioned.storage.presence import LEASES
+from zv_versioned.storage.writers import writers
 
 POINTS = np.ones((50, 2), "f4")
 
@@ -149,7 +149,7 @@ def test_an_open_transaction_keeps_what_it_staged(story: Story) -> None:
     assert repo.view()["p"][0].positions().shape == (60, 2)
     assert repo.fsck().ok
     assert other.gc(dry_run=False).older_than > began
-    assert list(Path(repo.location, LEASES).glob("writer.*")) == []
+    assert writers(Path(repo.location)) == []
 
 
 def unseen(repo: zvv.Repository) -> zvv.Transaction:
@@ -189,11 +189,11 @@ def test_one_that_lost_the_race_is_refused_as_well(story: Story) -> None:
 def test_a_transaction_that_was_dropped_or_aborted_is_over(story: Story) -> None:
     repo = story.repo
     tx = repo.transaction()
-    assert len(writers.writers(Path(repo.location))) == 1
+    assert len(writers(Path(repo.location))) == 1
     tx.abort()
     tx = repo.transaction()
     del tx
-    assert writers.writers(Path(repo.location)) == []
+    assert writers(Path(repo.location)) == []
 
 
 def test_where_damage_hides_what_is_needed_nothing_is_removed(story: Story) -> None:

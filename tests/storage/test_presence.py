@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from zv_versioned.errors import StorageError
 from zv_versioned.storage import Backend
@@ -15,24 +13,9 @@ from zv_versioned.storage.presence import (
     LEASES,
     Presence,
     collected,
-    left_behind,
-    read_note,
     record_collection,
-    sealed_note,
-    writers,
 )
-
-
-@given(st.dictionaries(st.text(), st.integers() | st.text(), max_size=4), st.data())
-def test_a_note_that_was_changed_is_not_believed(
-    facts: dict[str, object], data: st.DataObject
-) -> None:
-    raw = sealed_note(facts)
-    assert read_note(raw) == facts
-    at = data.draw(st.integers(0, len(raw) - 1))
-    flipped = raw[:at] + bytes([raw[at] ^ data.draw(st.integers(1, 255))]) + raw[at + 1 :]
-    assert read_note(flipped) is None
-    assert read_note(raw[:at]) is None
+from zv_versioned.storage.writers import left_behind, writers
 
 
 def test_those_that_are_open_are_told_oldest_first(local_location: str) -> None:

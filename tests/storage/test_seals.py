@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 import zv_versioned as zvv
 from zv_versioned.errors import IntegrityError
 from zv_versioned.maintenance.fsck import check_location
+from zv_versioned.storage import Backend
+from zv_versioned.storage.seal_file import SealFile
 from zv_versioned.storage.seals import SEALS_FILE, Ledger, last_seal, parse, seal_of
 
 PATHS = st.sampled_from(["repo", "snapshots/A", "snapshots/AB", "refs/branch.ü/ref.json"])
@@ -75,16 +78,57 @@ def test_a_line_that_was_cut_short_is_taken_back(tmp_path: Path, cut: int) -> No
     assert raw.startswith(whole)
 
 
+def test_many_may_seal_while_another_writes_the_seals_anew(tmp_path: Path) -> None:
+    def seal(who: int) -> None:
+        ledger = Ledger(tmp_path)
+        for n in range(40):
+            (tmp_path / f"{who}.{n}").write_bytes(b"%d" % n)
+            ledger.add([f"{who}.{n}"])
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(seal, who) for who in range(4)]
+        while not all(one.done() for one in done):
+            Ledger(tmp_path).forget_absent()
+        for one in done:
+            one.result()
+    found = Ledger(tmp_path).read()
+    assert (found.damaged, found.torn) == ([], False)
+    assert found.seals == {f"{who}.{n}": seal_of(b"%d" % n) for who in range(4) for n in range(40)}
+
+
+def test_what_a_commit_wrote_is_sealed_when_others_may_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = zvv.Repository.create(tmp_path / "r")
+    seal, seen = Ledger.committed, []
+
+    def committed(self: Ledger, before: str, after: str) -> list[str]:
+        with Backend.open(tmp_path / "r", lock_timeout=5).mutation("look"):
+            seen.append(after)
+        return seal(self, before, after)
+
+    monkeypatch.setattr(Ledger, "committed", committed)
+    with ThreadPoolExecutor(1) as pool:
+
+        def commit() -> None:
+            with repo.transaction() as tx:
+                tx.create_dataset("p", kind="mesh", bounds=([0], [1]))
+
+        pool.submit(commit).result()
+    assert seen == [repo.resolve("main")]
+    assert repo.fsck().ok
+
+
 def test_seals_that_cannot_be_written_do_not_undo_a_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     repo = zvv.Repository.create(tmp_path / "r")
 
-    def full(self: Ledger, lines: bytes) -> None:
+    def full(self: SealFile, lines: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "_append", full)
+        patch.setattr(SealFile, "append", full)
         with repo.transaction() as tx:
             tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [1, 1]))
         assert "No space left" in caplog.text

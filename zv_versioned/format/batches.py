@@ -31,6 +31,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .._sets import distinct
 from ..errors import IntegrityError
 from . import cells, columns, shards
 from .cells import CellCodec
@@ -121,7 +122,7 @@ def _page_ends(rows_of_each: np.ndarray) -> np.ndarray:
     goals = (np.arange(1, pages + 1) * total) // pages
     cuts = np.searchsorted(ends, goals, side="left") + 1
     cuts[-1] = len(ends)
-    return np.unique(np.minimum(cuts, len(ends)))
+    return distinct(np.minimum(cuts, len(ends)))
 
 
 def encode(index: BatchIndex) -> list[tuple[int, bytes]]:
@@ -222,15 +223,15 @@ class BatchHead:
 
     @cached_property
     def vertex_start(self) -> np.ndarray:
-        return _starts(self.cell_vertices)
+        return starts_of(self.cell_vertices)
 
     @cached_property
     def fragment_start(self) -> np.ndarray:
-        return _starts(self.cell_fragments)
+        return starts_of(self.cell_fragments)
 
     @cached_property
     def link_start(self) -> np.ndarray:
-        return _starts(self.cell_links)
+        return starts_of(self.cell_links)
 
     @cached_property
     def section_start(self) -> np.ndarray:
@@ -289,7 +290,8 @@ class FragmentPage:
         )
 
 
-def _starts(counts: np.ndarray) -> np.ndarray:
+def starts_of(counts: np.ndarray | list[int]) -> np.ndarray:
+    """Where each of some runs begins, and the end of the last: of (C,) counts (C + 1,) int64."""
     starts = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
     return starts

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from operator import lt
 
 import numpy as np
-from numcodecs import blosc
 
 from .cells import BLOSC_HEADER, COPIED, CRC, HEADER, checked_body, decode_framed, payload_size
+from .inflate import inflate
 
 _HEAD = BLOSC_HEADER.size
 _NOT_SPLIT = 0x10
@@ -59,15 +59,17 @@ def decode_rows(cell: np.ndarray, framed: np.ndarray, ranges: Sequence[tuple[int
         here, until = bounds[first], bounds[last]
         taken = min(last * block, size) - first * block
         ahead = _HEAD + 4 * (last - first)
-        bits, part = flags, block
+        bits, length = flags, block
         if taken < block:
             # The last one alone, which is shorter: blosc never splits it, and it is all there is.
-            bits, part = flags | _NOT_SPLIT, taken
-        head = BLOSC_HEADER.pack(version, inner, bits, typesize, taken, part, ahead + until - here)
+            bits, length = flags | _NOT_SPLIT, taken
+        made = ahead + until - here
+        head = BLOSC_HEADER.pack(version, inner, bits, typesize, taken, length, made)
         begins = [at + ahead - here for at in bounds[first:last]]
         table = struct.pack(f"<{last - first}i", *begins)
         begin = first * block
-        blosc.decompress(b"".join((head, table, body[here:until])), framed[begin : begin + taken])
+        part = np.frombuffer(b"".join((head, table, body[here:until])), np.uint8)
+        inflate(part, framed[begin : begin + taken])
 
 
 def _bounds(cell: np.ndarray, n: int, total: int) -> list[int] | None:

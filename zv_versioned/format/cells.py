@@ -20,6 +20,7 @@ import numpy as np
 from numcodecs import blosc
 
 from ..errors import IntegrityError
+from . import inflate
 
 HEADER = 8
 """Bytes of the vlen-bytes frame before the payload: item count, item length."""
@@ -33,18 +34,17 @@ MAX_PAYLOAD = blosc.MAX_BUFFERSIZE - HEADER
 blosc.use_threads = False
 
 _FRAME = struct.Struct("<II")
-_BLOSC_SIZES = struct.Struct("<III")
-_SEAL = struct.Struct("<I")
+_UINT = struct.Struct("<I")
 _BLOCK_BYTES = 1 << 16
 _MOST_SPLIT = 16
 """Items of so many bytes, at most, blosc takes apart, and counts a block by one of the parts."""
-_SMALL_BYTES = 1 << 15
-"""Up to so many bytes a copy costs less than what numcodecs does to look at a buffer to fill."""
 UNCOMPRESSED = 128
 """Buffers of fewer bytes blosc stores as they are."""
 COPIED = 0x02
 """The flag of blosc's for a buffer that is stored as it is."""
 BLOSC_HEADER = struct.Struct("<BBBBIII")
+_SIZES = struct.Struct("<4xI4xI")
+"""Of the same, the bytes of what is compressed, and of all."""
 COPIED_HEAD = np.dtype(
     [
         ("start", "u1", 4),
@@ -197,10 +197,16 @@ class CellCodec:
 
 
 def payload_size(cell: np.ndarray) -> int:
-    """Size in bytes of a cell's payload, from the compressed cell's own header."""
-    if len(cell) < 16 + CRC:
+    """Size in bytes of a cell's payload, from the compressed cell's own header.
+
+    Raises
+    ------
+    IntegrityError
+        If it is none.
+    """
+    if len(cell) < BLOSC_HEADER.size + CRC:
         raise IntegrityError(f"a cell of {len(cell)} bytes is too short to be one")
-    size: int = _BLOSC_SIZES.unpack_from(cell.data, 4)[0]
+    size: int = _UINT.unpack_from(cell.data, 4)[0]
     if size < HEADER:
         raise IntegrityError(f"a cell claims {size} bytes, less than its own frame")
     return size - HEADER
@@ -227,24 +233,81 @@ def decode_framed(cell: np.ndarray, framed: np.ndarray) -> None:
             f"a cell holds {size} bytes where {len(framed) - HEADER} belong: its batch's index and "
             "its data disagree"
         )
-    body = checked_body(cell)
-    if len(framed) <= _SMALL_BYTES:
-        framed.data[:] = blosc.decompress(body.tobytes())
-    else:
-        blosc.decompress(body, framed)
-    _check_frame(framed.data, size)
+    _unpack(checked_body(cell), framed)
 
 
-def _check_frame(framed: bytes | memoryview, size: int) -> None:
-    if _FRAME.unpack_from(framed) != (1, size):
+def _unpack(body: np.ndarray, framed: np.ndarray) -> None:
+    inflate.inflate(body, framed)
+    if _FRAME.unpack_from(framed.data, 0) != (1, len(framed) - HEADER):
         raise IntegrityError("a cell's frame is not that of a single item")
 
 
+class Decoder:
+    """Checks and decompresses many cells into one buffer, with as little as can be for each.
+
+    Parameters
+    ----------
+    out : ndarray of uint8
+    """
+
+    def __init__(self, out: np.ndarray) -> None:
+        self._out = out
+        self._made = out.data
+        self._place = inflate.address(out)
+        self._raw = np.zeros(0, np.uint8)
+        self._stored = self._raw.data
+        self._source = 0
+
+    def decode(self, raw: np.ndarray, start: int, stop: int, begin: int, size: int) -> None:
+        """Decode one cell, frame included; as :func:`decode_framed`.
+
+        Parameters
+        ----------
+        raw : ndarray of uint8
+            What the cell lies in; cells of the same one follow each other at best.
+        start, stop : int
+            Where it does.
+        begin : int
+            Where in the buffer its frame begins.
+        size : int
+            Bytes that its payload must have.
+        """
+        if raw is not self._raw:
+            self._raw, self._stored, self._source = raw, raw.data, inflate.address(raw)
+        n, end = size + HEADER, stop - CRC
+        if (
+            0 <= start <= end - BLOSC_HEADER.size
+            and stop <= len(raw)
+            and 0 <= begin <= len(self._out) - n
+            and _SIZES.unpack_from(self._stored, start) == (n, end - start)
+        ):
+            if google_crc32c.value(raw[start:end]) != _UINT.unpack_from(self._stored, end)[0]:
+                raise damaged()
+            if inflate.call(self._source + start, self._place + begin, n, 1) == n and (
+                _FRAME.unpack_from(self._made, begin) == (1, size)
+            ):
+                return
+        decode_framed(raw[max(start, 0) : max(stop, 0)], np.empty(max(n, 0), np.uint8))
+        # Which has said what is wrong with the cell, unless nothing is.
+        raise ValueError(f"{n} bytes do not fit into {len(self._out)} from {begin} on")
+
+
+def items(raw: np.ndarray, kind: np.dtype | str) -> np.ndarray:
+    """What begins at each byte of a buffer: items that lie over each other."""
+    dtype = np.dtype(kind)
+    return np.ndarray(max(0, len(raw) - dtype.itemsize + 1), dtype, raw.data, 0, (1,))
+
+
 def checked_body(cell: np.ndarray) -> np.ndarray:
-    """A cell without its checksum, which fits."""
+    """A cell without its checksum, which fits; as long as its header says."""
     body = cell[:-CRC]
-    if google_crc32c.value(body) != _SEAL.unpack_from(cell.data, len(body))[0]:
+    if google_crc32c.value(body) != _UINT.unpack_from(cell.data, len(body))[0]:
         raise damaged()
+    if len(body) < BLOSC_HEADER.size:
+        raise IntegrityError(f"a cell of {len(cell)} bytes is too short to be one")
+    total = _UINT.unpack_from(cell.data, 12)[0]
+    if total != len(body):
+        raise IntegrityError(f"a cell claims {total + CRC} bytes where it has {len(cell)}")
     return body
 
 
@@ -272,7 +335,7 @@ def decode(cell: bytes | memoryview) -> memoryview:
     """Check and decompress one cell; return its payload."""
     stored = np.frombuffer(cell, np.uint8)
     size = payload_size(stored)
-    # Checked before its size is believed, and memory taken for it.
-    framed: bytes = blosc.decompress(checked_body(stored).tobytes())
-    _check_frame(framed, size)
-    return memoryview(framed)[HEADER:]
+    body = checked_body(stored)  # before its size is believed, and memory taken for it
+    framed = np.empty(size + HEADER, np.uint8)
+    _unpack(body, framed)
+    return framed.data[HEADER:]

@@ -15,7 +15,7 @@ import google_crc32c
 import numpy as np
 
 from . import checksums
-from .cells import COPIED, COPIED_HEAD, CRC, HEADER, UNCOMPRESSED, CellCodec, damaged
+from .cells import COPIED, COPIED_HEAD, CRC, HEADER, UNCOMPRESSED, CellCodec, damaged, items
 from .shards import index_of
 
 _SMALL = 1024
@@ -75,19 +75,19 @@ def pack(
     starts, ends = stops - lengths, stops - CRC
     begins = np.cumsum(sizes) - sizes
     raw = np.empty(int(stops[-1]), np.uint8)
-    _items(raw, heads.dtype)[starts] = heads
+    items(raw, heads.dtype)[starts] = heads
     seals = np.empty(len(sizes), "<u4")
     alike, others = _alike(heads, sizes)
     for size, at in alike:
         kind = f"V{size}"
-        bodies = _items(payload, kind)[begins[at]]
-        _items(raw, kind)[starts[at] + before] = bodies
+        bodies = items(payload, kind)[begins[at]]
+        items(raw, kind)[starts[at] + before] = bodies
         seals[at] = _seals(heads[at[0]], bodies)
     into, out_of = raw.data, payload.data
     for row, start, end, begin, until in _each(others, starts, ends, begins, begins + sizes):
         into[start + before : end] = out_of[begin:until]
         seals[row] = google_crc32c.value(raw[start:end])
-    _items(raw, "<u4")[ends] = seals
+    items(raw, "<u4")[ends] = seals
     shard = bytearray(raw.data)
     shard += index_of(places, cell_places, starts, lengths)
     return shard
@@ -96,12 +96,6 @@ def pack(
 def _each(rows: np.ndarray, *columns: np.ndarray) -> Iterator[tuple[int, ...]]:
     """Some rows of columns, one by one, each after its number."""
     return zip(rows.tolist(), *(column[rows].tolist() for column in columns), strict=True)
-
-
-def _items(raw: np.ndarray, kind: np.dtype | str) -> np.ndarray:
-    """What begins at each byte of a buffer: items that lie over each other."""
-    dtype = np.dtype(kind)
-    return np.ndarray(max(0, len(raw) - dtype.itemsize + 1), dtype, raw.data, 0, (1,))
 
 
 def _alike(heads: np.ndarray, sizes: np.ndarray) -> tuple[list[tuple[int, np.ndarray]], np.ndarray]:
@@ -165,7 +159,7 @@ def unpack(
     before = COPIED_HEAD.itemsize
     done: np.ndarray = (stops - starts == lengths_of(sizes)) & (stops <= len(raw))
     at = np.flatnonzero(done)
-    stored = _items(raw, f"V{before}")[starts[at]]
+    stored = items(raw, f"V{before}")[starts[at]]
     heads, framed = stored.view(COPIED_HEAD), sizes[at] + HEADER
     plain = heads["start"][:, 2] & COPIED != 0
     plain &= (heads["size"] == framed) & (heads["total"] == framed + before - HEADER)
@@ -176,13 +170,13 @@ def unpack(
     seals = np.empty(len(at), "<u4")
     alike, others = _alike(stored, sizes)
     for size, rows in alike:
-        bodies = _items(raw, f"V{size}")[starts[rows] + before]
-        _items(out, bodies.dtype)[begins[rows]] = bodies
+        bodies = items(raw, f"V{size}")[starts[rows] + before]
+        items(out, bodies.dtype)[begins[rows]] = bodies
         seals[rows] = _seals(stored[rows[0]], bodies)
     into, out_of = out.data, raw.data
     for row, start, end, begin, until in _each(others, starts, ends, begins, begins + sizes):
         seals[row] = google_crc32c.value(raw[start:end])
         into[begin:until] = out_of[start + before : end]
-    if (_items(raw, "<u4")[ends] != seals).any():
+    if (items(raw, "<u4")[ends] != seals).any():
         raise damaged()
     return done

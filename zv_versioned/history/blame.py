@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _state
+from .._sets import distinct, without
 from ..errors import NotFoundError
 from ..format.table import origin_of
 from ..geometry import html_table
@@ -58,7 +59,7 @@ class Blame:
 
     def __getitem__(self, object_id: int) -> CommitLog:
         """The commits of one object, newest first: those that are in the history."""
-        at = np.unique(self.commit[self.object_ids == object_id])
+        at = distinct(self.commit[self.object_ids == object_id])
         if len(at) == 0:
             raise NotFoundError(f"no object {object_id!r} in {self!r}")
         return CommitLog(self.commits[i] for i in at.tolist() if i < len(self.commits))
@@ -97,10 +98,10 @@ class Blame:
         return facts
 
     def _lost(self) -> str:
-        return f"{len(np.unique(self.origins[self.expired])):,} commits that have expired"
+        return f"{len(distinct(self.origins[self.expired])):,} commits that have expired"
 
     def __repr__(self) -> str:
-        n = len(np.unique(self.object_ids))
+        n = len(distinct(self.object_ids))
         lost = f" and {self._lost()}" if self.expired.any() else ""
         return f"<Blame: {n:,} objects from {len(self.commits):,} commits{lost}>"
 
@@ -125,7 +126,7 @@ def blame(
         rows = np.flatnonzero(live).tolist()
         lost = removed_rows(reader, rows)
         members = {
-            row: np.setdiff1d(np.arange(len(ids)), lost.get(row, np.zeros(0, np.int64)))
+            row: without(np.arange(len(ids)), lost.get(row, np.zeros(0, np.int64)))
             for row, (ids, _) in zip(rows, reader.ids(rows), strict=True)
         }
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._groups import load_groups
+from .._sets import distinct, is_in, without
 from ..format.metadata import FAMILIES
 from ..format.table import INDEX, LINEAGE, REMOVED
 from .index import DatasetIndex, Index, LevelIndex, reader_of
@@ -78,18 +79,18 @@ def _beginnings(
         return []
     reader = reader_of(store, dataset.meta, level, parts)
     asked = [ids[~is_new] for ids, is_new in reader.ids(going_on)]
-    wanted = np.unique(np.concatenate(asked))
+    wanted = distinct(np.concatenate(asked))
     first = np.searchsorted(wanted, table.id_min)
     last = np.searchsorted(wanted, table.id_max, side="right")
     candidates = np.flatnonzero(last > first).tolist()
     begun = [ids[is_new] for ids, is_new in reader.ids(candidates)]
-    lost = np.setdiff1d(wanted, np.concatenate(begun)) if begun else wanted
+    lost = without(wanted, np.concatenate(begun)) if begun else wanted
     if len(lost) == 0:
         return []
     slots = [
         int(table.slot[row])
         for row, ids in zip(going_on, asked, strict=True)
-        if np.isin(ids, lost).any()
+        if is_in(ids, lost).any()
     ]
     shown = ", ".join(map(str, lost[:5].tolist())) + (", …" if len(lost) > 5 else "")
     return [
@@ -108,15 +109,15 @@ def _members(
     members = [ids for ids in groups.values() if len(ids)]
     if not members:
         return []
-    wanted = np.unique(np.concatenate(members))
+    wanted = distinct(np.concatenate(members))
     reader = reader_of(store, dataset.meta, level, parts)
     there = reader.members(level.table.live_vertices > 0, wanted, strict=False)
     found = [
         ids[rows] for (ids, _), rows in zip(reader.ids(list(there)), there.values(), strict=True)
     ]
-    lost = np.setdiff1d(wanted, np.concatenate(found)) if found else wanted
+    lost = without(wanted, np.concatenate(found)) if found else wanted
     if len(lost) == 0:
         return []
-    names = [name for name, ids in groups.items() if np.isin(ids, lost).any()]
+    names = [name for name, ids in groups.items() if is_in(ids, lost).any()]
     shown = ", ".join(map(str, lost[:5].tolist())) + (", …" if len(lost) > 5 else "")
     return [f"groups {names} of {where} would name objects that are not there: {shown}"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._groups import load_groups
+from .._sets import distinct, is_in, union, without
 from ..format.metadata import FAMILIES, LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, AttributeMeta
 from ..format.table import REMOVED
 from ..reading.links import link_values_of, whole
@@ -122,9 +123,9 @@ class _Pair:
         """Ids of objects that are new, gone, and in other batches than before."""
         only = [self._ids_of_batches(side) for side in (0, 1)]
         gone, back = self._ids_of_removals()
-        before, after = np.union1d(only[0], gone), np.union1d(only[1], back)
+        before, after = union(only[0], gone), union(only[1], back)
         # An id in a batch that differs may have parts in batches that do not.
-        both = np.union1d(before, after)
+        both = union(before, after)
         there = [self._there(side, both, only[side]) for side in (0, 1)]
         added, removed = both[~there[0] & there[1]], both[there[0] & ~there[1]]
         return added, removed, both[there[0] & there[1]]
@@ -139,7 +140,7 @@ class _Pair:
         lost = removed_rows(reader, rows)
         tables = zip(rows, reader.ids(rows), strict=True)
         found = [np.delete(ids, lost[row]) if row in lost else ids for row, (ids, _) in tables]
-        return np.unique(np.concatenate(found))
+        return distinct(np.concatenate(found))
 
     def _ids_of_removals(self) -> tuple[np.ndarray, np.ndarray]:
         """Ids removed from, or brought back to, batches that both sides have."""
@@ -158,13 +159,13 @@ class _Pair:
         gone, back = [], []
         for (x, y), (ids, _) in zip(differing, readers[0].ids(rows[0]), strict=True):
             was, now = lost[0].get(x, _NONE), lost[1].get(y, _NONE)
-            gone.append(ids[np.setdiff1d(now, was)])
-            back.append(ids[np.setdiff1d(was, now)])
-        return np.unique(np.concatenate(gone)), np.unique(np.concatenate(back))
+            gone.append(ids[without(now, was)])
+            back.append(ids[without(was, now)])
+        return distinct(np.concatenate(gone)), distinct(np.concatenate(back))
 
     def _there(self, side: int, ids: np.ndarray, known: np.ndarray) -> np.ndarray:
         """Which objects a side has; `known` are those in batches that it alone has."""
-        there = np.isin(ids, known, assume_unique=True)
+        there = is_in(ids, known)
         rest = ids[~there]
         if len(rest) == 0:
             return there
@@ -178,7 +179,7 @@ class _Pair:
         tables = zip(reader.ids(list(members)), members.values(), strict=True)
         parts = [of_batch[rows] for (of_batch, _), rows in tables]
         if parts:
-            found |= np.isin(rest, np.concatenate(parts))
+            found |= is_in(rest, np.concatenate(parts))
         there[~there] = found
         return there
 

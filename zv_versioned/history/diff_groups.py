@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .._sets import without
+
 _NONE = np.zeros(0, np.int64)
 
 
@@ -74,6 +76,6 @@ def groups_between(
         if name in before and name in after and np.array_equal(a, b):
             continue
         change = "added" if name not in before else "removed" if name not in after else "changed"
-        new, gone = np.setdiff1d(b, a), np.setdiff1d(a, b)
+        new, gone = without(b, a), without(a, b)
         found.append(GroupDiff(name, change, (len(a), len(b)), new, gone))
     return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .._sets import distinct
 from ..format.metadata import FAMILIES, OBJECT_ATTRIBUTES, TEXT, AttributeMeta
 from ..format.table import LINEAGE, REMOVED
 from .merge_objects import ByObject, ObjectValues, differs
@@ -213,7 +214,7 @@ class _Attribute:
         found = [(row, by_object[row]) for row in at]
         disputed = tuple(merged.clash if merged is not None else None for _, merged in found)
         ids = [self._begun(row)[merged.clash] for row, merged in found if merged is not None]
-        objects = np.unique(np.concatenate([_NONE, *ids]))
+        objects = distinct(np.concatenate([_NONE, *ids]))
         what = f"of objects {shown(objects)}" if len(objects) else "over the same batches"
         return self.report.conflict(
             "attribute",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .._sets import is_in
 from ..errors import ArrayError
 from ..format.metadata import CAPACITY, FAMILIES, AttributeMeta, LevelFacts
 from ..format.table import INDEX, LINEAGE, REMOVED, BatchTable
@@ -123,7 +124,7 @@ class LevelMerge:
         back = np.zeros(len(added), bool)
         if self.report.options.undo:
             # What comes back does so where it was.
-            back = ~np.isin(wanted, ours.table.slot) & (wanted < ours.facts.slots)
+            back = ~is_in(wanted, ours.table.slot) & (wanted < ours.facts.slots)
         new = ours.facts.slots + np.arange(int((~back).sum()))
         slots[added[back]], slots[added[~back]] = wanted[back], new
         end = int(new[-1]) + 1 if len(new) else ours.facts.slots

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .._sets import union, without
 from ..format.table import INDEX, BatchTable
 from .conflicts import Conflict
 from .index import LevelIndex, Uuid
@@ -214,6 +215,6 @@ def content_of(name: bytes, *values: np.ndarray) -> int:
 
 def merge_sets(base: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Three-way merge of sets (ascending, distinct): never a conflict."""
-    added = np.setdiff1d(theirs, base, assume_unique=True)
-    taken = np.setdiff1d(base, theirs, assume_unique=True)
-    return np.setdiff1d(np.union1d(ours, added), taken, assume_unique=True)
+    added = without(theirs, base)
+    taken = without(base, theirs)
+    return without(union(ours, added), taken)

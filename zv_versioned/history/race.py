@@ -103,8 +103,16 @@ class Race:
         origin = Snapshot(base, Source(store), repository._parts)
         self._sides = Sides(base, origin, theirs, source)
 
-    def publish(self, message: str, own: Mapping[str, Any]) -> Landed:
+    def publish(self, message: str, own: Mapping[str, Any], tip: Any = None) -> Landed:
         """Merge onto the tip and commit, anew as often as somebody else is faster.
+
+        Parameters
+        ----------
+        message : str
+        own : mapping
+            What the commit says of itself.
+        tip : icechunk.Session, optional
+            A session that was begun at the tip just now.
 
         Raises
         ------
@@ -114,15 +122,18 @@ class Race:
             If the result would not be sound.
         """
         describe = f"commit to {self._branch!r}, which moved meanwhile"
-        return until_published(
-            self._repository, self._branch, describe, lambda: self._once(message, own, describe)
-        )
+        begun = [] if tip is None else [tip]
 
-    def _once(self, message: str, own: Mapping[str, Any], describe: str) -> Landed:
+        def once() -> Landed:
+            self._check()
+            session = begun.pop() if begun else self._repository._backend.begin(self._branch)
+            return self._once(session, message, own, describe)
+
+        return until_published(self._repository, self._branch, describe, once)
+
+    def _once(self, session: Any, message: str, own: Mapping[str, Any], describe: str) -> Landed:
         repository = self._repository
         backend = repository._backend
-        self._check()
-        session = backend.begin(self._branch)
         store = backend.read_store(session.snapshot_id)
         documents = likely_documents(store, self._sides.theirs, self._sides.base)
         ours: Index = load_index(store, repository._parts, self._sides.theirs, documents)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._sets import distinct, is_in
 from ..errors import ArrayError
 from ..format.table import INDEX
 from .lookup import Lookup
@@ -131,6 +132,8 @@ class _Numbers:
 
     def _translation(self, at: np.ndarray, side: Side) -> IdMap:
         """What the ids that one side gave to some batches became: those of the other."""
+        if len(at) == 0:
+            return IdMap.none()
         other: Side = "theirs" if side == "ours" else "ours"
         old, new = self.look.table(side), self.look.table(other)
         o, n = self.look.of(side)[at], self.look.of(other)[at]
@@ -143,6 +146,8 @@ class _Numbers:
 
     def _meet(self, a: Side, at: np.ndarray, b: Side, others: np.ndarray) -> Runs:
         """Ids of objects that begin in some batches and in others; owners are rows of the first."""
+        if len(at) == 0 or len(others) == 0:
+            return Runs.none()
         first, second = self._reach(a, at), self._reach(b, others)
         return self._new(a, at, second).meet(self._new(b, others, first))[0]
 
@@ -166,13 +171,13 @@ class _Numbers:
             return _Anew(IdMap.none(), IdMap.none(), top)
         table = self.look.three.theirs.table
         counted = its[
-            np.isin(its, clash.owner) & (table.default_ids[self.look.rows.theirs[its]] == 1)
+            is_in(its, clash.owner) & (table.default_ids[self.look.rows.theirs[its]] == 1)
         ]
-        given = clash.take(~np.isin(clash.owner, counted))
+        given = clash.take(~is_in(clash.owner, counted))
         own = Runs.none()
         choice = self._choice(given)
         if choice == "theirs":
-            own = self._meet("ours", mine, "theirs", np.unique(given.owner))
+            own = self._meet("ours", mine, "theirs", distinct(given.owner))
             given = _without(given, own)
         elif choice is None:
             given = Runs.none()
@@ -194,8 +199,8 @@ class _Numbers:
             "objects",
             "",
             "both sides gave these ids to new objects",
-            batches=self.look.three.uuids(self.look.rows, np.unique(given.owner)),
-            objects=np.unique(given.ids()),
+            batches=self.look.three.uuids(self.look.rows, distinct(given.owner)),
+            objects=distinct(given.ids()),
         )
 
     # -- the result ----------------------------------------------------------

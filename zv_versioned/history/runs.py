@@ -59,6 +59,7 @@ class Runs:
     @classmethod
     def joined(cls, parts: Sequence[Runs]) -> Runs:
         """Several sets, which have no id in common, as one."""
+        parts = [part for part in parts if len(part.first)]
         if not parts:
             return cls.none()
         first = np.concatenate([p.first for p in parts])
@@ -159,6 +160,7 @@ class IdMap:
     @classmethod
     def joined(cls, maps: Sequence[IdMap]) -> IdMap:
         """Several maps, of which no two map the same id, as one."""
+        maps = [one for one in maps if one]
         if not maps:
             return cls.none()
         first = np.concatenate([m.first for m in maps])
@@ -183,7 +185,7 @@ class IdMap:
 
     def apply(self, ids: np.ndarray) -> np.ndarray:
         """What ids become; those that the map does not know stay."""
-        if not self:
+        if not self or len(ids) == 0:
             return ids
         at = np.searchsorted(self.first, ids, side="right") - 1
         hit = (at >= 0) & (ids <= self.last[at])

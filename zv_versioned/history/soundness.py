@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._sets import distinct, is_in, without
 from ..format.table import LINEAGE, REMOVED
 from .lookup import Lookup
 from .merge_contents import Contents
@@ -60,6 +61,8 @@ class Soundness:
         rows = self.look.of(side)
         stays[rows[rows >= 0]] = True
         gone = np.flatnonzero(~stays)
+        if len(gone) == 0:
+            return Runs.none()
         lost = self.look.begun(side, gone, gone)
         return self._without_compacted(side, lost)
 
@@ -81,11 +84,13 @@ class Soundness:
         before = self.look.table(side).content(REMOVED)
         at = np.flatnonzero(rows >= 0)
         at = at[(now[at] != 0) & (now[at] != before[rows[at]])]
+        if len(at) == 0:
+            return Runs.none()
         lost = [
-            ids[np.setdiff1d(self._removed_rows(row), self.look.removed(side, rows[row]))]
+            ids[without(self._removed_rows(row), self.look.removed(side, rows[row]))]
             for row, (ids, _) in zip(at.tolist(), self.look.ids(side, rows[at]), strict=True)
         ]
-        return Runs.of(np.unique(np.concatenate([_NONE, *lost])))
+        return Runs.of(distinct(np.concatenate([_NONE, *lost])))
 
     def _removed_rows(self, row: int) -> np.ndarray:
         """The removed objects of a batch of the result, as rows."""
@@ -108,7 +113,7 @@ class Soundness:
         at = at[table.n_new_objects[rows[at]] < table.n_objects[rows[at]]]
         at = at[overlapping(table.id_min[rows[at]], table.id_max[rows[at]], lost)]
         batches = zip(at.tolist(), self.look.ids(side, rows[at]), strict=True)
-        ids = np.unique(np.concatenate([_NONE, *(self._goes_on(row, i) for row, i in batches)]))
+        ids = distinct(np.concatenate([_NONE, *(self._goes_on(row, i) for row, i in batches)]))
         bad = ids[lost.contains(ids)]
         if len(bad) == 0:
             return []
@@ -156,5 +161,5 @@ class Soundness:
                 kept = begins.copy()
                 if self.contents.columns[REMOVED][row]:
                     kept[self._removed_rows(row)] = False
-                there |= np.isin(ids, changed.apply(of_batch[kept]))
+                there |= is_in(ids, changed.apply(of_batch[kept]))
         return there

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .. import _groups, _paths, _state, _store
+from .._sets import distinct
 from ..format import arrays, batches, metadata
 from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
 from ..format.table import BUCKET, INDEX, LINEAGE, REMOVED, BatchTable, new_content_id
@@ -269,7 +270,7 @@ def _clear(
     """Delete the chunks of batches and contents that the result has not."""
     if not plan.cleared:
         return
-    slots = np.unique(np.concatenate(list(plan.cleared.values())))
+    slots = distinct(np.concatenate(list(plan.cleared.values())))
     rows = np.searchsorted(mine.table.slot, slots).tolist()
     reader = details.ours.reader(name, mine.facts.level)
     heads = dict(zip(slots.tolist(), zip(rows, reader.heads(rows), strict=True), strict=True))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from .. import _checks
+from .._sets import is_in, union
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import VERTEX_ATTRIBUTES
 from ..reading.asked import Query
@@ -166,7 +167,7 @@ class Selected:
         links = found.faces if found.faces is not None else found.edges
         self.links += 0 if links is None else len(links)
         if self.box is not None:
-            self._seen = np.union1d(self._seen, found.object_ids)
+            self._seen = union(self._seen, found.object_ids)
         self.report(Progress("export", self.vertices, self.total, "vertices"))
         return found
 
@@ -269,10 +270,10 @@ def _object_sizes(reader: Any, selection: Selection) -> tuple[np.ndarray, np.nda
     counts = np.bincount(fragments.object, weights=fragments.vertices, minlength=len(ids))
     rows = np.flatnonzero(counts)
     if selection.object_rows is not None:
-        rows = rows[np.isin(rows, selection.object_rows, assume_unique=True)]
+        rows = rows[is_in(rows, selection.object_rows)]
     removed = removed_rows(reader, [selection.row]).get(selection.row)
     if removed is not None:
-        rows = rows[~np.isin(rows, removed, assume_unique=True)]
+        rows = rows[~is_in(rows, removed)]
     return ids[rows], counts[rows].astype(np.int64)
 
 

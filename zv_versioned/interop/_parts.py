@@ -18,6 +18,7 @@ import numpy as np
 
 from .._cache import Cache
 from .._ids import Ids, KnownIds
+from .._sets import distinct
 from ..format.metadata import (
     FAMILIES,
     LINES,
@@ -88,14 +89,14 @@ def look(part: Part, kind: str) -> Looked:
         if piece.object_ids is None:
             unnamed += _unnamed(piece, kind)
         else:
-            ids.append(np.unique(np.asarray(piece.object_ids)).astype(np.int64))
+            ids.append(distinct(np.asarray(piece.object_ids)).astype(np.int64))
             counted |= piece.counted
         for family, name, values in _attributes(piece):
             if name not in attributes[family]:
                 where = f"{piece.name}: attribute {name!r}"
                 parsed = _values.parse(where, values, len(values), "", name, family=family)
                 attributes[family][name] = parsed.meta
-    return Looked(found, weight, np.unique(np.concatenate(ids)), counted, unnamed, attributes)
+    return Looked(found, weight, distinct(np.concatenate(ids)), counted, unnamed, attributes)
 
 
 def _unnamed(piece: Piece, kind: str) -> int:

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from .._sets import distinct, is_in
 from ..errors import ArrayError, MetadataError
 from ._extras import need
 from ._files import reading
@@ -150,7 +151,7 @@ def _pieces(path: Path, start: int, stop: int, skip: bool) -> Iterator[Piece]:
     ids = of_lines.pop(OBJECT_ID, None)
     if ids is not None and (ids.ndim != 1 or ids.dtype.kind not in "iu"):
         raise ArrayError(f"{path}: its {OBJECT_ID} is no whole number for each streamline")
-    if ids is not None and len(np.unique(ids)) < len(ids):
+    if ids is not None and len(distinct(ids)) < len(ids):
         of_lines = _of_objects(path, ids, of_lines)
     yield Piece(
         points.astype(np.float32) if points.dtype == np.float16 else points,
@@ -283,7 +284,7 @@ class TrxWriter:
         if not np.array_equal(ids, np.arange(len(ids))):
             self._put(f"dps/{OBJECT_ID}", ids)
         for name, members in groups.items():
-            self._put(f"groups/{name}", np.flatnonzero(np.isin(ids, members)).astype(np.uint32))
+            self._put(f"groups/{name}", np.flatnonzero(is_in(ids, members)).astype(np.uint32))
         for group, data in self._stored.get("data_per_group", {}).items():
             if group in groups:
                 for name, values in data.items():

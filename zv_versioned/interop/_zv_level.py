@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from .._sets import distinct
 from ..errors import ArrayError, IntegrityError, ZVError
 from ..format.fragments import decode_table
 from ..format.manifests import decode_manifests
@@ -306,7 +307,7 @@ class ZVLevel:
         size = int(np.prod(row_shape, dtype=np.int64)) * dtype.itemsize
         weight = (self.row_start[cells + 1] - self.row_start[cells]) * size
         block = np.cumsum(weight) // _BLOCK_BYTES
-        for number in np.unique(block).tolist():
+        for number in distinct(block).tolist():
             at = np.flatnonzero(block == number)
             values, base = self._block(path, cells[at], size, dtype, row_shape, fill)
             taken = slice(int(bounds[at[0]]), int(bounds[at[-1] + 1]))

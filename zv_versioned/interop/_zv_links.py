@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._sets import common, is_in
 from ..errors import ArrayError
 from ..format.link_families import as_given, decode_links, is_within
 from ._zv_level import ZVLevel, quiet, texts_of
@@ -65,7 +66,7 @@ def links_of(level: ZVLevel, cells: np.ndarray, width: int, names: Mapping[str, 
                 f"{level.where}, {path}: links of {array.attrs['link_width']} vertices"
             )
         filled = level.find(level.filled(array, f"{level.where}, {path}"))
-        sources = np.intersect1d(filled[filled >= 0], cells)
+        sources = common(filled[filled >= 0], cells)
         if len(sources) == 0:
             continue
         counts, found = _rows(level, path, sources, offsets, width, bool(array.attrs["has_perm"]))
@@ -165,7 +166,7 @@ def tree_links(level: ZVLevel, fragments: np.ndarray, stored: Links) -> Links:
     begins = np.zeros(len(rows), bool)
     begins[np.cumsum(counts) - counts] = True
     implied = np.flatnonzero(~begins)
-    implied = implied[~np.isin(rows[implied], stored.ends[:, 0])]
+    implied = implied[~is_in(rows[implied], stored.ends[:, 0])]
     ends = np.stack([rows[implied], rows[implied - 1]], axis=1)
     return Links(np.concatenate([stored.ends, ends]))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._sets import distinct, is_in
 from ..errors import ArrayError
 from ..format.metadata import LINES, MESHES, POINTS, fill_value
 from ._pieces import Coarser, Part, Piece
@@ -152,7 +153,7 @@ class LevelPieces:
     ) -> Piece:
         level = self.level
         names = self._link_facts()
-        cells = np.unique(level.fragments.cell[fragments])
+        cells = distinct(level.fragments.cell[fragments])
         links = links_of(level, self._sources(cells), 2, names)
         sizes = level.fragments.count[fragments]
         if self.kind == "line":
@@ -186,9 +187,9 @@ class LevelPieces:
     def _links(self, fragments: np.ndarray, rows: np.ndarray) -> Links:
         """The links between some rows, all ends of which are among them."""
         level, width = self.level, 3 if self.kind in MESHES else 2
-        cells = np.unique(level.fragments.cell[fragments])
+        cells = distinct(level.fragments.cell[fragments])
         found = links_of(level, cells, width, self._link_facts())
-        inside = np.isin(found.ends, rows)
+        inside = is_in(found.ends, rows)
         mine = inside.all(axis=1)
         if self.kind != "graph" and (inside.any(axis=1) & ~mine).any():
             raise ArrayError(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _store
+from .._sets import distinct
 from ..errors import MetadataError, StorageError
 from ..format.metadata import FAMILIES, AttributeMeta
 from ..spatial.boxes import Box
@@ -217,7 +218,7 @@ class _Run:
         """Declare all arrays, refuse ids that are taken, and give out slots and ids."""
         _declare(stage, _attributes(looked))
         first = stage.facts.max_object_id + 1
-        every = np.unique(np.concatenate([np.zeros(0, np.int64), *own_ids(looked, first)]))
+        every = distinct(np.concatenate([np.zeros(0, np.int64), *own_ids(looked, first)]))
         begun = np.zeros(0, np.int64)
         if len(every):
             objects = objects_of(stage, every, len(every), extend=self._into.extend)

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from .. import _checks
+from .._sets import distinct
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import LINES, POINTS
 from ._export import ExportOptions, ExportResult, Part, Selected, lookup
@@ -83,7 +84,7 @@ class _Looked:
         if self.ids is None:
             return False
         ids = np.concatenate([np.zeros(0, np.int64), *self.ids])
-        return len(np.unique(ids)) == len(ids)
+        return len(distinct(ids)) == len(ids)
 
 
 def import_geojson(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from .. import _checks_links
+from .._sets import distinct
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import GRAPHS
 from ._export import ExportOptions, ExportResult, Part, Selected, lookup
@@ -348,13 +349,13 @@ def _text(one: Geometry, comments: Sequence[str]) -> str:
     n = len(one)
     parent = np.full(n, -1, np.int64)
     edges = one.edges if one.edges is not None else np.zeros((0, 2), np.int64)
-    if len(np.unique(edges[:, 0])) < len(edges):
+    if len(distinct(edges[:, 0])) < len(edges):
         raise MetadataError(
             f"object {one.object_ids[0]} is no tree: a node has two parents, which SWC cannot say"
         )
     parent[edges[:, 0]] = edges[:, 1]
     numbers = one.attributes.get("node_id")
-    if numbers is None or (numbers < 0).any() or len(np.unique(numbers)) < n:
+    if numbers is None or (numbers < 0).any() or len(distinct(numbers)) < n:
         order = np.argsort(_depths(parent, int(one.object_ids[0])), kind="stable")
         numbers = np.empty(n, np.int64)
         numbers[order] = np.arange(1, n + 1)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _checks
+from .._sets import is_in
 from ..errors import ArrayError, MetadataError
 from ..format.metadata import LINK_ATTRIBUTES, OBJECT_ATTRIBUTES, VERTEX_ATTRIBUTES, AttributeMeta
 from ..reading import query
@@ -130,7 +131,7 @@ def _object_columns(
     asked = filters.get("objects")
     if asked is not None:
         wanted = query.object_ids(level._reader, asked)
-        rows = np.flatnonzero(np.isin(ids, wanted))
+        rows = np.flatnonzero(is_in(ids, wanted))
         ids, values = ids[rows], {name: column[rows] for name, column in values.items()}
     return _with({"object_id": ids}, attributes, values, ("object_id",))
 

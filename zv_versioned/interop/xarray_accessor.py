@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from .._sets import distinct
 from ..errors import ArrayError, MetadataError
 from ..format.table import REMOVED
 from ..repository import Repository
@@ -115,7 +116,7 @@ class ZVAccessor:
             ]
             return {
                 "vertices_added": sum(a["vertices_added"] for a in added),
-                "object_ids": np.unique(np.concatenate([a["object_ids"] for a in added])),
+                "object_ids": distinct(np.concatenate([a["object_ids"] for a in added])),
             }
         with to.transaction(branch or "main", message=message, author=author) as tx:
             self.append(

@@ -16,6 +16,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from .. import _checks
+from .._sets import distinct, is_in
 from ..errors import IntegrityError, MetadataError
 from ..format.metadata import LINES, POINTS
 from ._export import ExportOptions, ExportResult, Part, Selected, lookup
@@ -168,7 +169,7 @@ def _part(chosen: Selected, folder: Path, batch_vertices: int) -> ZarrVectorsSto
         for piece in _pieces(chosen, at_once, ids, values):
             with tx._staging(dataset.name, 0) as stage:
                 append(stage, piece, Into(), 0)
-            written.append(np.unique(piece.object_ids))
+            written.append(distinct(piece.object_ids))
         _groups(tx, chosen, dataset.name, np.concatenate(written))
     return scratch.view()[dataset.name].store
 
@@ -206,6 +207,6 @@ def _piece(found: Geometry, kind: str, ids: np.ndarray, values: Mapping[str, np.
 def _groups(tx: Transaction, chosen: Selected, dataset: str, written: np.ndarray) -> None:
     """The groups of the level, of the objects that were written."""
     for name, members in chosen.level.groups.items():
-        kept = members[np.isin(members, written)]
+        kept = members[is_in(members, written)]
         if len(kept):
             tx.writer(dataset).add_group_sync(name, kept)

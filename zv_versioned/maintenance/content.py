@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import _paths, _state, _store
 from .._cache import Cache
+from .._sets import distinct
 from .._state import LevelState
 from ..errors import IntegrityError, ZVError
 from ..format.metadata import LINES, TEXT, AttributeMeta, DatasetMeta, fill_value
@@ -292,7 +293,7 @@ def cell_boxes(
     with np.errstate(invalid="ignore"):
         inside = ((np.floor(low / size) == at) & (np.floor(high / size) == at)).all(axis=1)
     owner = np.repeat([s.row for s in window], [len(s.at) for s in window])
-    return low, high, np.unique(owner[~inside]).tolist()
+    return low, high, distinct(owner[~inside]).tolist()
 
 
 def range_faults(

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import _paths, _store
 from .._groups import load_groups
+from .._sets import is_in
 from ..format import cells, columns, digest
 from ..format.digest import NOTHING, Column, Owners, Sums, add
 from ..format.metadata import FAMILIES, LINES, TEXT, AttributeMeta, DatasetMeta
@@ -310,7 +311,7 @@ def object_value_sums(
     ):
         owners, there = ids[is_new], begins[is_new]
         if only is not None:
-            there = there & np.isin(owners, only)
+            there = there & is_in(owners, only)
         column = column_of(attribute, values, text_hashes(reader, attribute, row))
         missing = digest.words_of(attribute.fill(1))
         there = there & (digest.words_of(values) != missing).any(axis=1)

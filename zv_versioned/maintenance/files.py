@@ -21,7 +21,8 @@ from ..format.cells import CellCodec
 from ..storage.files import Node, object_id
 from ..storage.lineage import ROOT_ID
 from ..storage.lock import HOLDER_FILE, LOCK_FILE, note_is_whole
-from ..storage.presence import LEASES, read_note, sealed_note
+from ..storage.notes import read_note, sealed_note
+from ..storage.presence import LEASES
 from ..storage.seals import SEALS_FILE
 from .inventory import Inventory, chunk_ids
 from .report import DAMAGED, FOREIGN, MISSING, UNSEALED, UNUSED, Finding

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _paths, _store
 from .._groups import array_document, load_groups
+from .._sets import distinct
 from .._state import LevelState
 from ..format import arrays
 from ..format.metadata import (
@@ -73,7 +74,7 @@ def begun_twice(reader: LevelReader) -> np.ndarray:
         if len(runs):
             at = np.maximum(np.searchsorted(runs[:, 0], ids, side="right") - 1, 0)
             twice.append(ids[(ids >= runs[at, 0]) & (ids <= runs[at, 1])])
-    return np.unique(np.concatenate(twice)) if twice else np.zeros(0, np.int64)
+    return distinct(np.concatenate(twice)) if twice else np.zeros(0, np.int64)
 
 
 # ---- documents ---------------------------------------------------------------

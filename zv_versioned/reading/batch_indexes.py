@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from zarr.abc.store import Store
 
 from .. import _paths, _store
 from .._cache import Cache
+from .._sets import distinct
 from .._state import LevelState
 from ..errors import IntegrityError
 from ..format import batches, cells
-from ..format.batches import BatchHead, FragmentPage
+from ..format.batches import BatchHead, FragmentPage, starts_of
 from ..format.metadata import DatasetMeta
 from ..format.table import INDEX
 from ..spatial.assign import spans
@@ -75,7 +77,8 @@ class BatchIndexes:
         """The heads of some batches; those not known yet in one batched call."""
         known = {row: self.parts.get((self._uuid(row), batches.CELLS)) for row in rows}
         wanting = [row for row, head in known.items() if head is None]
-        known.update(self.fetch_heads(wanting)[0])
+        if wanting:
+            known.update(self.fetch_heads(wanting)[0])
         return [known[row] for row in rows]
 
     def lacking(self, rows: Sequence[int]) -> list[int]:
@@ -100,10 +103,10 @@ class BatchIndexes:
         for row, key, size, value in zip(rows, keys, sizes, read, strict=True):
             with _store.damage_in(key):
                 found[row] = batches.decode_head(cells.decode(value[:size]), size)
-        each = joined([head.cell_vertices for head in found.values()])
-        ends = np.cumsum([len(head.cells) for head in found.values()], dtype=np.int64)
-        totals = np.diff(np.append(0, np.cumsum(each, dtype=np.int64))[ends], prepend=0)
-        parts = zip(found.items(), counts, whole, read, totals.tolist(), strict=True)
+        before = starts_of(joined([head.cell_vertices for head in found.values()]))
+        bounds = before[starts_of([len(head.cells) for head in found.values()])].tolist()
+        totals = [stop - start for start, stop in pairwise(bounds)]
+        parts = zip(found.items(), counts, whole, read, totals, strict=True)
         for (row, head), count, all_of_it, value, n in parts:
             if n != count:
                 raise IntegrityError(
@@ -156,7 +159,8 @@ class BatchIndexes:
     def _sections(self, wanted: Sequence[Section]) -> list[memoryview | None]:
         """Payloads of sections of indexes; None where a batch has no such section."""
         wanting, requests, found = self.unknown(wanted)
-        found.update(self.keep(wanting, _store.get_many(self.store, requests)))
+        if wanting:
+            found.update(self.keep(wanting, _store.get_many(self.store, requests)))
         return [found.get((row, section)) for row, _, section in wanted]
 
     def ids_sections(self, rows: Sequence[int]) -> list[Section]:
@@ -250,7 +254,7 @@ class BatchIndexes:
     def object_cells(self, row: int, head: BatchHead, object_rows: np.ndarray) -> np.ndarray:
         """Positions of the cells that hold some objects of a batch, ascending."""
         _, fragments = self.object_fragments(row, head, object_rows)
-        return np.unique(cell_of(head, fragments))
+        return distinct(cell_of(head, fragments))
 
 
 def _by_page(ends: np.ndarray, items: np.ndarray) -> list[tuple[int, int, slice]]:

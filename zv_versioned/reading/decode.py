@@ -7,13 +7,14 @@ are, and of small shards all at once, are copied.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from .. import _store
 from ..errors import IntegrityError
 from ..format import blocks, copied
-from ..format.cells import HEADER, decode_framed
+from ..format.cells import HEADER, Decoder, decode_framed
 from .wanted import Ranges, Shard, Stored, Target
 
 _FEW_SHARDS = 8
@@ -92,22 +93,108 @@ def _decode_each(
     targets: Sequence[Target],
     some: Sequence[Ranges | None],
 ) -> None:
+    for number, target in enumerate(targets):
+        mine = [
+            (shard, stored)
+            for shard, stored in zip(piece, values, strict=True)
+            if shard.target == number
+        ]
+        if mine:
+            _decode_target(mine, target.out, some[number])
+
+
+def _decode_target(
+    mine: Sequence[tuple[Shard, Stored]], out: np.ndarray, looked_at: Ranges | None
+) -> None:
     # Those that are decompressed go first, for each lays its frame over what lies before it.
-    for number, begin, size, cell, key in sorted(
-        _compressed(piece, values), key=lambda cell: cell[:2], reverse=True
-    ):
-        framed = targets[number].out[begin : begin + size + HEADER]
-        with _store.damage_in(key):
-            looked_at = some[number] if size > blocks.LEAST_BYTES else None
-            if looked_at is None:
-                decode_framed(cell, framed)
-            else:
-                blocks.decode_rows(cell, framed, _within(looked_at, begin, size))
+    alike = [_may_be_copies(shard, stored) for shard, stored in mine]
+    _decompress(_Cells.of(mine, alike), out, looked_at, min(int(s.begins.min()) for s, _ in mine))
     again = []
-    for shard, stored in zip(piece, values, strict=True):
-        again += _decode_copied(shard, stored, targets[shard.target].out)
+    for (shard, stored), copies in zip(mine, alike, strict=True):
+        again += [(shard, stored, at) for at in _decode_copied(shard, stored, copies, out)]
     for shard, stored, at in again:
-        _decode_alone(shard, stored, at, targets[shard.target].out)
+        _decode_alone(shard, stored, at, out)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Cells that blosc compressed, the last one first.
+
+    Parameters
+    ----------
+    keys : list of str
+        Of the shards they lie in.
+    shard : list of int
+        Which of these, for each cell; and all that follows is for each cell, too.
+    buffers : list of ndarray of uint8
+        What it lies in.
+    start, stop : list of int
+        Where it does.
+    begin, size : list of int
+        Where its payload goes, and the bytes of it.
+    """
+
+    keys: list[str]
+    shard: list[int]
+    buffers: list[np.ndarray]
+    start: list[int]
+    stop: list[int]
+    begin: list[int]
+    size: list[int]
+
+    @classmethod
+    def of(cls, mine: Sequence[tuple[Shard, Stored]], copies: Sequence[np.ndarray]) -> _Cells:
+        """Those of some shards that cannot be copies."""
+        columns: list[np.ndarray] = []
+        buffers: list[np.ndarray] = []
+        for number, ((shard, stored), may_be) in enumerate(zip(mine, copies, strict=True)):
+            at = np.flatnonzero(~may_be)
+            if len(at) == 0:
+                continue
+            found = np.empty((6, len(at)), np.int64)
+            found[0] = number
+            found[1] = stored.buffer[at] + len(buffers)
+            found[2:] = stored.start[at], stored.stop[at], shard.begins[at], shard.sizes[at]
+            columns.append(found)
+            buffers += stored.buffers
+        if not columns:
+            return cls([], [], [], [], [], [], [])
+        found = np.concatenate(columns, axis=1)
+        found = found[:, np.argsort(found[4])[::-1]]
+        shards, which, *rest = found.tolist()
+        return cls([shard.key for shard, _ in mine], shards, [buffers[n] for n in which], *rest)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, int, int, int, int]]:
+        return zip(self.buffers, self.start, self.stop, self.begin, self.size, strict=True)
+
+
+def _decompress(found: _Cells, out: np.ndarray, looked_at: Ranges | None, first: int) -> None:
+    """Check and decompress cells, each to where it goes; what begins at `first` by itself.
+
+    What lies before that may be filled by others at the same time.
+    """
+    decoder = Decoder(out)
+    done = 0
+    try:
+        for raw, start, stop, begin, size in found:
+            if begin == first > 0:
+                _decode_aside(raw[start:stop], out, begin, size)
+            elif looked_at is None or size <= blocks.LEAST_BYTES:
+                decoder.decode(raw, start, stop, begin, size)
+            else:
+                parts = _within(looked_at, begin, size)
+                blocks.decode_rows(raw[start:stop], out[begin : begin + size + HEADER], parts)
+            done += 1
+    except IntegrityError:
+        with _store.damage_in(found.keys[found.shard[done]]):
+            raise
+
+
+def _decode_aside(cell: np.ndarray, out: np.ndarray, begin: int, size: int) -> None:
+    """Decode a cell beside what is there already, nothing of which is touched."""
+    framed = np.empty(size + HEADER, np.uint8)
+    decode_framed(cell, framed)
+    out[begin + HEADER : begin + HEADER + size] = framed[HEADER:]
 
 
 def _within(ranges: Ranges, begin: int, size: int) -> list[tuple[int, int]]:
@@ -125,29 +212,9 @@ def _may_be_copies(shard: Shard, stored: Stored) -> np.ndarray:
     return alike
 
 
-def _compressed(
-    piece: Sequence[Shard], values: Sequence[Stored]
-) -> Iterator[tuple[int, int, int, np.ndarray, str]]:
-    """Cells that blosc compressed: the target, where each goes, its size, its bytes, its key."""
-    for shard, stored in zip(piece, values, strict=True):
-        at = np.flatnonzero(~_may_be_copies(shard, stored))
-        for begin, size, buffer, start, stop in zip(
-            shard.begins[at].tolist(),
-            shard.sizes[at].tolist(),
-            stored.buffer[at].tolist(),
-            stored.start[at].tolist(),
-            stored.stop[at].tolist(),
-            strict=True,
-        ):
-            yield shard.target, begin, size, stored.buffers[buffer][start:stop], shard.key
-
-
-def _decode_copied(
-    shard: Shard, stored: Stored, out: np.ndarray
-) -> list[tuple[Shard, Stored, int]]:
+def _decode_copied(shard: Shard, stored: Stored, alike: np.ndarray, out: np.ndarray) -> list[int]:
     """Copy the cells of a shard that are copies; returns those of their length that are not."""
-    alike = _may_be_copies(shard, stored)
-    left = []
+    left: list[int] = []
     for number, raw in enumerate(stored.buffers):
         at = np.flatnonzero(alike & (stored.buffer == number))
         if len(at) == 0:
@@ -155,15 +222,12 @@ def _decode_copied(
         start, stop, sizes = stored.start[at], stored.stop[at], shard.sizes[at]
         with _store.damage_in(shard.key):
             done = copied.unpack(raw, start, stop, sizes, out, shard.begins[at] + HEADER)
-        left += [(shard, stored, one) for one in at[~done].tolist()]
+        left += at[~done].tolist()
     return left
 
 
 def _decode_alone(shard: Shard, stored: Stored, at: int, out: np.ndarray) -> None:
-    """Decode one cell that is no copy after all, beside what is decoded already."""
-    begin, size = int(shard.begins[at]), int(shard.sizes[at])
+    """Decode one cell that is no copy after all."""
     cell = stored.buffers[stored.buffer[at]][stored.start[at] : stored.stop[at]]
-    framed = np.empty(size + HEADER, np.uint8)
     with _store.damage_in(shard.key):
-        decode_framed(cell, framed)
-    out[begin + HEADER : begin + HEADER + size] = framed[HEADER:]
+        _decode_aside(cell, out, int(shard.begins[at]), int(shard.sizes[at]))

@@ -4,14 +4,14 @@ Small batches, and batches all of whose cells are wanted, are fetched as whole
 shards; of others the ranges of the cells, joined over small gaps. All that is
 asked for at the same time, several arrays too, goes into one call: first the
 indexes of the shards that are not known yet, then the bytes. What is large is
-cut into pieces, of which one is decoded while the next is on its way, so that a
-read needs its result and two pieces.
+cut into pieces. Of large cells each thread fetches and decodes a piece; of small
+ones a piece is decoded while the next is on its way. So a read needs its result
+and a piece a thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +23,15 @@ from .._cells_io import Blocks
 from ..errors import IntegrityError
 from ..format import shards
 from ..spatial.grid import Grid
+from . import threads
 from .decode import decode
 from .wanted import Ranges, Shard, Stored, Target
 
 WHOLE_BATCH_BYTES = 512 << 10
 _GAP_BYTES = 64 << 10
 _PIECE_BYTES = 16 << 20
+# Of what several threads read from a disk, so that each has its share.
+_LANE_BYTES = 4 << 20
 # A request is read from beginning to end; several at the same time are faster than a long one.
 RANGE_BYTES = 4 << 20
 _ALONE_BYTES = 1 << 20
@@ -44,8 +47,10 @@ def read_rows(
     targets: Sequence[Target],
     indexes: Cache,
     more: Sequence[_store.Request] = (),
-    rows: Callable[[list[memoryview]], Sequence[Ranges | None]] | None = None,
-) -> list[memoryview]:
+    fetched: Callable[[list[memoryview]], Sequence[Ranges | None] | None] | None = None,
+    *,
+    alone: bool = False,
+) -> None:
     """Fill the buffers of some targets.
 
     Parameters
@@ -57,64 +62,66 @@ def read_rows(
         Shard indexes that are known already.
     more : sequence of Request
         What else is to be fetched along with them.
-    rows : callable, optional
-        Given the values of `more`, says which rows of each target's buffer are looked
-        at: the others may stay undefined. None for all of a target.
-
-    Returns
-    -------
-    list of memoryview
-        The values of `more`.
+    fetched : callable, optional
+        Is given the values of `more`, once and before anything is decoded. It may say
+        which rows of each target's buffer are looked at: the others may stay undefined.
+        None for all of a target, or of all targets.
+    alone : bool, optional
+        Whether to keep to one thread, for the caller is in one of several.
 
     Raises
     ------
     IntegrityError
         If something is missing or damaged, naming the chunk.
     """
-    pieces = list(_pieces(targets, grid))
+    aside = not alone and threads.LANES > 1 and _store.is_local(store) and _are_large(targets)
+    pieces = list(_pieces(targets, grid, _LANE_BYTES if aside else _PIECE_BYTES))
     known, extra = _indexes(store, grid.places, pieces, indexes, more)
-    if extra is None and not pieces:
-        extra = _store.get_many(store, more)
-
-    some: Sequence[Ranges | None] | None = None
-
-    def fill(number: int, cells: list[Stored]) -> None:
-        nonlocal some
-        if some is None:
-            some = [None] * len(targets) if rows is None else rows(extra or [])
-        decode(pieces[number], cells, targets, some)
+    some: Sequence[Ranges | None] = [None] * len(targets)
 
     def fetch(number: int) -> list[Stored]:
-        nonlocal extra
-        along = more if extra is None else ()
-        cells, values = _fetch(store, pieces[number], grid.places, known, along)
-        if extra is None:
-            extra = values
-        return cells
+        return _fetch(store, pieces[number], grid.places, known, ())[0]
 
-    if len(pieces) < 2 or (_store.is_local(store) and max(map(len, pieces)) > _MANY_SHARDS):
-        # Many small files are read and decoded in Python, which runs one thread at a time.
-        for number in range(len(pieces) - 1, -1, -1):
-            fill(number, fetch(number))
+    def fill(number: int, cells: list[Stored]) -> None:
+        decode(pieces[number], cells, targets, some)
+
+    held, left, along = [], len(pieces) - 1, more if extra is None else ()
+    if pieces:
+        cells, values = _fetch(store, pieces[left], grid.places, known, along)
+        held.append(cells)
+        del cells  # not held any longer than until it is decoded
     else:
-        # While one piece is decoded, the next one, which lies before it, is on its way.
-        with ThreadPoolExecutor(1, "zv-versioned-read") as ahead:
-            coming = ahead.submit(fetch, len(pieces) - 1)
-            for number in range(len(pieces) - 1, -1, -1):
-                cells = coming.result()
-                if number:
-                    coming = ahead.submit(fetch, number - 1)
-                fill(number, cells)
-    return extra or []
+        values = _store.get_many(store, along)
+    if fetched is not None:
+        some = fetched(values if extra is None else extra) or some
+
+    def first() -> None:
+        fill(left, held.pop())
+
+    if left > 0 and aside:
+        threads.each(lambda number: fill(number, fetch(number)), first, left)
+    elif left > 0 and not (_store.is_local(store) and max(map(len, pieces)) > _MANY_SHARDS):
+        threads.one_ahead(fetch, fill, first, left)
+    elif pieces:
+        # Many small files are read and decoded in Python, which runs one thread at a time.
+        first()
+        for number in range(left - 1, -1, -1):
+            fill(number, fetch(number))
+
+
+def _are_large(targets: Sequence[Target]) -> bool:
+    """Whether the cells are so large that threads decode them faster than one does."""
+    cells = sum(len(want.cells) for target in targets for want in target.wanted)
+    return sum(len(target.out) for target in targets) >= threads.LARGE_CELL * max(cells, 1)
 
 
 # ---- what is fetched at once ---------------------------------------------------
 
 
-def _pieces(targets: Sequence[Target], grid: Grid) -> Iterator[list[Shard]]:
-    """Cut what is wanted into pieces of bounded size, in the order of the buffers."""
+def _pieces(targets: Sequence[Target], grid: Grid, most: int) -> Iterator[list[Shard]]:
+    """Cut what is wanted into pieces of so many bytes, in the order of the buffers."""
     piece: list[Shard] = []
-    room = _PIECE_BYTES
+    room = most
     index_bytes = shards.index_size(grid.places)
     # Attributes are wanted of the same cells as the vertices.
     blocks = _blocks(targets, grid)
@@ -156,7 +163,7 @@ def _pieces(targets: Sequence[Target], grid: Grid) -> Iterator[list[Shard]]:
                 done, offset = stop, behind
                 if room <= 0:
                     yield piece
-                    piece, room = [], _PIECE_BYTES
+                    piece, room = [], most
             first = last
     if piece:
         yield piece

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
+from ..format.batches import FragmentPage
 from ..format.metadata import LINES, AttributeMeta
 from ..geometry import Geometry
 from ..spatial.assign import spans
@@ -20,31 +22,22 @@ from .asked import Query, WindowValues
 from .links import level_links_of, link_values_of
 from .reader import LevelReader, counts_before
 from .selection import Selection
+from .wanted import Ranges
 
 
-@dataclass
-class _Found:
-    """Vertices and links that were found, as they are read."""
+@dataclass(frozen=True)
+class _Part:
+    """Vertices and links that one window has of what is asked for.
 
-    positions: list[np.ndarray] = field(default_factory=list)
-    vertex_ids: list[np.ndarray] = field(default_factory=list)
-    object_ids: list[np.ndarray] = field(default_factory=list)
-    values: list[list[np.ndarray]] = field(default_factory=list)
-    links: list[np.ndarray] = field(default_factory=list)
-    link_values: list[list[np.ndarray]] = field(default_factory=list)
+    `values` has an array for each attribute, `link_values` for each attribute of links.
+    """
 
-    def add(
-        self,
-        positions: np.ndarray,
-        vertex_ids: np.ndarray,
-        object_ids: np.ndarray,
-        values: list[np.ndarray],
-    ) -> None:
-        """Add vertices; `values` has an array for each attribute."""
-        self.positions.append(positions)
-        self.vertex_ids.append(vertex_ids)
-        self.object_ids.append(object_ids)
-        self.values.append(values)
+    positions: np.ndarray
+    vertex_ids: np.ndarray
+    object_ids: np.ndarray
+    values: list[np.ndarray]
+    links: np.ndarray | None = None
+    link_values: list[np.ndarray] = field(default_factory=list)
 
 
 def gather(
@@ -63,26 +56,32 @@ def gather(
     """
     if reader.meta.kind in LINES:
         return gather_lines.gather(reader, plan, query, whole=whole)
-    found = _Found()
+    parts: list[_Part] = []
     left = query.limit
     if left is not None and not query.looks_at_vertices:
         plan = _first_cells(reader, plan, left)
-    for window in [plan] if whole or not plan else reader.windows(plan):
-        if found.positions and left is not None and left <= 0:
-            break
-        n = _add_window(reader, window, query, left, found, whole=whole)
-        left = None if left is None else left - n
+    if whole or not plan:
+        parts.append(_read_window(reader, query, plan, limit=left, whole=whole))
+    elif left is None:
+        parts += reader.each_window(plan, partial(_read_window, reader, query))
+    else:
+        for window in reader.windows(plan):
+            parts.append(_read_window(reader, query, window, limit=left))
+            left -= len(parts[-1].positions)
+            if left <= 0:
+                break
     geometry = Geometry(
-        positions=joined(found.positions),
-        vertex_ids=joined(found.vertex_ids),
-        object_ids=joined(found.object_ids),
-        attributes=_by_name(query.attributes, found.values),
+        positions=joined([part.positions for part in parts]),
+        vertex_ids=joined([part.vertex_ids for part in parts]),
+        object_ids=joined([part.object_ids for part in parts]),
+        attributes=_by_name(query.attributes, [part.values for part in parts]),
     )
     width = reader.meta.link_width
     if width == 0 or not query.linked:
         return geometry
-    rows, kept = _as_rows(joined(found.links), geometry.vertex_ids, whole=whole)
-    values = _by_name(query.links, found.link_values)
+    links = joined([part.links for part in parts if part.links is not None])
+    rows, kept = _as_rows(links, geometry.vertex_ids, whole=whole)
+    values = _by_name(query.links, [part.link_values for part in parts])
     if kept is not None:
         values = {name: column[kept] for name, column in values.items()}
     if width == 3:
@@ -105,54 +104,60 @@ def _first_cells(reader: LevelReader, plan: Sequence[Selection], limit: int) -> 
     return needed
 
 
-def _add_window(
+def _read_window(
     reader: LevelReader,
-    window: Sequence[Selection],
     query: Query,
-    limit: int | None,
-    found: _Found,
+    window: Sequence[Selection],
+    alone: bool = False,
     *,
-    whole: bool,
-) -> int:
-    """Read one window; return how many of its vertices were asked for."""
-    asked_only = not query.looks_at_vertices
-    positions, known = reader.read_window(window, query.needed, asked_only=asked_only)
+    limit: int | None = None,
+    whole: bool = False,
+) -> _Part:
+    """What one window has of what is asked for; `alone` as for :func:`.fetch.read_rows`."""
+    by_object = all(s.object_rows is not None for s in window) and not query.looks_at_vertices
+    pages: list[FragmentPage] | None = None
+
+    def looked_at() -> list[Ranges | None]:
+        nonlocal pages
+        pages = reader.fragments(window)
+        return reader.rows_looked_at(window, pages, query.needed)
+
+    positions, known = reader.read_window(
+        window, query.needed, looked_at=looked_at if by_object else None, alone=alone
+    )
     values = WindowValues(reader, window, known)
-    ids, sizes, asked = reader.fragments_of(window)
+    ids, sizes, asked = reader.fragments_of(window, pages)
     if whole:
         columns = [values.of(a) for a in query.attributes]
-        found.add(positions, reader.vertex_ids_of(window), np.repeat(ids, sizes), columns)
+        part = _Part(positions, reader.vertex_ids_of(window), np.repeat(ids, sizes), columns)
     else:
         ends = np.cumsum(sizes)
-        if asked_only and asked is not None:
+        if by_object and asked is not None:
             rows = spans((ends - sizes)[asked], sizes[asked])[:limit]
+            object_ids = np.repeat(ids[asked], sizes[asked])[:limit]
         else:
             mask = np.ones(len(positions), bool) if asked is None else np.repeat(asked, sizes)
             query.narrow(mask, values, positions)
             rows = np.flatnonzero(mask)[:limit]
-        found.add(
+            object_ids = np.repeat(ids, counts_before(rows, ends))
+        part = _Part(
             positions.take(rows, axis=0, mode="clip"),
             reader.vertex_ids_of(window, rows),
-            np.repeat(ids, counts_before(rows, ends)),
+            object_ids,
             [values.of(a).take(rows, axis=0, mode="clip") for a in query.attributes],
         )
     if reader.meta.link_width and query.linked:
-        _add_links(reader, window, query, found, whole=whole)
-    return len(found.positions[-1])
+        return _with_links(reader, window, query, part, whole=whole)
+    return part
 
 
 # ---- links ------------------------------------------------------------------
 
 
-def _add_links(
-    reader: LevelReader,
-    window: Sequence[Selection],
-    query: Query,
-    found: _Found,
-    *,
-    whole: bool,
-) -> None:
-    """Add the links that a window keeps whose smallest vertex was asked for.
+def _with_links(
+    reader: LevelReader, window: Sequence[Selection], query: Query, part: _Part, *, whole: bool
+) -> _Part:
+    """The same with the links that the window keeps whose smallest vertex was asked for.
 
     Their other ends come later in the level, so whether these were asked for
     too is known at the end.
@@ -162,13 +167,12 @@ def _add_links(
     if live is not None:
         values = [column[live] for column in values]
     if not whole and len(links):
-        here, first = found.vertex_ids[-1], links.min(axis=1)
+        here, first = part.vertex_ids, links.min(axis=1)
         at = np.searchsorted(here, first)
         kept = at < len(here)
         kept[kept] = here[at[kept]] == first[kept]
         links, values = links[kept], [column[kept] for column in values]
-    found.links.append(links)
-    found.link_values.append(values)
+    return replace(part, links=links, link_values=values)
 
 
 def _as_rows(

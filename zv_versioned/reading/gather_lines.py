@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .._sets import distinct, is_in
 from ..errors import IntegrityError
 from ..format.batches import FragmentPage
 from ..geometry import Geometry
@@ -236,7 +237,7 @@ def _asked(window: Sequence[Selection], pages: Sequence[FragmentPage]) -> np.nda
         if s.object_rows is None:
             masks.append(np.ones(len(page.object), bool))
         else:
-            masks.append(np.isin(page.object, s.object_rows))
+            masks.append(is_in(page.object, s.object_rows))
     return np.concatenate(masks)
 
 
@@ -272,7 +273,7 @@ def _first_cells(reader: LevelReader, plan: Sequence[Selection], limit: int) -> 
         before = np.cumsum(stretches.size[order]) - stretches.size[order]
         order = order[before < left]
         cell = np.repeat(np.arange(len(s.at)), s.head.cell_fragments[s.at])
-        needed.append(replace(s, at=s.at[np.unique(cell[order])]))
+        needed.append(replace(s, at=s.at[distinct(cell[order])]))
         left -= int(stretches.size[order].sum())
     return needed
 

@@ -15,6 +15,7 @@ from zarr.abc.store import Store
 
 from .. import _paths
 from .._cache import Cache
+from .._sets import is_in
 from .._state import LevelState
 from ..errors import NotFoundError
 from ..format import shards
@@ -219,7 +220,7 @@ class Planner(BatchIndexes):
                 there = ids[at] == object_ids[which]
                 which, at = which[there], at[there]
             if row in removed:
-                left = ~np.isin(at, removed[row], assume_unique=True)
+                left = ~is_in(at, removed[row])
                 which, at = which[left], at[left]
             if len(at):
                 members[row] = np.sort(at)

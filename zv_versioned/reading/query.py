@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from .. import _checks
+from .._sets import is_in
 from ..errors import ArrayError, NotFoundError
 from ..format.metadata import LINK_ATTRIBUTES, VERTEX_ATTRIBUTES, AttributeMeta
 from ..spatial.balls import parse_near
@@ -215,7 +216,7 @@ def batch_rows(
     slots = reader.state.table.slot
     if asked.size and asked.dtype.kind not in "iu":
         raise ArrayError(f"batches are given by slot, a whole number, got {batches!r}")
-    absent = asked[~np.isin(asked, slots)]
+    absent = asked[~is_in(asked, slots)]
     if len(absent):
         raise NotFoundError(f"no batch {absent.tolist()[:5]} in {level!r}, see level.batches")
-    return np.flatnonzero(np.isin(slots, asked))
+    return np.flatnonzero(is_in(slots, asked))

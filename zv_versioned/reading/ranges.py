@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from .._sets import distinct
 from .reader import LevelReader
 from .removed import load_removals
 from .selection import Selection
@@ -138,7 +139,7 @@ def edges(reader: LevelReader, size: int) -> np.ndarray:
 
 def cut(marks: np.ndarray, size: int) -> np.ndarray:
     """Choose marks, in any order, so that pieces between them are at most `size` where they can."""
-    ends = np.unique(marks)
+    ends = distinct(marks)
     found = [0]
     while found[-1] < ends[-1]:
         # The last mark that is near enough, or else the next one.

@@ -6,14 +6,17 @@ result and a window. See :mod:`.planner` for the plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from .. import _paths
+from ..format.batches import FragmentPage
 from ..format.metadata import TEXT, AttributeMeta
 from ..spatial.assign import spans
+from . import threads
 from .batch_indexes import Section, joined
 from .fetch import read_rows
 from .planner import Planner
@@ -22,7 +25,11 @@ from .selection import Selection, laid, rows_of_objects
 from .values import spread
 from .wanted import Ranges, Target, Wanted, has_blocks
 
+T = TypeVar("T")
+
 WINDOW_VERTICES = 1 << 20
+_WORTH_THREADS = 2 << 20
+"""Bytes of coordinates from which on a read is worth to be divided among threads."""
 
 
 class LevelReader(Planner):
@@ -63,7 +70,8 @@ class LevelReader(Planner):
         attributes: Sequence[AttributeMeta],
         *,
         fragments: bool = True,
-        asked_only: bool = False,
+        looked_at: Callable[[], list[Ranges | None]] | None = None,
+        alone: bool = False,
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Positions and values of all vertices in the selected cells that were not removed.
 
@@ -75,9 +83,12 @@ class LevelReader(Planner):
         attributes : sequence of AttributeMeta
         fragments : bool
             Whether to fetch with it the fragments of these cells, which are known afterwards.
-        asked_only : bool, optional
-            Whether nothing but the vertices of objects that were asked for is looked
-            at: what stands for the others may be anything.
+        looked_at : callable, optional
+            Says, once the fragments are known, which rows are looked at, of the positions
+            and of each attribute, None for all: what stands for the others may be
+            anything. It is not asked where it would spare nothing.
+        alone : bool, optional
+            Whether to keep to one thread, for the caller is in one of several.
 
         Returns
         -------
@@ -95,20 +106,14 @@ class LevelReader(Planner):
         if fragments:
             sections = self.pages_of(selections) + self.ids_sections([s.row for s in selections])
         wanting, requests, _ = self.unknown(sections)
-        grid = self.state.facts.grid
-        kept = False
+        partly = looked_at is not None and any(map(has_blocks, targets))
 
-        def rows(found: list[memoryview]) -> list[Ranges | None]:
-            nonlocal kept
+        def fetched(found: list[memoryview]) -> list[Ranges | None] | None:
             self.keep(wanting, found)
-            kept = True
-            return self._looked_at(selections, attributes)
+            return looked_at() if partly and looked_at is not None else None
 
-        partly = asked_only and all(s.object_rows is not None for s in selections)
-        only = rows if partly and any(map(has_blocks, targets)) else None
-        found = read_rows(self.store, grid, targets, self.shard_indexes, requests, only)
-        if not kept:
-            self.keep(wanting, found)
+        grid, known = self.state.facts.grid, self.shard_indexes
+        read_rows(self.store, grid, targets, known, requests, fetched, alone=alone)
         live = self.live(selections)
         parts = [(s.row, s.vertex_count) for s in selections] if attributes else []
         values = {
@@ -118,12 +123,24 @@ class LevelReader(Planner):
         positions = targets[0].rows(self.meta.vertex_dtype, (self.meta.ndim,))
         return _those(positions, live), values
 
-    def _looked_at(
-        self, selections: Sequence[Selection], attributes: Sequence[AttributeMeta]
+    def rows_looked_at(
+        self,
+        selections: Sequence[Selection],
+        pages: Sequence[FragmentPage],
+        attributes: Sequence[AttributeMeta],
     ) -> list[Ranges | None]:
-        """Rows of objects that were asked for: of the positions and each attribute."""
+        """Rows of objects that were asked for: of the positions and each attribute.
+
+        Parameters
+        ----------
+        selections : sequence of Selection
+            Objects are asked for in each.
+        pages : sequence of FragmentPage
+            The fragments in the cells of each.
+        attributes : sequence of AttributeMeta
+        """
         table = self.state.table
-        found = rows_of_objects(selections, self.fragments(selections), table.n_objects)
+        found = rows_of_objects(selections, pages, table.n_objects)
         # A text is looked up by its code, and what is no code would be an error.
         return [laid(selections, found, table.n_vertices)] + [
             None if a.logical == TEXT else laid(selections, found, table.content(a.path))
@@ -183,12 +200,13 @@ class LevelReader(Planner):
         return np.asarray(rows + np.repeat(first - (ends - size), counts_before(rows, ends)))
 
     def live_fragments(
-        self, selections: Sequence[Selection]
+        self, selections: Sequence[Selection], pages: Sequence[FragmentPage] | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each selection the fragments that were not removed: the object of each, as a row of
-        the batch, and its vertices."""
+        the batch, and its vertices. `pages` are its fragments, where they are at hand."""
         removed = removed_rows(self, [s.row for s in selections])
-        for s, fragments in zip(selections, self.fragments(selections), strict=True):
+        pages = self.fragments(selections) if pages is None else pages
+        for s, fragments in zip(selections, pages, strict=True):
             owner, size = fragments.object, fragments.vertices.astype(np.int64)
             if s.row in removed:
                 live = np.ones(self.state.table.n_objects[s.row], bool)
@@ -197,9 +215,15 @@ class LevelReader(Planner):
             yield owner, size
 
     def fragments_of(
-        self, selections: Sequence[Selection]
+        self, selections: Sequence[Selection], pages: Sequence[FragmentPage] | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """The fragments in the selected cells that were not removed.
+
+        Parameters
+        ----------
+        selections : sequence of Selection
+        pages : sequence of FragmentPage, optional
+            All fragments in the cells of each, where they are at hand.
 
         Returns
         -------
@@ -214,7 +238,8 @@ class LevelReader(Planner):
         rest = [row for row in dict.fromkeys(rows) if not plain[row]]
         tables = dict(zip(rest, self.ids(rest), strict=True))
         found, sizes, masks = [], [], []
-        for s, (owner, size) in zip(selections, self.live_fragments(selections), strict=True):
+        live = self.live_fragments(selections, pages)
+        for s, (owner, size) in zip(selections, live, strict=True):
             # Ids that are a run need no list of them.
             ids = tables[s.row][0][owner] if s.row in tables else owner + table.id_min[s.row]
             found.append(ids)
@@ -253,6 +278,29 @@ class LevelReader(Planner):
                     piece, room = [], size
         if piece:
             yield piece
+
+    def each_window(
+        self, plan: Sequence[Selection], work: Callable[[list[Selection], bool], T]
+    ) -> Iterator[T]:
+        """What some work makes of each window of a plan, in order.
+
+        Of large cells, windows are smaller, and several are worked on at the same time.
+
+        Parameters
+        ----------
+        plan : sequence of Selection
+        work : callable
+            Of a window, and whether others are worked on at the same time.
+        """
+        vertices = sum(s.vertex_count for s in plan)
+        size = vertices * self.position_bytes
+        large = size >= threads.LARGE_CELL * sum(len(s.at) for s in plan)
+        if not large or threads.LANES < 2 or size < _WORTH_THREADS:
+            yield from (work(window, False) for window in self.windows(plan))
+            return
+        least = -(-vertices // threads.LANES)
+        windows = self.windows(plan, min(WINDOW_VERTICES // threads.LANES, least))
+        yield from threads.in_order(lambda window: work(window, True), windows)
 
 
 def counts_before(rows: np.ndarray, ends: np.ndarray) -> np.ndarray:

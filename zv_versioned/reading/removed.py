@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import _paths, _store
+from .._sets import distinct
 from ..errors import IntegrityError
 from ..format import cells, columns
 from ..format.batches import BatchHead
@@ -150,7 +151,7 @@ def removals_of(reader: BatchIndexes, objects: Mapping[int, np.ndarray]) -> dict
         fragments, cells_of = [], []
         for row, head in zip(some, heads, strict=True):
             fragments.append(np.sort(reader.object_fragments(row, head, objects[row])[1]))
-            at = np.unique(cell_of(head, fragments[-1]))
+            at = distinct(cell_of(head, fragments[-1]))
             cells_of.append(Selection(row, head, at))
         pages = reader.fragments(cells_of)
         for s, numbers, page in zip(cells_of, fragments, pages, strict=True):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .._sets import is_in
 from ..format.metadata import GRAPHS, LINES
 from . import query
 from .gather_lines import line_links_of
@@ -21,7 +22,7 @@ def summary(reader: LevelReader, objects: query.Ids | None) -> dict[str, np.ndar
     """Vertices, extent and length by object; see :meth:`Objects.summary`."""
     asked = None if objects is None else query.object_ids(reader, objects)
     there = reader.object_ids()
-    ids = there if asked is None else there[np.isin(there, asked)]
+    ids = there if asked is None else there[is_in(there, asked)]
     rows_of = _Rows(reader, ids)
     extents = _Extents(len(ids), reader.meta.ndim, reader.meta.vertex_dtype)
     plan = reader.plan(object_ids=asked)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._sets import is_in
 from ..errors import MetadataError
 from ..format.metadata import LINES
 from ..spatial.assign import spans
@@ -77,8 +78,8 @@ def _compacted(
 ) -> None:
     _refuse_renumbered(old, sources, new, row)
     before, now = _fragments(old, sources), _fragments(new, [row])
-    before = before.take(np.flatnonzero(np.isin(before.object_id, now.object_id)))
-    now = now.take(np.flatnonzero(np.isin(now.object_id, before.object_id)))
+    before = before.take(np.flatnonzero(is_in(before.object_id, now.object_id)))
+    now = now.take(np.flatnonzero(is_in(now.object_id, before.object_id)))
     if len(before.size) == 0:
         return
     if old.meta.kind in LINES:
@@ -113,7 +114,7 @@ def _fragments(reader: LevelReader, rows: Sequence[int]) -> _Fragments:
     tables, pages = reader.ids(rows), reader.fragments(selections)
     for number, (s, (ids, _), page) in enumerate(zip(selections, tables, pages, strict=True)):
         cell = np.repeat(s.head.cells, s.head.cell_fragments)
-        live = ~np.isin(page.object, gone.get(s.row, _NONE))
+        live = ~is_in(page.object, gone.get(s.row, _NONE))
         size = page.vertices[live].astype(np.int64)
         start = np.cumsum(size) - size + reader.vertex_base[s.row]
         rank = np.zeros(len(size), np.int64) if page.rank is None else page.rank[live]
@@ -127,7 +128,7 @@ def _refuse_renumbered(
 ) -> None:
     ((there, _),) = new.ids([row])
     for ids, begins in old.ids(sources):
-        if not np.isin(ids[begins], there).all():
+        if not is_in(ids[begins], there).all():
             raise MetadataError(
                 "objects of the old view got other ids in a merge since, before their batches were "
                 "compacted; take the map from a view of this branch"

@@ -22,6 +22,7 @@ import numpy as np
 
 from .. import _io, _store
 from .._paths import chunk_key
+from .._sets import is_in
 from .hidden import session_at
 from .translate import translated
 
@@ -249,7 +250,7 @@ class Staged:
 
     def _source(self, moves: Sequence[Move]) -> AbstractContextManager[Any]:
         """The session itself, or another like it where moving would cover what was staged."""
-        if not any(np.isin(move.target, move.source).any() for move in moves):
+        if not any(is_in(move.target, move.source).any() for move in moves):
             return nullcontext(self.session)
         return self._double()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import icechunk as ic
@@ -54,6 +55,9 @@ class Handle:
         self._repository = repository
         self._lock = None if place.folder is None else RepositoryLock(place.folder, lock_timeout)
         self.ledger = None if place.folder is None else Ledger(place.folder)
+        # Of this handle, by whichever thread has the lock.
+        self._depth = 0
+        self._unsealed: list[tuple[str, str]] = []
         self._pid = os.getpid()
         self._expiry = (0, 0) if place.folder is None else last_expiry(place.folder)
 
@@ -88,7 +92,10 @@ class Handle:
         if self.ledger is None or self.folder is None:
             return
         if committed is not None:
-            self.ledger.committed(*committed)
+            if self.durable or sys.platform == "win32":
+                self._seal_commits([committed])
+            else:
+                self._unsealed.append(committed)
         changed = self.ledger.refs_changed(*refs, since=since)
         if self.durable and changed:
             lasting.sync_files(self.folder, [*changed, SEALS_FILE])
@@ -134,15 +141,31 @@ class Handle:
 
     @contextmanager
     def _sealing(self, held: AbstractContextManager[None]) -> Iterator[None]:
-        with held:
-            since = None if self.ledger is None else self.ledger.root_state()
-            try:
-                yield
-            except BaseException:
-                if self.ledger is not None:
-                    self.ledger.root_replaced(since)
-                raise
-            self.seal(since=since)
+        committed: list[tuple[str, str]] = []
+        try:
+            with held:
+                since = None if self.ledger is None else self.ledger.root_state()
+                self._depth += 1
+                try:
+                    yield
+                except BaseException:
+                    if self.ledger is not None:
+                        self.ledger.root_replaced(since)
+                    raise
+                else:
+                    self.seal(since=since)
+                finally:
+                    self._depth -= 1
+                    if self._depth == 0:
+                        committed, self._unsealed = self._unsealed, committed
+        finally:
+            # What a commit wrote does not change any more, so nobody has to wait for this.
+            self._seal_commits(committed)
+
+    def _seal_commits(self, committed: Iterable[tuple[str, str]]) -> None:
+        if self.ledger is not None:
+            for before, after in committed:
+                self.ledger.committed(before, after)
 
     def check_process(self) -> None:
         """Refuse to go on in a forked child, or where the folder is gone."""

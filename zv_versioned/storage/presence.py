@@ -19,23 +19,15 @@ younger than that, and :data:`SKEW`; a lease makes the time longer.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import secrets
 import socket
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
-
 from ..errors import StorageError
-
-if sys.platform != "win32":
-    import fcntl
+from .notes import UNFINISHED, Place, give_back, read_note, sealed_note, take
 
 if TYPE_CHECKING:
     from .backend import Backend
@@ -55,24 +47,6 @@ TICK = timedelta(milliseconds=50)
 
 _COLLECTED = "collected"
 _EXPIRED = "expired"
-UNFINISHED = ".new"
-"""Stands behind the name of a note while it is made."""
-_CHECK_BYTES = 9
-
-
-def sealed_note(facts: dict[str, Any]) -> bytes:
-    """A note with its checksum behind it."""
-    text = json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace")
-    return text + b" %08x" % google_crc32c.value(text)
-
-
-def read_note(raw: bytes) -> dict[str, Any] | None:
-    """What a note says; None where it is not as it was written."""
-    text, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
-    if check != b" %08x" % google_crc32c.value(text):
-        return None
-    found = json.loads(text)
-    return found if isinstance(found, dict) else None
 
 
 class Presence:
@@ -95,36 +69,26 @@ class Presence:
         self._clock = time.monotonic()
         self._covered = self.began + LONGEST
         self._pid = os.getpid()
-        self._path: str | None = None
-        self._descriptor: int | None = None
+        self._place: Place | None = None
         if backend.folder is not None:
             self._announce(backend.folder, branch, base)
 
     def _announce(self, folder: Path, branch: str, base: str) -> None:
         home = os.path.join(folder, LEASES)
-        since = int(self.began.timestamp() * 1e6)
-        path = os.path.join(home, f"writer.{since:017d}.{os.getpid()}.{secrets.token_hex(6)}")
-        note = sealed_note(
-            {
-                "began": self.began.timestamp(),
-                "base": base,
-                "branch": branch,
-                "pid": os.getpid(),
-                "host": socket.gethostname()[:64],
-            }
-        )
+        facts = {
+            "began": self.began.timestamp(),
+            "base": base,
+            "branch": branch,
+            "pid": self._pid,
+            "host": socket.gethostname()[:64],
+        }
         try:
-            self._descriptor = _locked(home, path + UNFINISHED)
-            os.write(self._descriptor, note)
-            os.rename(path + UNFINISHED, path)
+            self._place = take(home, facts)
         except OSError as error:
-            _remove(path + UNFINISHED)
-            self.leave()
             raise StorageError(
-                f"no transaction can begin: {path}, by which it is known to be open, cannot be "
-                f"written: {error}"
+                f"no transaction can begin: its note in {home}, by which it is known to be open, "
+                f"cannot be written: {error}"
             ) from error
-        self._path = path
 
     def cover(self, until: datetime) -> None:
         """Let a lease make the time longer that the transaction may be open.
@@ -176,31 +140,10 @@ class Presence:
 
     def leave(self) -> None:
         """The transaction is over."""
-        path, descriptor = self._path, self._descriptor
-        self._path = self._descriptor = None
-        if descriptor is not None:
-            if path is not None and self._pid == os.getpid():
-                _remove(path)
-            os.close(descriptor)
-
-
-def _locked(home: str, path: str) -> int:
-    """A new file, which this process has locked."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-    try:
-        descriptor = os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        os.makedirs(home, exist_ok=True)
-        descriptor = os.open(path, flags, 0o666)
-    if sys.platform != "win32":
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
-
-
-def _remove(path: str) -> None:
-    # It is not there where somebody took it for a dead one's.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        place, self._place = self._place, None
+        if place is not None:
+            # In a forked child it is the parent's, and closed there no sooner than here.
+            (give_back if self._pid == os.getpid() else Place.close)(place)
 
 
 def collected(folder: Path) -> datetime | None:

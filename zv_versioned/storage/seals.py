@@ -2,11 +2,15 @@
 
 icechunk's files carry no checksum, and one that was damaged may still be read,
 as something else. (Chunks carry theirs: see :mod:`zv_versioned.format.cells`.)
-So whoever changes a local repository seals what was written, while the lock is
-held: a line each in ``zv_versioned.seals``, in which the newest line on a file
-counts::
+So whoever changes a local repository seals what was written: a line each in
+``zv_versioned.seals``, in which the newest line on a file counts::
 
     CRC-32C of the rest, size, CRC-32C of the file, path
+
+What changes in place (refs, and ``repo``) is sealed while the repository's lock
+is held. What is written once is sealed a moment later, so that nobody waits for
+it who wants the lock; the file of seals is locked by itself while it is written,
+and what is sealed is read within.
 
 A line that was cut short by a crash is taken back by the next one who writes.
 Files that were written without being sealed (by a process that was killed just
@@ -19,7 +23,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,11 +32,11 @@ import google_crc32c
 
 from ..errors import IntegrityError
 from . import files
+from .seal_file import SealFile, read_file
 
 SEALS_FILE = "zv_versioned.seals"
 _REF_FILES = ("ref.json", "ref.json.deleted")
 _GONE = -1
-_LONGEST = 8192
 _RECENT = 1 << 14
 _log = logging.getLogger("zv_versioned")
 
@@ -80,11 +85,13 @@ def parse(raw: bytes) -> Sealed:
     found = Sealed(torn=bool(raw) and not raw.endswith(b"\n"))
     for number, line in enumerate(raw.split(b"\n")[:-1], 1):
         check, _, text = line.partition(b" ")
-        if check != b"%08x" % google_crc32c.value(text):
+        fields = text.split(b" ", 2)
+        # A damaged byte may have made two lines of one, and the second may look whole.
+        if check != b"%08x" % google_crc32c.value(text) or len(fields) != 3:
             found.damaged.append(number)
             continue
-        size, crc, path = text.decode().split(" ", 2)
-        seal = int(size), int(crc, 16)
+        path = fields[2].decode()
+        seal = int(fields[0]), int(fields[1], 16)
         if seal[0] == _GONE:
             found.seals.pop(path, None)
             continue
@@ -105,7 +112,10 @@ def last_seal(raw: bytes, path: str) -> Seal | None:
 
 
 class Ledger:
-    """The seals of one repository's folder. All but :meth:`read` need the repository's lock.
+    """The seals of one repository's folder.
+
+    All but :meth:`read`, :meth:`committed` and :meth:`add` of files that do not change
+    need the repository's lock.
 
     Parameters
     ----------
@@ -150,24 +160,23 @@ class Ledger:
             was killed before it could.
         """
         paths: list[str] = []
-        if self._tip is None or self._tip[0] != before:
-            known = self._names(f"snapshots/{before}")
+        tip = self._tip
+        if tip is None or tip[0] != before:
             manifests = self._manifests(before)
-            if not known:
+            if not self._names(f"snapshots/{before}"):
                 paths += _of_snapshot(self._root, before, manifests)
         else:
-            manifests = self._tip[1]
+            manifests = tip[1]
         now = self._manifests(after)
         paths += _of_snapshot(self._root, after, now - manifests)
+        self._tip = after, now  # first: where sealing fails, it is forgotten again
         self.add(paths)
-        self._tip = after, now
         return paths
 
     def _manifests(self, snapshot: str) -> frozenset[str]:
         path = f"snapshots/{snapshot}"
         try:
-            with open(self._root + path, "rb", buffering=0) as file:
-                raw = file.read()
+            raw = read_file(self._root + path)
         except FileNotFoundError:
             return frozenset()
         try:
@@ -228,15 +237,14 @@ class Ledger:
         state = self.root_state()
         if state is None or state in (self._repo, since):
             return
-        with open(self._root + "repo", "rb", buffering=0) as file:
-            raw = file.read()
+        raw = read_file(self._root + "repo")
         try:
             files.repo(raw, "repo")
         except IntegrityError as error:
             _log.warning("%s; fsck says more", error)
             return
         self._repo = state
-        self._write({"repo": seal_of(raw)})
+        self._write(["repo"], lambda _: seal_of(raw))
 
     def forget_ref(self, name: str) -> Seal | None:
         """Take back the seal of a ref that is about to be deleted; returns it.
@@ -247,14 +255,14 @@ class Ledger:
         if (self.folder / "repo").exists():
             return None
         before = last_seal(self._raw(), path)
-        self._write({path: (_GONE, 0)})
+        self._write([path], lambda _: (_GONE, 0))
         return before
 
     def remember_ref(self, name: str, seal: Seal | None) -> None:
         """Put back what :meth:`forget_ref` took, for the ref was not deleted after all."""
         path = f"refs/{name}/ref.json"
         if seal is not None and os.path.exists(self._root + path):
-            self._write({path: seal})
+            self._write([path], lambda _: seal)
 
     def everything(self) -> list[str]:
         """Paths of all files that want a seal."""
@@ -270,11 +278,14 @@ class Ledger:
         A seal that cannot be written is not worth a commit that was made: the
         files stay unsealed, and the log says so.
         """
-        self._write({path: self._now(path) for path in paths})
+        self._write(list(paths), self._now)
 
-    def _write(self, seals: dict[str, Seal]) -> None:
+    def _write(self, paths: Sequence[str], seal_of_path: Callable[[str], Seal]) -> None:
+        if not paths:
+            return
         try:
-            self._append(b"".join(_line(path, seal) for path, seal in seals.items()))
+            with self._locked() as file:
+                file.append(b"".join(_line(path, seal_of_path(path)) for path in paths))
         except OSError as error:
             _log.warning("%s: seals could not be written: %s", self._path, error)
             self._tip = self._repo = self._refs = None
@@ -282,32 +293,25 @@ class Ledger:
 
     def _now(self, path: str) -> Seal:
         try:
-            with open(self._root + path, "rb", buffering=0) as file:
-                return seal_of(file.read())
+            return seal_of(read_file(self._root + path))
         except FileNotFoundError:
             return _GONE, 0
 
-    def _append(self, lines: bytes) -> None:
-        if not lines:
-            return
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        with os.fdopen(descriptor, "r+b", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _LONGEST))
-            tail = file.read()
-            end = size - len(tail) + tail.rfind(b"\n") + 1 if tail else 0
-            if end < size:
-                file.truncate(end)
-            file.seek(end)
-            try:
-                if file.write(lines) != len(lines):
-                    raise OSError(f"only a part of {len(lines)} bytes could be written")
-            except OSError:
-                file.truncate(end)
-                raise
+    @contextmanager
+    def _locked(self) -> Iterator[SealFile]:
+        """The file of seals, which nobody else writes to meanwhile."""
+        file = SealFile(self._root + SEALS_FILE)
+        try:
+            yield file
+        finally:
+            file.close()
 
     def rewrite(self, sealed: Sealed) -> None:
         """Write the seals anew, one line a file: what was said of files long gone goes."""
+        with self._locked():
+            self._replace(sealed)
+
+    def _replace(self, sealed: Sealed) -> None:
         lines = [_line(path, seal) for path, seal in sorted(sealed.seals.items())]
         beside = self._path.with_name(SEALS_FILE + ".new")
         with beside.open("wb") as file:
@@ -322,15 +326,16 @@ class Ledger:
         Of the earlier states of the file ``repo``, which are known by lines that go,
         those that are there get seals of their own.
         """
-        sealed = self.read()
-        if sealed.damaged:
-            return  # which files they were about, only a check can tell
-        seals = {p: seal for p, seal in sealed.seals.items() if os.path.exists(self._root + p)}
-        for path in (self.folder / "overwritten").glob("*"):
-            name = f"overwritten/{path.name}"
-            if name not in seals and (seal := self._now(name)) in sealed.states:
-                seals[name] = seal
-        self.rewrite(Sealed(seals))
+        with self._locked():
+            sealed = self.read()
+            if sealed.damaged:
+                return  # which files they were about, only a check can tell
+            seals = {p: seal for p, seal in sealed.seals.items() if os.path.exists(self._root + p)}
+            for path in (self.folder / "overwritten").glob("*"):
+                name = f"overwritten/{path.name}"
+                if name not in seals and (seal := self._now(name)) in sealed.states:
+                    seals[name] = seal
+            self._replace(Sealed(seals))
 
 
 def _of_snapshot(root: str, snapshot: str, manifests: Iterable[str]) -> list[str]:

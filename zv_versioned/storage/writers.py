@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .presence import LEASES, TICK, UNFINISHED, read_note
+from .notes import UNFINISHED, is_idle, read_note
+from .presence import LEASES, TICK
 
 if sys.platform != "win32":
     import fcntl
 
 _LONGEST_NOTE = 1 << 16
-# Notes that older versions made have no time in their names.
-_NAME = re.compile(r"writer\.(\d{17})\.\d+\.[0-9a-f]+(?:\.new)?")
+_MARGIN = 60.0
+"""Seconds that a note may be written after its transaction began, as a rule."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,14 @@ class _Note:
 
     Parameters
     ----------
-    path : str
-    name : str
-    since : int
-        When the transaction began, in microseconds since 1970, by the name; 0 where that
-        does not tell.
+    path, name : str
+    time : float
+        When something was noted in it last: what its transaction staged is not older.
     """
 
     path: str
     name: str
-    since: int
+    time: float
 
     @property
     def finished(self) -> bool:
@@ -62,7 +60,7 @@ class _Note:
 
 @dataclass(frozen=True)
 class _Look:
-    """Whether the process that made a note has it open, what stands in it, and of when it is."""
+    """Whether the process that made a note has it open, and what stands in it."""
 
     held: bool
     raw: bytes
@@ -70,18 +68,19 @@ class _Look:
 
 
 def _notes(folder: Path) -> list[_Note]:
-    """All notes, by when their transactions began: first those of which only the note tells."""
-    home = os.path.join(folder, LEASES, "")
+    """All notes, the one that was written first first."""
+    found = []
     try:
-        names = os.listdir(home)
+        with os.scandir(folder / LEASES) as entries:
+            for entry in entries:
+                if entry.name.startswith("writer."):
+                    try:
+                        found.append(_Note(entry.path, entry.name, entry.stat().st_mtime))
+                    except FileNotFoundError:
+                        continue  # it ended while we looked, or got its name
     except FileNotFoundError:
         return []
-    found = [
-        _Note(home + name, name, 0 if (told := _NAME.fullmatch(name)) is None else int(told[1]))
-        for name in names
-        if name.startswith("writer.")
-    ]
-    return sorted(found, key=lambda note: (note.since, note.name))
+    return sorted(found, key=lambda note: (note.time, note.name))
 
 
 def _look(note: _Note) -> _Look | None:
@@ -124,27 +123,25 @@ def _is_open(path: str) -> bool:
 def _writer(note: _Note) -> Writer | None:
     """The transaction that a note is of; None where it is over.
 
-    One whose note is damaged counts as open since its name says, or its file was written.
+    One whose note is damaged counts as open since its file was written.
     """
     look = _look(note)
     if look is None or not look.held:
         return None
     said = read_note(look.raw) if note.finished else None
     if said is None:
-        began, base = look.time - TICK.total_seconds(), ""
-        who = f"a process whose note {note.name} is unreadable"
-    else:
-        began, base = float(said["began"]), str(said["base"])
-        who = f"process {said['pid']} on host {said['host']}, on branch {said['branch']!r}"
-    if note.since:
-        began = min(began, note.since / 1e6)
-    return Writer(datetime.fromtimestamp(began, UTC), base, who)
+        began = datetime.fromtimestamp(look.time, UTC) - TICK
+        return Writer(began, "", f"a process whose note {note.name} is unreadable")
+    if is_idle(said):
+        return None
+    who = f"process {said['pid']} on host {said['host']}, on branch {said['branch']!r}"
+    return Writer(datetime.fromtimestamp(float(said["began"]), UTC), str(said["base"]), who)
 
 
 def writers(folder: Path) -> list[Writer]:
     """The transactions that are open on a local repository, oldest first.
 
-    One whose note is damaged counts as open since its name says, or its file was written.
+    One whose note is damaged counts as open since its file was written.
     """
     found = [writer for note in _notes(folder) if (writer := _writer(note)) is not None]
     return sorted(found, key=lambda writer: writer.began)
@@ -153,12 +150,13 @@ def writers(folder: Path) -> list[Writer]:
 def oldest_writer(folder: Path) -> Writer | None:
     """The first of :func:`writers`; None where no transaction is open.
 
-    Notes are looked into by the age that their names tell, until one is found that is held:
-    thousands of younger ones cost no more than their names.
+    Notes are looked into by age, until those that are left were written after the oldest
+    transaction that was found began: what theirs stage is younger. So thousands of younger
+    ones cost no more than a look at their folder.
     """
     oldest: Writer | None = None
     for note in _notes(folder):
-        if oldest is not None and note.since / 1e6 >= oldest.began.timestamp():
+        if oldest is not None and note.time > oldest.began.timestamp() + _MARGIN:
             break
         writer = _writer(note)
         if writer is not None and (oldest is None or writer.began < oldest.began):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _checks
+from .._sets import is_in
 from ..errors import ArrayError
 from ..format.metadata import OBJECT_ATTRIBUTES
 from ..format.table import REMOVED
@@ -91,7 +92,7 @@ def objects_of(
     is_new = np.ones(len(ids), bool)
     if int(ids[0]) <= stage.facts.max_object_id:
         for removed in stage.removed_ids:
-            _refuse(stage, ids[np.isin(ids, removed)], _REMOVED, _RETIRED)
+            _refuse(stage, ids[is_in(ids, removed)], _REMOVED, _RETIRED)
         for begun in stage.new_ids:
             is_new &= ~begun.among(ids)
         committed = _committed(stage, ids[is_new & (ids <= stage.base.max_object_id)])
@@ -128,7 +129,7 @@ def _removed_before(stage: LevelStage, ids: np.ndarray) -> np.ndarray:
     removed = removed_rows(reader, rows)
     found = np.zeros(len(ids), bool)
     for row, (of_batch, _) in zip(rows, reader.ids(rows), strict=True):
-        found |= np.isin(ids, of_batch[removed[row]])
+        found |= is_in(ids, of_batch[removed[row]])
     return ids[found]
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import _checks, _paths, _store
 from .._groups import without_members
+from .._sets import union
 from ..format import arrays, batches, metadata
 from ..format.table import REMOVED, new_content_id
 from ..reading.links import live_links
@@ -35,7 +34,7 @@ def remove_objects(stage: LevelStage, ids: Any) -> dict[str, Any]:
             _store.set_many(stage.store, [_document(stage)])
         upload = stage.upload
         path = _paths.join(stage.path, REMOVED)
-        gone = {r: np.union1d(at, before[r]) if r in before else at for r, at in members.items()}
+        gone = {r: union(at, before[r]) if r in before else at for r, at in members.items()}
         for row, removal in removals_of(reader, gone).items():
             columns["n_removed_vertices"][row] = removal.total[-1]
             if table.n_links[row]:

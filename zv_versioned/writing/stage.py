@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import _paths
 from .._ids import Ids, KnownIds
+from .._sets import distinct, is_in
 from .._state import LevelState, load_table, table_key
 from .._upload import Uploader
 from ..format import arrays, metadata
@@ -252,7 +253,7 @@ class LevelStage:
             return self.new_ids
         removed = np.concatenate(self.removed_ids)
         arrays = [ids.array() for ids in self.new_ids]
-        left = [ids[np.isin(ids, removed, invert=True)] for ids in arrays]
+        left = [ids[~is_in(ids, removed)] for ids in arrays]
         return [Ids.of(ids) for ids in left if len(ids)]
 
     def committed_counts(self) -> tuple[int, int]:
@@ -321,7 +322,7 @@ class LevelStage:
             table, written = self.table(), self.base_reader.state.table
         bucket_of = table.slot // BUCKET
         numbers = bucket_of if written is None else np.append(bucket_of, written.slot // BUCKET)
-        buckets = np.unique(numbers).tolist()
+        buckets = distinct(numbers).tolist()
         for bucket in buckets:
             rows = table if len(buckets) == 1 else table.take(bucket_of == bucket)
             before = None if written is None else written.take(written.slot // BUCKET == bucket)

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..._sets import is_in
 from ...errors import IntegrityError
 from ...format.batches import BatchHead, FragmentPage
 from ...format.table import REMOVED
@@ -165,7 +166,7 @@ def _kept_fragments(part: Part, removal: Removal) -> np.ndarray:
     kept: np.ndarray | None = part.reader.parts.get(key)
     if kept is None:
         begins = starts_of(stored_fragments([part])[0].vertices)[:-1]
-        kept = ~np.isin(begins, removal.start, assume_unique=True)
+        kept = ~is_in(begins, removal.start)
         part.reader.parts.put(key, kept, kept.nbytes)
     return kept
 

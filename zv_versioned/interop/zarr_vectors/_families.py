@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..._sets import distinct
 from ...format.link_families import is_within, segment_name
 from ...format.metadata import TEXT, AttributeMeta
 from ...reading.links import link_rows_of
@@ -52,7 +53,7 @@ class LinkValues(Source):
         cells = []
         for unit, page in zip(units, pages, strict=True):
             row, _ = cast("tuple[int, int]", unit)
-            cells.append((self._batches.by_row[row], np.unique(page.cell)))
+            cells.append((self._batches.by_row[row], distinct(page.cell)))
         values = self._stored(cells)
         made: list[Loaded] = []
         taken = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._sets import without
 from ...format import arrays
 from ...format.manifests import encode_manifests
 from ...format.metadata import LINES
@@ -198,7 +199,7 @@ class ManifestsArray(BucketArray):
         for part, (ids, _) in zip(parts, tables, strict=True):
             there = np.arange(len(ids))
             if part.row in removed:
-                there = np.setdiff1d(there, removed[part.row], assume_unique=True)
+                there = without(there, removed[part.row])
             rows = self._objects.rows(ids[there])
             mine = wanted[rows]
             if not mine.any():

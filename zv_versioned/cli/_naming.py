@@ -50,7 +50,7 @@ def listed(
             said = Text(line(row["message"] or ""))
             if row["damaged"] is not None:
                 said = Text(line(row["damaged"]), style="red")
-            made.add_row(Text(row["name"]), at, said)
+            made.add_row(Text(row["name"] or ""), at, said)
         console.print(made)
 
     damaged = any(row["damaged"] is not None for row in rows)

@@ -37,6 +37,7 @@ _BY_CLASS: dict[str, type[ZVError]] = {
     "ReadOnlyError": ReadOnlyError,
     "FormatError": IntegrityError,
 }
+_NO_KIND = (None, "unknown")
 # In icechunk 1 its text alone does; each is tried in tests/storage/test_translate.py.
 _NEWER = re.compile(r"uses icechunk v(\d+) format.*upgrade", re.IGNORECASE)
 _BY_TEXT: tuple[tuple[str, type[ZVError]], ...] = (
@@ -103,7 +104,7 @@ def _class_of(error: BaseException, line: str) -> type[ZVError]:
     for name, target in _BY_CLASS.items():
         if isinstance(error, getattr(ic, name, ())):
             return target
-    if kind is None:
+    if kind in _NO_KIND:
         for pattern, target in _BY_TEXT:
             if re.search(pattern, line, re.IGNORECASE):
                 return target
@@ -112,7 +113,9 @@ def _class_of(error: BaseException, line: str) -> type[ZVError]:
 
 def _is_of_zstd(error: BaseException) -> bool:
     """Whether what a file was compressed to cannot be read."""
-    return getattr(error, "kind", "io") == "io" and _ZSTD.search(str(error)) is not None
+    return (
+        getattr(error, "kind", None) in ("io", *_NO_KIND) and _ZSTD.search(str(error)) is not None
+    )
 
 
 def reason(error: BaseException) -> str:
@@ -130,7 +133,7 @@ def unreadable(what: str, error: BaseException, wrong: Damage | None = None) -> 
         return IntegrityError(f"what leads to {what} is damaged ({reason(error)}); fsck says where")
     if _SHORT.search(text):
         return IntegrityError(f"{what} is cut short ({reason(error)}). Restore it from a copy")
-    if kind == "object-not-found" or (kind is None and _MISSING.search(text)):
+    if kind == "object-not-found" or (kind in _NO_KIND and _MISSING.search(text)):
         return IntegrityError(
             f"{what}: its file is missing. Was it removed by hand, or collected while it was in "
             f"use? ({reason(error)})",

@@ -23,6 +23,7 @@ from zv_versioned.maintenance.fsck import check_location
 from zv_versioned.maintenance.inventory import Inventory
 from zv_versioned.maintenance.report import NOTES
 from zv_versioned.storage.files import object_id
+from zv_versioned.storage.presence import LEASES
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +43,16 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_garbage(folder: Path, files: list[Path]) -> list[Path]:
-    """Leave out chunks that nothing refers to: that such a one is gone cannot be known."""
+    """Leave out what nothing refers to: that such a file is gone cannot be known.
+
+    That is chunks, and the notes that this process keeps for its next transactions.
+    """
     needed = []
     inventory = Inventory.of(folder)
     for path in inventory.below("manifests/"):
         for refs in (inventory.manifest(path.removeprefix("manifests/")) or {}).values():
             needed += [object_id(chunk) for chunk in refs.chunks()]
+    files = [f for f in files if f.parent.name != LEASES or not f.name.startswith("writer.")]
     return [f for f in files if f.parent.name != "chunks" or f.name in needed]
 
 

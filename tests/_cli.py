@@ -87,9 +87,9 @@ def run_lines(*arguments: object) -> list[dict[str, Any]]:
     return [json.loads(text) for text in run(*arguments, "-o", "jsonl").splitlines()]
 
 
-def run_csv(*arguments: object) -> list[dict[str, str]]:
+def run_csv(*arguments: object, code: int = 0) -> list[dict[str, str]]:
     """Run a command with ``-o csv``; its rows."""
-    return list(csv.DictReader(io.StringIO(run(*arguments, "-o", "csv"))))
+    return list(csv.DictReader(io.StringIO(run(*arguments, "-o", "csv", code=code))))
 
 
 def in_terminal(*arguments: object, code: int = 0) -> str:

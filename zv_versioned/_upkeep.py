@@ -278,6 +278,9 @@ class Upkeep:
             If a ref is nothing.
         MetadataError
             If `refs` are no texts.
+        IntegrityError
+            With `storage`, if damage hides what files are for: what it hides is not
+            counted as unused.
 
         Examples
         --------

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from _cli import failed, run, run_csv, run_json, run_lines
+
+import zv_versioned as zvv
+from zv_versioned.cli._naming import listed
 
 
 def test_tags_are_listed(known: Any) -> None:
@@ -38,3 +42,36 @@ def test_what_cannot_be_done_changes_nothing(known: Any) -> None:
     assert "no tag 'v2'" in failed("tag", "-d", "v2", "-r", known.path, code=40)
     assert "name the tag" in failed("tag", "-d", "-r", known.path, code=2)
     assert known.repository.view(tag="v1").snapshot_id == known.snapshots[2]
+
+
+@pytest.mark.parametrize("kind", ["tag", "branch"])
+def test_one_that_is_damaged_is_listed_with_its_file_beside_the_others(
+    known: Any, kind: str
+) -> None:
+    file = known.path / f"refs/{kind}.a1/ref.json"
+    for name in ("a1", "b2"):
+        getattr(known.repository, f"create_{kind}")(name, at="main~1")
+    if not file.exists():
+        pytest.skip("icechunk 2 has them all in the file that leads to everything")
+    plural = {"tag": "tags", "branch": "branches"}[kind]
+    before = run_json(kind, "-r", known.path)[plural]
+    file.write_bytes(file.read_bytes()[:30])
+    damaged, *others = run_json(kind, "-r", known.path, code=23)[plural]
+    assert others == before[1:]
+    assert [damaged[name] for name in ("name", "snapshot_id", "time")] == ["a1", None, None]
+    assert f"refs/{kind}.a1/ref.json is damaged" in damaged["damaged"]
+    text = run(kind, "-r", known.path, code=23)
+    assert f"refs/{kind}.a1/ref.json is damaged" in text
+    assert "b2" in text
+    rows = run_csv(kind, "-r", known.path, code=23)
+    assert [row["name"] for row in rows if row["damaged"]] == ["a1"]
+
+
+def test_one_whose_commit_is_damaged_is_listed_with_what_it_points_to() -> None:
+    def commit(snapshot_id: str) -> Any:
+        raise zvv.IntegrityError(f"snapshots/{snapshot_id} is damaged")
+
+    answer = listed("tag", "tags", ["v1"], lambda name: f"S{name}", commit)
+    assert answer.exit_code == 23
+    (row,) = answer.rows or ()
+    assert (row["snapshot_id"], row["damaged"]) == ("Sv1", "snapshots/Sv1 is damaged")

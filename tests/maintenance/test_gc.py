@@ -15,8 +15,8 @@ from _story import Story
 
 import zv_versioned as zvv
 from zv_versioned.errors import IntegrityError, MetadataError, StorageError
-from zv_versioned.storage import presence
-from zv_versioned.storage.presence import LEASES, writers
+from zv_versioned.storage.presence import LEASES
+from zv_versioned.storage.writers import writers
 
 POINTS = np.ones((50, 2), "f4")
 
@@ -189,11 +189,11 @@ def test_one_that_lost_the_race_is_refused_as_well(story: Story) -> None:
 def test_a_transaction_that_was_dropped_or_aborted_is_over(story: Story) -> None:
     repo = story.repo
     tx = repo.transaction()
-    assert len(presence.writers(Path(repo.location))) == 1
+    assert len(writers(Path(repo.location))) == 1
     tx.abort()
     tx = repo.transaction()
     del tx
-    assert presence.writers(Path(repo.location)) == []
+    assert writers(Path(repo.location)) == []
 
 
 def test_where_damage_hides_what_is_needed_nothing_is_removed(story: Story) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -212,6 +214,67 @@ def test_a_repository_whose_root_file_is_damaged_says_so_and_where_to_look(
     assert name in str(caught.value)
     assert f"zv-versioned fsck -r {folder}" in str(caught.value)
     assert not fsck(folder).ok
+
+
+def states(folder: Path) -> list[Path]:
+    """The earlier states of the file repo, newest first."""
+    return sorted((folder / "overwritten").iterdir(), key=lambda path: path.stat().st_mtime_ns)[
+        ::-1
+    ]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("lost", [0, 1], ids=["repo", "repo and its newest state"])
+@pytest.mark.parametrize("last", ["append", "tag"])
+def test_an_earlier_state_is_put_in_the_place_of_a_damaged_root_file(
+    folder: Path, line: list[str], how: str, lost: int, last: str
+) -> None:
+    if is_old(folder):
+        pytest.skip("there is no such file")
+    repo = zvv.Repository.open(folder)
+    if last == "tag":
+        repo.create_tag("v1")
+    expected = line if last == "tag" else line[:-1]
+    for path in [folder / "repo", *states(folder)[:lost]]:
+        HOW[how](path)
+    if how == "deleted" and lost:
+        assert len(states(folder)) > 2
+    sealed = (folder / "zv_versioned.seals").read_bytes()
+    (fault,) = [f for f in fsck(folder).faults if f.place == "repo"]
+    # What the newest whole state is cannot be seen from the times of files in a copy.
+    for path in states(folder):
+        os.utime(path, (0, 0))
+    (found,) = re.findall(r"copy (overwritten/\S+) to its place", fault.remedy)
+    assert (folder / "zv_versioned.seals").read_bytes() == sealed
+    shutil.copy(folder / found, folder / "repo")
+    expected = expected[: len(expected) - lost]
+
+    report = fsck(folder)
+    assert [f for f in report.faults if not f.place.startswith("overwritten/")] == []
+    assert ("unsealed", "repo") in [(f.kind, f.place) for f in report.findings]
+    repo = zvv.Repository.open(folder)
+    assert repo.list_tags() == []
+    assert [info.snapshot_id for info in repo.log()][: len(expected)] == expected[::-1]
+    assert repo.view()["p"][0].vertex_count == 5 * len(expected)
+    if last == "tag":
+        repo.fsck(repair=True)
+    else:
+        append(repo, 9)
+    report = fsck(folder)
+    assert [f for f in report.faults if not f.place.startswith("overwritten/")] == []
+    assert "repo" not in [f.place for f in report.findings]
+    assert append(repo, 10)
+    repo.gc(dry_run=False)
+    assert fsck(folder).ok
+
+
+def test_where_no_earlier_state_is_whole_none_is_named(folder: Path, line: list[str]) -> None:
+    if is_old(folder):
+        pytest.skip("there is no such file")
+    for path in [folder / "repo", *states(folder)]:
+        flip(path)
+    (fault,) = [f for f in fsck(folder).faults if f.place == "repo"]
+    assert "overwritten/" not in fault.remedy
 
 
 @pytest.mark.parametrize("name", ["refs/branch.main/ref.json", "config.yaml"])

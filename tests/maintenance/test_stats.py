@@ -11,7 +11,8 @@ import pytest
 from _story import Story
 
 import zv_versioned as zvv
-from zv_versioned.errors import MetadataError, NotFoundError
+from zv_versioned.errors import IntegrityError, MetadataError, NotFoundError
+from zv_versioned.maintenance.inventory import Inventory
 
 
 def made(location: Any, **options: Any) -> Story:
@@ -78,3 +79,27 @@ def test_bad_refs_are_refused(tmp_path: Path) -> None:
         repo.stats("nobody")
     with pytest.raises(MetadataError, match="refs"):
         repo.stats(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("which", ["snapshot", "manifest"])
+@pytest.mark.parametrize("how", ["cut", "deleted"])
+def test_what_damage_hides_is_not_counted_as_unused(tmp_path: Path, which: str, how: str) -> None:
+    story = made(tmp_path / "r")
+    repo, folder = story.repo, tmp_path / "r"
+    repo.delete_branch("try")
+    whole = repo.stats()
+    inventory = Inventory.of(folder)
+    earlier = repo.resolve("main~1")
+    name = f"snapshots/{earlier}"
+    if which == "manifest":
+        of_tip = inventory.snapshots[repo.resolve("main")].manifests
+        name = f"manifests/{min(inventory.snapshots[earlier].manifests.keys() - of_tip.keys())}"
+    raw = (folder / name).read_bytes()
+    (folder / name).unlink()
+    if how == "cut":
+        (folder / name).write_bytes(raw[:-7])
+    with pytest.raises(IntegrityError, match=f"cannot be known: {name} cannot be read"):
+        repo.stats()
+    assert repo.stats(storage=False).levels == whole.levels
+    (folder / name).write_bytes(raw)
+    assert repo.stats() == whole

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import zv_versioned as zvv
 from zv_versioned.storage.notes import give_back, is_idle, read_note, sealed_note, take
-from zv_versioned.storage.presence import LEASES, left_behind, writers
+from zv_versioned.storage.presence import LEASES
+from zv_versioned.storage.writers import left_behind, writers
 
 
 @given(

@@ -13,10 +13,9 @@ from zv_versioned.storage.presence import (
     LEASES,
     Presence,
     collected,
-    left_behind,
     record_collection,
-    writers,
 )
+from zv_versioned.storage.writers import left_behind, writers
 
 
 def test_those_that_are_open_are_told_oldest_first(local_location: str) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import zv_versioned as zvv
+from zv_versioned.errors import IntegrityError
+from zv_versioned.maintenance.fsck import check_location
 from zv_versioned.storage import Backend
 from zv_versioned.storage.seal_file import SealFile
 from zv_versioned.storage.seals import SEALS_FILE, Ledger, last_seal, parse, seal_of
@@ -155,3 +159,116 @@ def test_every_change_of_a_repository_is_sealed(tmp_path: Path) -> None:
         step()
         again = zvv.Repository.open(tmp_path / "r").fsck()
         assert {f.kind for f in again.findings} <= {"unused"}, again
+
+
+# ---- what fails midway seals nothing -----------------------------------------
+
+
+class _FailedError(Exception):
+    pass
+
+
+def _made(folder: Path) -> zvv.Repository:
+    repo = zvv.Repository.create(folder)
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+    repo.create_branch("try")
+    return repo
+
+
+def _root(folder: Path) -> Path:
+    return folder / ("repo" if (folder / "repo").exists() else "refs/branch.try/ref.json")
+
+
+def _flip(path: Path, at: int) -> bytes:
+    raw = bytearray(path.read_bytes())
+    raw[at % len(raw)] ^= 0x15
+    path.write_bytes(raw)
+    return bytes(raw)
+
+
+def _fails(backend: Any) -> None:
+    with pytest.raises(_FailedError), backend.mutation("fail"):
+        raise _FailedError
+
+
+def _looks(backend: Any) -> None:
+    with backend.mutation("look"):
+        pass
+
+
+def _collects(backend: Any) -> None:
+    with pytest.raises(IntegrityError):
+        zvv.Repository(backend).gc()
+
+
+@pytest.mark.parametrize("change", [_fails, _looks, _collects])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_damaged_root_file_is_not_sealed_by_who_does_not_change_it(
+    tmp_path: Path, change: Callable[[Any], None], fresh: bool
+) -> None:
+    repo = _made(tmp_path / "r")
+    backend = zvv.Repository.open(tmp_path / "r")._backend if fresh else repo._backend
+    root = _root(tmp_path / "r")
+    before = Ledger(tmp_path / "r").read().seals
+    damaged = _flip(root, -20)
+    change(backend)
+    assert Ledger(tmp_path / "r").read().seals == before
+    assert root.read_bytes() == damaged
+    assert root.relative_to(tmp_path / "r").as_posix() in [f.place for f in check(tmp_path / "r")]
+
+
+def _creates_and_fails(backend: Any, name: str) -> None:
+    with backend.mutation("fail"):
+        backend._repository.create_branch(name, backend.branch_tip("main"))
+        raise _FailedError
+
+
+def test_what_was_changed_before_a_failure_is_sealed(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    backend = _made(folder)._backend
+    with pytest.raises(_FailedError):
+        _creates_and_fails(backend, "half")
+    root = folder / "repo"
+    if root.exists():
+        assert Ledger(folder).read().seals["repo"] == seal_of(root.read_bytes())
+    backend.create_branch("whole", backend.branch_tip("half"))
+    if not root.exists():
+        made = {f"refs/branch.{name}/ref.json" for name in ("half", "whole")}
+        assert made <= Ledger(folder).read().seals.keys()
+    assert zvv.Repository.open(folder).fsck().findings == []
+
+
+def test_a_root_file_that_was_half_written_is_not_sealed(tmp_path: Path) -> None:
+    root = tmp_path / "r" / "repo"
+    backend = _made(tmp_path / "r")._backend
+    if not root.exists():
+        pytest.skip("there is no such file")
+    before = Ledger(tmp_path / "r").read().seals
+    with pytest.raises(_FailedError):
+        _halves_and_fails(backend, root)
+    assert Ledger(tmp_path / "r").read().seals == before
+    assert "repo" in [fault.place for fault in check(tmp_path / "r")]
+
+
+def _halves_and_fails(backend: Any, root: Path) -> None:
+    with backend.mutation("fail"):
+        root.write_bytes(root.read_bytes()[:-9])
+        raise _FailedError
+
+
+def test_a_deletion_that_fails_leaves_the_seal_as_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    repo = _made(folder)
+    before = Ledger(folder).read().seals
+    damaged = _flip(_root(folder), -20)
+    backend = repo._backend
+    with pytest.raises(_FailedError), backend.mutation("fail"), backend.deleting("branch.try"):
+        raise _FailedError
+    assert Ledger(folder).read().seals == before
+    assert _root(folder).read_bytes() == damaged
+
+
+def check(folder: Path) -> list[zvv.Finding]:
+    """The faults, as the command line finds them."""
+    return check_location(folder, lambda: zvv.Repository.open(folder)).faults

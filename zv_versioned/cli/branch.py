@@ -44,8 +44,13 @@ def branch(
     if name is None:
         if delete:
             raise typer.BadParameter("name the branch to delete", param_hint="NAME")
-        names = repository.list_branches()
-        return listed("branch", "branches", [(n, repository.log(n, limit=1)[0]) for n in names])
+        return listed(
+            "branch",
+            "branches",
+            repository.list_branches(),
+            lambda branch: repository.view(branch=branch).snapshot_id,
+            lambda tip: repository.log(tip, limit=1)[0],
+        )
     if delete:
         snapshot_id = repository.view(branch=name).snapshot_id
         repository.delete_branch(name)

@@ -42,8 +42,13 @@ def tag(
     if name is None:
         if delete:
             raise typer.BadParameter("name the tag to delete", param_hint="NAME")
-        tips = [(n, repository.view(tag=n).snapshot_id) for n in repository.list_tags()]
-        return listed("tag", "tags", [(n, repository.log(tip, limit=1)[0]) for n, tip in tips])
+        return listed(
+            "tag",
+            "tags",
+            repository.list_tags(),
+            lambda tag: repository.view(tag=tag).snapshot_id,
+            lambda tip: repository.log(tip, limit=1)[0],
+        )
     if delete:
         snapshot_id = repository.view(tag=name).snapshot_id
         repository.delete_tag(name)

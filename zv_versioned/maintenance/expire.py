@@ -14,7 +14,8 @@ from ..history.graph import History
 from ..history.log import own_facts, parents_of
 from ..storage import hidden, leases
 from ..storage.lineage import lines_in
-from ..storage.presence import LONGEST, SKEW, writers
+from ..storage.presence import LONGEST, SKEW
+from ..storage.writers import writers
 from .retention import Commit, Plan, Rule, children_first, plan
 
 if TYPE_CHECKING:

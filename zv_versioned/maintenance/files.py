@@ -257,13 +257,22 @@ class FileCheck:
         if inventory.lost_root():
             yield Finding(
                 MISSING, "repo", "the file that leads to everything is gone",
-                f"{RESTORE}, or copy the newest file of overwritten/ that is whole to its place: "
-                "that is the state one change earlier",
+                self._root_again(),
             )  # fmt: skip
         elif "main" not in inventory.refs.branches and "repo" not in inventory.unreadable:
             place = "refs/branch.main/ref.json"
             if place not in inventory.unreadable and place not in inventory.sealed.seals:
                 yield Finding(MISSING, place, "there is no branch main", RESTORE)
+
+    def _root_again(self) -> str:
+        """How to have the file `repo` again."""
+        state = self.inventory.newest_state()
+        if state is None:
+            return RESTORE
+        return (
+            f"{RESTORE}; or keep it elsewhere and copy {state} to its place: the newest state "
+            "before it that is whole, without what was changed last"
+        )
 
     def _snapshots(self) -> Iterator[Finding]:
         inventory = self.inventory
@@ -306,7 +315,7 @@ class FileCheck:
                 }
             way = RESTORE
             if path == "repo":
-                way += ", or put the newest whole file of overwritten/ in its place"
+                way = self._root_again()
             elif folder == "overwritten":
                 way = "It is an earlier state of the file repo, which does no harm"
             elif folder == "transactions":
@@ -336,6 +345,11 @@ class FileCheck:
             )
             yield Finding(
                 UNSEALED, SEALS_FILE, what, "fsck with repair=True seals them as they are"
+            )
+        if inventory.set_back:
+            what = "it is an earlier state of itself that was put back, without what was done since"
+            yield Finding(
+                UNSEALED, "repo", what, "The next change seals it, or fsck with repair=True"
             )
         for path in sorted(sealed.seals.keys() - inventory.sizes.keys()):
             folder, _, name = path.partition("/")

@@ -15,7 +15,8 @@ from ..errors import IntegrityError, StorageError
 from ..geometry import html_table
 from ..storage import hidden, leases
 from ..storage.carry import SHARES
-from ..storage.presence import LONGEST, SKEW, TICK, record_collection, writers
+from ..storage.presence import LONGEST, SKEW, TICK, record_collection
+from ..storage.writers import oldest_writer
 from .expire import moment
 from .inventory import Inventory, listing
 from .rescue import hiding
@@ -127,7 +128,8 @@ def _limit(backend: Backend, now: datetime) -> tuple[datetime, str]:
         )
         limits.append((now - LONGEST - SKEW, why))
     else:
-        for writer in writers(backend.folder):
+        writer = oldest_writer(backend.folder)
+        if writer is not None:
             why = f"a transaction is open since {writer.began.isoformat()} ({writer.who})"
             limits.append((writer.began - TICK, why))
     margin = TICK if backend.is_local else SKEW

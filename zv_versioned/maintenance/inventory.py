@@ -22,6 +22,9 @@ from ..storage.seals import Seal, Sealed, parse, seal_of
 _REF = re.compile(rb'\{"snapshot":"([0-9A-HJKMNP-TV-Z]{20})"\}')
 
 
+_STATE = re.compile(r"overwritten/repo\.(\d+)\.[0-9A-Z]+")
+
+
 @dataclass
 class Snapshot:
     """What is kept of a snapshot's file.
@@ -65,6 +68,8 @@ class Inventory:
         Seals of the file ``repo``, now and earlier, that a file was found for.
     strays : list of str
         Files in ``overwritten`` that fit none.
+    set_back : bool
+        Whether the file ``repo`` is an earlier state of it, put back by somebody.
     read : int
         Bytes read.
     """
@@ -79,6 +84,7 @@ class Inventory:
     unsealed: list[str] = field(default_factory=list)
     states_found: set[Seal] = field(default_factory=set)
     strays: list[str] = field(default_factory=list)
+    set_back: bool = False
     read: int = 0
 
     @classmethod
@@ -130,6 +136,9 @@ class Inventory:
             return raw
         if self._was_replaced(path, raw, known):
             self.unsealed.append(path)
+            return raw
+        if path == "repo" and seal_of(raw) in self.sealed.states:
+            self.set_back = True
             return raw
         size = f"it has {len(raw):,} bytes, and {known[0]:,} were written"
         same = "its checksum does not fit the seal that it got when it was written"
@@ -200,6 +209,19 @@ class Inventory:
     def lost_root(self) -> bool:
         """Whether the file ``repo`` of version 2 is gone."""
         return self.has_root() and "repo" not in self.sizes
+
+    def newest_state(self) -> str | None:
+        """The newest earlier state of ``repo`` that is whole; None where there is none.
+
+        icechunk counts time backwards in their names. (The times of the files would not tell
+        in a copy of the repository.)
+        """
+        states = [
+            (int(found[1]), path)
+            for path in self.below("overwritten/")
+            if path not in self.unreadable and (found := _STATE.fullmatch(path)) is not None
+        ]
+        return min(states)[1] if states else None
 
     def lost_states(self) -> int:
         """How many earlier states of ``repo`` no file was found for."""

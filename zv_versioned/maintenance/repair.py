@@ -36,6 +36,8 @@ def repair_seals(ledger: Ledger, inventory: Inventory) -> list[str]:
     sealed = inventory.sealed
     done: list[str] = []
     fresh = sorted(set(inventory.unsealed) - inventory.unreadable.keys())
+    if inventory.set_back:
+        fresh.append("repo")
     seals = dict(sealed.seals)
     for path in fresh:
         seals[path] = seal_of((ledger.folder / path).read_bytes())

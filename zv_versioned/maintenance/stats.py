@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _paths, _state, _store
-from ..errors import MetadataError
+from ..errors import IntegrityError, MetadataError
 from ..geometry import html_table
 from . import policy
 from .gc import cutoff_of, needed_chunks
 from .inventory import Inventory
+from .rescue import hiding
 from .unused import needed_manifests, unused
 
 if TYPE_CHECKING:
@@ -218,14 +219,21 @@ def _arrays(store: Any, level: str) -> dict[str, int]:
 
 def _storage(repository: Repository) -> StorageStats:
     backend = repository._backend
-    chunks = backend.stored_chunks()
     if backend.folder is None:
-        cutoff = cutoff_of(backend, None, datetime.now(UTC))
+        chunks, cutoff = backend.stored_chunks(), cutoff_of(backend, None, datetime.now(UTC))
         return StorageStats(chunks, backend.collect(cutoff, dry_run=True)[1])
-    return _of_folder(backend.folder, chunks)
+    gone, old, total = _of_folder(backend.folder)
+    return StorageStats(backend.stored_chunks(), gone, old, total)
 
 
-def _of_folder(folder: Path, chunks: int) -> StorageStats:
+def _of_folder(folder: Path) -> tuple[int, int, int]:
+    """Bytes that nothing needs, that only older snapshots need, and of all files.
+
+    Raises
+    ------
+    IntegrityError
+        If what leads to files is damaged, so that it cannot be known.
+    """
     inventory = Inventory.of(folder, earlier_states=False)
     in_use = inventory.reachable()
     tips = in_use & set(inventory.tips().values())
@@ -236,7 +244,14 @@ def _of_folder(folder: Path, chunks: int) -> StorageStats:
         return {path for _, path in unused(inventory, snapshots, needed).paths()}
 
     nobody, history = without(in_use), without(tips)
+    hidden = hiding(inventory, in_use)  # the manifests have been read now
+    if hidden:
+        raise IntegrityError(
+            f"what the files of {folder} are for cannot be known: {', '.join(hidden[:3])} cannot "
+            "be read, and what only that leads to would count as unused. repo.fsck() says more; "
+            "what datasets hold can be counted without the files"
+        )
     sizes = inventory.sizes
     gone = sum(sizes.get(path, 0) for path in nobody)
     old = sum(sizes.get(path, 0) for path in history - nobody)
-    return StorageStats(chunks, gone, old, sum(sizes.values()))
+    return gone, old, sum(sizes.values())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..storage.files import object_id
-from ..storage.presence import left_behind
+from ..storage.writers import left_behind
 from .inventory import Inventory
 
 STAGING = re.compile(r"#\d+$")

@@ -17,7 +17,7 @@ from .address import Address, address_of
 from .location import Place
 from .lock import Meanwhile, RepositoryLock
 from .presence import last_expiry
-from .seals import SEALS_FILE, Ledger
+from .seals import SEALS_FILE, Ledger, RootState
 
 
 class Handle:
@@ -69,7 +69,12 @@ class Handle:
         self.check_process()
         return address_of(self._place, self._lock_timeout, self.durable)
 
-    def seal(self, *refs: str, committed: tuple[str, str] | None = None) -> None:
+    def seal(
+        self,
+        *refs: str,
+        committed: tuple[str, str] | None = None,
+        since: RootState | None = None,
+    ) -> None:
         """Seal what was just changed, and make it last; see the modules `seals` and `durable`.
 
         Parameters
@@ -79,6 +84,9 @@ class Handle:
             this is called in finds the new ones by itself.
         committed : (str, str), optional
             The snapshots before and after a commit.
+        since : tuple, optional
+            What :meth:`Ledger.root_state` said before: where that has not changed, nothing
+            that leads to snapshots is sealed, for what lies there may be damaged.
         """
         self.check_process()
         if self.ledger is None or self.folder is None:
@@ -88,7 +96,7 @@ class Handle:
                 self._seal_commits([committed])
             else:
                 self._unsealed.append(committed)
-        changed = self.ledger.refs_changed(*refs)
+        changed = self.ledger.refs_changed(*refs, since=since)
         if self.durable and changed:
             lasting.sync_files(self.folder, [*changed, SEALS_FILE])
 
@@ -96,18 +104,23 @@ class Handle:
     def deleting(self, ref: str) -> Iterator[None]:
         """Around the deletion of a ref, such as ``branch.main``, within a mutation."""
         self.check_process()
-        if self.ledger is not None:
-            self.ledger.forget_ref(ref)
+        if self.ledger is None:
+            yield
+            return
+        before = self.ledger.forget_ref(ref)
         try:
             yield
-        finally:
-            self.seal(ref)
+        except BaseException:
+            self.ledger.remember_ref(ref, before)
+            raise
+        self.seal(ref)
 
     def mutation(self, purpose: str, meanwhile: Meanwhile = None) -> AbstractContextManager[None]:
         """Return a context in which this process alone may change the repository.
 
         It may be nested in one thread. Object stores need no lock, and have none.
-        Refs that were made in it are sealed at its end.
+        Refs that were made in it are sealed at its end. Where it fails, only what it has
+        replaced and is whole: the next change seals the rest.
 
         Parameters
         ----------
@@ -131,12 +144,18 @@ class Handle:
         committed: list[tuple[str, str]] = []
         try:
             with held:
+                since = None if self.ledger is None else self.ledger.root_state()
                 self._depth += 1
                 try:
                     yield
+                except BaseException:
+                    if self.ledger is not None:
+                        self.ledger.root_replaced(since)
+                    raise
+                else:
+                    self.seal(since=since)
                 finally:
                     self._depth -= 1
-                    self.seal()
                     if self._depth == 0:
                         committed, self._unsealed = self._unsealed, committed
         finally:

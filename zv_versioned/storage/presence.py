@@ -21,19 +21,13 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StorageError
-from .notes import UNFINISHED, Place, give_back, is_idle, read_note, sealed_note, take
-
-if sys.platform != "win32":
-    import fcntl
+from .notes import UNFINISHED, Place, give_back, read_note, sealed_note, take
 
 if TYPE_CHECKING:
     from .backend import Backend
@@ -53,24 +47,6 @@ TICK = timedelta(milliseconds=50)
 
 _COLLECTED = "collected"
 _EXPIRED = "expired"
-
-
-@dataclass(frozen=True)
-class Writer:
-    """A transaction that is open, in this process or another.
-
-    Parameters
-    ----------
-    began : datetime
-    base : str
-        The snapshot that it began at.
-    who : str
-        For people.
-    """
-
-    began: datetime
-    base: str
-    who: str
 
 
 class Presence:
@@ -168,77 +144,6 @@ class Presence:
         if place is not None:
             # In a forked child it is the parent's, and closed there no sooner than here.
             (give_back if self._pid == os.getpid() else Place.close)(place)
-
-
-def _is_held(path: Path) -> bool:
-    """Whether the process that made a file lives and has it open."""
-    if sys.platform == "win32":
-        try:
-            os.rename(path, path)  # which the system refuses while it is open
-        except PermissionError:
-            return True
-        return False
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-@dataclass(frozen=True)
-class _Note:
-    """The file of a transaction: whether its process has it, and what stands in it."""
-
-    path: Path
-    held: bool
-    raw: bytes
-    time: float
-
-    @property
-    def finished(self) -> bool:
-        return self.path.suffix != UNFINISHED
-
-
-def _notes(folder: Path) -> Iterator[_Note]:
-    for path in sorted((folder / LEASES).glob("writer.*")):
-        try:
-            yield _Note(path, _is_held(path), path.read_bytes(), path.stat().st_mtime)
-        except FileNotFoundError:
-            continue  # it ended while we looked, or got its name
-
-
-def writers(folder: Path) -> list[Writer]:
-    """The transactions that are open on a local repository, oldest first.
-
-    One whose note is damaged counts as open since its file was written.
-    """
-    found = []
-    for note in _notes(folder):
-        said = read_note(note.raw) if note.held and note.finished else None
-        if said is not None and is_idle(said):
-            continue
-        if said is not None:
-            began = datetime.fromtimestamp(float(said["began"]), UTC)
-            who = f"process {said['pid']} on host {said['host']}, on branch {said['branch']!r}"
-            found.append(Writer(began, str(said["base"]), who))
-        elif note.held:
-            began = datetime.fromtimestamp(note.time, UTC) - TICK
-            found.append(Writer(began, "", f"a process whose note {note.path.name} is unreadable"))
-    return sorted(found, key=lambda writer: writer.began)
-
-
-def left_behind(folder: Path) -> list[Path]:
-    """Files of transactions whose processes are gone."""
-    # One that is being made is not locked for a moment.
-    before = time.time() - 60
-    return [
-        note.path
-        for note in _notes(folder)
-        if not note.held and (note.finished or note.time < before)
-    ]
 
 
 def collected(folder: Path) -> datetime | None:

@@ -43,6 +43,9 @@ _log = logging.getLogger("zv_versioned")
 Seal = tuple[int, int]
 """Size in bytes, and CRC-32C."""
 
+RootState = tuple[int, int, int]
+"""What tells one file ``repo`` from the next: time in nanoseconds, size, inode."""
+
 
 @dataclass
 class Sealed:
@@ -126,7 +129,7 @@ class Ledger:
         self._root = os.path.join(folder, "")
         # What this process committed last, so that the next commit need not look it up.
         self._tip: tuple[str, frozenset[str]] | None = None
-        self._repo: tuple[int, int, int] | None = None
+        self._repo: RootState | None = None
         self._refs: set[str] | None = None
         self._listed = -1
 
@@ -182,7 +185,15 @@ class Ledger:
             _log.warning("%s; fsck says more", error)
             return frozenset()
 
-    def refs_changed(self, *names: str) -> list[str]:
+    def root_state(self) -> RootState | None:
+        """What is to differ once the file ``repo`` of version 2 was changed; None without one."""
+        try:
+            at = os.stat(self._root + "repo")
+        except FileNotFoundError:
+            return None
+        return at.st_mtime_ns, at.st_size, at.st_ino
+
+    def refs_changed(self, *names: str, since: RootState | None = None) -> list[str]:
         """Seal what leads to snapshots, where it changed; returns the paths.
 
         Parameters
@@ -190,17 +201,14 @@ class Ledger:
         *names : str
             Of version 1: refs that were moved or deleted, such as ``branch.main``.
             Those that were made are found without being named.
+        since : tuple, optional
+            The state of ``repo`` that somebody else answers for: it is not sealed as it is.
         """
-        try:
-            at = os.stat(self._root + "repo")
-        except FileNotFoundError:
-            pass
-        else:
-            state = at.st_mtime_ns, at.st_size, at.st_ino
-            first, same = self._repo is None, state == self._repo
-            self._repo = state
-            if same or (first and last_seal(self._raw(), "repo") == self._now("repo")):
+        state = self.root_state()
+        if state is not None:
+            if state in (self._repo, since):
                 return []
+            self._repo = state
             self.add(["repo"])
             return ["repo"]
         paths = [f"refs/{name}/{file}" for name in names for file in _REF_FILES]
@@ -221,13 +229,40 @@ class Ledger:
         self.add(paths)
         return [path for path in paths if (self.folder / path).exists()]
 
-    def forget_ref(self, name: str) -> None:
-        """Take back the seal of a ref that is about to be deleted.
+    def root_replaced(self, since: RootState | None) -> None:
+        """Seal the file ``repo`` of version 2 where it is another than before, and whole.
+
+        For those who do not know how far they came.
+        """
+        state = self.root_state()
+        if state is None or state in (self._repo, since):
+            return
+        raw = read_file(self._root + "repo")
+        try:
+            files.repo(raw, "repo")
+        except IntegrityError as error:
+            _log.warning("%s; fsck says more", error)
+            return
+        self._repo = state
+        self._write(["repo"], lambda _: seal_of(raw))
+
+    def forget_ref(self, name: str) -> Seal | None:
+        """Take back the seal of a ref that is about to be deleted; returns it.
 
         Before, not after: who is killed in between must not seem to have lost it.
         """
-        if not (self.folder / "repo").exists():
-            self._write([f"refs/{name}/ref.json"], lambda _: (_GONE, 0))
+        path = f"refs/{name}/ref.json"
+        if (self.folder / "repo").exists():
+            return None
+        before = last_seal(self._raw(), path)
+        self._write([path], lambda _: (_GONE, 0))
+        return before
+
+    def remember_ref(self, name: str, seal: Seal | None) -> None:
+        """Put back what :meth:`forget_ref` took, for the ref was not deleted after all."""
+        path = f"refs/{name}/ref.json"
+        if seal is not None and os.path.exists(self._root + path):
+            self._write([path], lambda _: seal)
 
     def everything(self) -> list[str]:
         """Paths of all files that want a seal."""

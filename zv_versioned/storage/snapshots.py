@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -123,20 +123,32 @@ class Snapshots(Refs):
         self.check_process()
         with self.mutation("expire snapshots"):
             before = self._snapshot_files()
-            with translated(self.location):
-                gone = set(self._repository.expire_snapshots(older_than))
-            if self.ledger is not None:
-                # icechunk 1 writes the files anew that get another parent.
-                after = self._snapshot_files()
-                edited = sorted(p for p, at in after.items() if before.get(p) != at)
-                self.ledger.add(edited)
-                for path in edited:  # as old as what they lead to, for collections
-                    time = before[path][0]
-                    os.utime(self.ledger.folder / path, ns=(time, time))
+            try:
+                with translated(self.location):
+                    gone = set(self._repository.expire_snapshots(older_than))
+            finally:
+                self._seal_edited(before)
             if self.folder is not None:
                 record_expiry(self.folder)
         self._repository = self._reopened()
         return gone
+
+    def _seal_edited(self, before: Mapping[str, tuple[int, int]]) -> None:
+        """Seal the snapshots whose files icechunk 1 wrote anew: those that get another parent.
+
+        Also where it failed at one of them; what cannot be read keeps its seal, and is damaged.
+        """
+        if self.ledger is None or self.folder is None:
+            return
+        after = self._snapshot_files()
+        edited = [path for path, at in sorted(after.items()) if before.get(path) != at]
+        names = {path: path.removeprefix("snapshots/") for path in edited}
+        folder = self.folder
+        whole = [p for p in edited if damage.of_snapshot(folder, names[p], known=True) is None]
+        self.ledger.add(whole)
+        for path in whole:  # as old as what they lead to, for collections
+            time = before.get(path, after[path])[0]
+            os.utime(self.folder / path, ns=(time, time))
 
     def _snapshot_files(self) -> dict[str, tuple[int, int]]:
         if self.folder is None:

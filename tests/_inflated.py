@@ -12,7 +12,7 @@ def decompressed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
     call = inflate.call
 
-    def counted(source: int, out: int, size: int, threads: int) -> int:
+    def counted(source: int | bytes, out: int, size: int, threads: int) -> int:
         made.append(size)
         return call(source, out, size, threads)
 

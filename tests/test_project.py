@@ -125,7 +125,7 @@ def test_format_and_spatial_know_nothing_of_icechunk_or_what_is_above_them() -> 
     modules = _below("format", "spatial")
     assert modules
     assert _importers(modules, "icechunk") == []
-    lower = ("_sets", "errors", "format", "spatial")  # the first knows nothing but numpy
+    lower = ("_sets", "errors", "format", "spatial")
     above = [
         f"{_name(path)} imports {imported}"
         for path in modules

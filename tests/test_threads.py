@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,28 +56,6 @@ def test_an_error_in_any_thread_ends_the_work_and_is_raised(fails: int | str) ->
         threads.each(work, first, 100)
     assert fails not in done
     assert len(done) < (60 if fails == 99 else 101)
-
-
-def test_results_come_in_the_order_of_what_they_are_made_of() -> None:
-    def work(number: int) -> int:
-        time.sleep(0.002 * (number % 3))
-        return number * number
-
-    assert list(threads.in_order(work, iter(range(10)))) == [n * n for n in range(10)]
-
-
-def test_no_more_is_begun_than_there_are_threads() -> None:
-    begun: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(9):
-            begun.append(number)
-            yield number
-
-    found = threads.in_order(lambda number: number, items())
-    for number in range(9):
-        assert next(found) == number
-        assert len(begun) <= number + 3
 
 
 def test_one_is_fetched_while_another_is_used() -> None:
@@ -147,10 +124,11 @@ def test_a_read_is_the_same_in_several_threads(
     alone = zvv.Repository.open(str(place)).view()["p"][0].read(**asked)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "LARGE_CELL", 0)
+        patch.setattr(threads, "LARGE_READ", 0)
         patch.setattr(fetch, "_LANE_BYTES", piece)
         patch.setattr(fetch, "RANGE_BYTES", piece // 2)
         patch.setattr(fetch, "WHOLE_BATCH_BYTES", 1 << 12)
-        patch.setattr(reader, "_WORTH_THREADS", 0)
+        patch.setattr(reader, "_ASKED_BYTES", 12 * window)
         patch.setattr(reader, "WINDOW_VERTICES", window)
         level = zvv.Repository.open(str(place)).view()["p"][0]
         found = level.read(**asked)
@@ -166,10 +144,10 @@ def test_damage_is_found_by_whichever_thread_reads_it(
     place: Path, tmp_path: Path, objects: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "LARGE_CELL", 0)
+    monkeypatch.setattr(threads, "LARGE_READ", 0)
     monkeypatch.setattr(fetch, "_LANE_BYTES", 1 << 12)
     monkeypatch.setattr(fetch, "RANGE_BYTES", 1 << 12)
     monkeypatch.setattr(fetch, "WHOLE_BATCH_BYTES", 1 << 12)
-    monkeypatch.setattr(reader, "_WORTH_THREADS", 0)
     shutil.copytree(place, tmp_path / "repo")
     file = max((tmp_path / "repo" / "chunks").iterdir(), key=lambda one: one.stat().st_size)
     sound = file.read_bytes()

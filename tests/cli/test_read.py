@@ -161,6 +161,11 @@ def test_what_is_not_there_is_said_in_one_line(known: Any) -> None:
     assert "3 numbers" in failed("read", *r, "--near", "1,2:3", code=11)
     assert "an operator" in failed("read", *r, "--where", "confidence", code=2)
     assert "no attribute 'nope'" in failed("read", *r, "--where", "nope>1", code=40)
+    for word in ("=>", "=<", "<>", ">>", "<=>", "!<"):
+        said = failed("read", *r, "--where", f"confidence{word}1", code=2)
+        assert f"{word!r} is no operator" in said
+        assert "==, !=, <, <=, >, >=, in, not in" in " ".join(said.split())
+    assert "no attribute 'a='" in failed("read", *r, "--where", "a= > 1", code=40)
     assert "--limit" in failed("read", *r, "--sample", "3", "-n", "3", code=2)
     assert "axes" in failed("read", *r, "--bbox", "0,0:1,1", code=11).lower()
 

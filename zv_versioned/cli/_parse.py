@@ -17,6 +17,9 @@ _AGE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(d|h|min|s)", re.ASCII)
 _SECONDS = {"d": 86_400.0, "h": 3_600.0, "min": 60.0, "s": 1.0}
 _CONDITION = re.compile(r"\s*(.+?)\s*(==|!=|<=|>=|<|>|\bnot in\b|\bin\b)\s*(.*?)\s*", re.DOTALL)
 
+_SYMBOLS = re.compile("[=!<>]+")
+_SYMBOLS_AT_END = re.compile(r"[=!<>]+\Z")
+
 
 def numbers(text: str, hint: str) -> tuple[float, ...]:
     """``1,2.5,-3`` as numbers."""
@@ -91,9 +94,28 @@ def conditions(given: list[str] | None, hint: str = "--where") -> list[tuple[str
                 param_hint=hint,
             )
         name, operator, value = match.groups()
+        _refuse_operator(text, match, hint)
         listed = [_value(word.strip()) for word in value.split(",")] if "in" in operator else None
         found.append((name, operator, _value(value) if listed is None else listed))
     return found
+
+
+def _refuse_operator(text: str, match: re.Match[str], hint: str) -> None:
+    """Refuse what looks like an operator and is none, such as ``=>``.
+
+    A name that ends as an operator begins is taken for one where a space follows it, and a value
+    in quotes where it begins so.
+    """
+    before = _SYMBOLS_AT_END.search(text, 0, match.start(2))
+    after = _SYMBOLS.match(text, match.end(2)) if match[2] in ("<", "<=", ">", ">=") else None
+    if before is None and after is None:
+        return
+    first = match.start(2) if before is None else before.start()
+    written = text[first : match.end(2) if after is None else after.end()]
+    raise typer.BadParameter(
+        f"{text!r}: {written!r} is no operator; there are ==, !=, <, <=, >, >=, in, not in",
+        param_hint=hint,
+    )
 
 
 def _value(text: str) -> Any:

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 
@@ -292,6 +293,8 @@ class FragmentPage:
 
 def starts_of(counts: np.ndarray | list[int]) -> np.ndarray:
     """Where each of some runs begins, and the end of the last: of (C,) counts (C + 1,) int64."""
+    if isinstance(counts, list):
+        return np.array([0, *accumulate(counts)], np.int64)
     starts = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
     return starts

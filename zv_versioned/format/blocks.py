@@ -16,8 +16,8 @@ from operator import lt
 
 import numpy as np
 
+from . import inflate
 from .cells import BLOSC_HEADER, COPIED, CRC, HEADER, checked_body, decode_framed, payload_size
-from .inflate import inflate
 
 _HEAD = BLOSC_HEADER.size
 _NOT_SPLIT = 0x10
@@ -54,7 +54,7 @@ def decode_rows(cell: np.ndarray, framed: np.ndarray, ranges: Sequence[tuple[int
     if bounds is None:
         decode_framed(cell, framed)
         return
-    body = checked_body(cell).data
+    body, place = checked_body(cell).data, inflate.address(framed)
     for first, last in _runs(ranges, block):
         here, until = bounds[first], bounds[last]
         taken = min(last * block, size) - first * block
@@ -67,9 +67,9 @@ def decode_rows(cell: np.ndarray, framed: np.ndarray, ranges: Sequence[tuple[int
         head = BLOSC_HEADER.pack(version, inner, bits, typesize, taken, length, made)
         begins = [at + ahead - here for at in bounds[first:last]]
         table = struct.pack(f"<{last - first}i", *begins)
-        begin = first * block
-        part = np.frombuffer(b"".join((head, table, body[here:until])), np.uint8)
-        inflate(part, framed[begin : begin + taken])
+        part = b"".join((head, table, body[here:until]))
+        if inflate.call(part, place + first * block, taken, 1) != taken:
+            raise inflate.broken()
 
 
 def _bounds(cell: np.ndarray, n: int, total: int) -> list[int] | None:

@@ -10,6 +10,7 @@ itself; small cells that would shrink little are stored so too (docs/design/010)
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import google_crc32c
 import numpy as np
@@ -173,10 +174,30 @@ def unpack(
         bodies = items(raw, f"V{size}")[starts[rows] + before]
         items(out, bodies.dtype)[begins[rows]] = bodies
         seals[rows] = _seals(stored[rows[0]], bodies)
-    into, out_of = out.data, raw.data
-    for row, start, end, begin, until in _each(others, starts, ends, begins, begins + sizes):
-        seals[row] = google_crc32c.value(raw[start:end])
-        into[begin:until] = out_of[start + before : end]
+    if len(others):
+        seals[others] = _copy(raw, starts[others], ends[others], out, begins[others])
     if (items(raw, "<u4")[ends] != seals).any():
         raise damaged()
     return done
+
+
+def _copy(
+    raw: np.ndarray, starts: np.ndarray, ends: np.ndarray, out: np.ndarray, begins: np.ndarray
+) -> np.ndarray:
+    """Copy payloads of cells that end, but for their checksums, at `ends`; these must be returned.
+
+    Of cells one by one no more is made than a checksum and a view; those that belong side by
+    side are put there together.
+    """
+    bodies = starts + COPIED_HEAD.itemsize
+    view = raw.data
+    parts = [view[a:b] for a, b in zip(bodies.tolist(), ends.tolist(), strict=True)]
+    untils = begins + (ends - bodies)
+    cuts = [0, *(np.flatnonzero(begins[1:] != untils[:-1]) + 1).tolist(), len(parts)]
+    for first, last in pairwise(cuts):
+        joined = b"".join(parts[first:last])
+        out[begins[first] : untils[last - 1]] = np.frombuffer(joined, np.uint8)
+    found = [
+        google_crc32c.value(raw[a:b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]
+    return np.array(found, np.uint32)

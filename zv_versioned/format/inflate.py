@@ -18,8 +18,9 @@ from numcodecs import blosc
 
 from ..errors import IntegrityError
 
-Inflate = Callable[[int, int, int, int], int]
-"""``(source, out, size, threads)``, both addresses: the bytes that were made, below 0 for none."""
+Inflate = Callable[[int | bytes, int, int, int], int]
+"""``(source, out, size, threads)``: the bytes that were made, below 0 for none. `out` is an
+address, and so is `source` unless it is bytes."""
 
 
 def _exported() -> Inflate | None:
@@ -37,14 +38,13 @@ def _exported() -> Inflate | None:
     return found
 
 
-def by_numcodecs(source: int, out: int, size: int, threads: int) -> int:
+def by_numcodecs(source: int | bytes, out: int, size: int, threads: int) -> int:
     """The same by way of numcodecs."""
-    total = int.from_bytes(ctypes.string_at(source + 12, 4), "little")
+    if isinstance(source, int):
+        total = int.from_bytes(ctypes.string_at(source + 12, 4), "little")
+        source = ctypes.string_at(source, total)
     try:
-        blosc.decompress(
-            (ctypes.c_ubyte * total).from_address(source),
-            (ctypes.c_ubyte * size).from_address(out),
-        )
+        blosc.decompress(source, (ctypes.c_ubyte * size).from_address(out))
     except RuntimeError:
         return -threads
     return size

@@ -116,7 +116,9 @@ class BatchIndexes:
             uuid = self._uuid(row)
             self.parts.put((uuid, batches.CELLS), head, 48 * len(head.cells) + 2048)
             if all_of_it:
-                self.parts.put((uuid, _WHOLE), value, len(value))
+                # A copy where it is part of something larger, which would be kept with it.
+                kept = memoryview(value if len(value) == _held(value) else bytes(value))
+                self.parts.put((uuid, _WHOLE), kept, len(kept))
         return found, values[len(rows) :]
 
     def unknown(
@@ -200,17 +202,20 @@ class BatchIndexes:
         payloads = iter(self._sections(self.pages_of(selections)))
         result = []
         for s in selections:
-            found = []
-            for page, first_cell, part in _by_page(s.head.cell_page_end, s.at):
-                payload = _present(next(payloads), self._key(s.row))
-                fragments = batches.decode_fragments(payload)
-                at = s.at[part]
-                if len(at) < s.head.cell_page_end[page] - first_cell:
-                    start = s.head.fragment_start[at] - s.head.fragment_start[first_cell]
-                    counts = s.head.cell_fragments[at].astype(np.int64)
-                    fragments = fragments.take(spans(start, counts))
-                found.append(fragments)
-            result.append(FragmentPage.concatenate(found))
+            pages = _by_page(s.head.cell_page_end, s.at)
+            read = [
+                batches.decode_fragments(_present(next(payloads), self._key(s.row))) for _ in pages
+            ]
+            fragments = FragmentPage.concatenate(read)
+            cells_there = sum(int(s.head.cell_page_end[page]) - first for page, first, _ in pages)
+            if len(s.at) < cells_there:
+                starts = s.head.fragment_start
+                before = starts_of([len(page.object) for page in read])[:-1]
+                shift = before - starts[[first for _, first, _ in pages]]
+                shift = np.repeat(shift, [part.stop - part.start for _, _, part in pages])
+                counts = s.head.cell_fragments[s.at].astype(np.int64)
+                fragments = fragments.take(spans(starts[s.at] + shift, counts))
+            result.append(fragments)
         return result
 
     def know_objects(self, wanted: Sequence[tuple[int, BatchHead, np.ndarray]]) -> None:
@@ -242,14 +247,19 @@ class BatchIndexes:
         """
         pages = _by_page(head.object_page_end, object_rows)
         payloads = self._sections([(row, head, batches.OBJECTS + page) for page, _, _ in pages])
-        picked, picked_counts = [], []
-        for (_, first, part), payload in zip(pages, payloads, strict=True):
-            counts, order = batches.decode_objects(_present(payload, self._key(row)))
-            local = object_rows[part] - first
-            starts = np.cumsum(counts, dtype=np.int64) - counts
-            picked_counts.append(counts[local].astype(np.int64))
-            picked.append(order[spans(starts[local], picked_counts[-1])])
-        return joined(picked_counts), joined(picked)
+        read = [batches.decode_objects(_present(one, self._key(row))) for one in payloads]
+        if not read:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        counts = joined([each for each, _ in read])
+        starts = starts_of(counts)
+        before = starts_of([len(each) for each, _ in read])
+        if (starts[before] != starts_of([len(order) for _, order in read])).any():
+            raise IntegrityError(f"the batch index {self._key(row)!r} has stray fragments")
+        # From an object's row in the batch to its place among those of the pages that were read.
+        shift = before[:-1] - np.array([first for _, first, _ in pages])
+        local = object_rows + np.repeat(shift, [part.stop - part.start for _, _, part in pages])
+        picked = counts[local].astype(np.int64)
+        return picked, joined([order for _, order in read])[spans(starts[local], picked)]
 
     def object_cells(self, row: int, head: BatchHead, object_rows: np.ndarray) -> np.ndarray:
         """Positions of the cells that hold some objects of a batch, ascending."""
@@ -266,7 +276,7 @@ def _by_page(ends: np.ndarray, items: np.ndarray) -> list[tuple[int, int, slice]
         The first item of each page, and which of the given ones are in it.
     """
     if len(ends) == 1:
-        return [(0, 0, slice(len(items)))] if len(items) else []
+        return [(0, 0, slice(0, len(items)))] if len(items) else []
     cuts = [0, *np.searchsorted(items, ends).tolist()]
     firsts = [0, *ends.tolist()]
     return [
@@ -274,6 +284,11 @@ def _by_page(ends: np.ndarray, items: np.ndarray) -> list[tuple[int, int, slice]
         for page in range(len(ends))
         if cuts[page] < cuts[page + 1]
     ]
+
+
+def _held(value: memoryview) -> int:
+    """The bytes of what a value is part of."""
+    return memoryview(value.obj).nbytes
 
 
 def _present(payload: memoryview | None, key: str) -> memoryview:

@@ -174,16 +174,17 @@ def _decompress(found: _Cells, out: np.ndarray, looked_at: Ranges | None, first:
     What lies before that may be filled by others at the same time.
     """
     decoder = Decoder(out)
+    within = None if looked_at is None else _Within(looked_at, found)
     done = 0
     try:
         for raw, start, stop, begin, size in found:
             if begin == first > 0:
                 _decode_aside(raw[start:stop], out, begin, size)
-            elif looked_at is None or size <= blocks.LEAST_BYTES:
+            elif within is None or size <= blocks.LEAST_BYTES:
                 decoder.decode(raw, start, stop, begin, size)
             else:
-                parts = _within(looked_at, begin, size)
-                blocks.decode_rows(raw[start:stop], out[begin : begin + size + HEADER], parts)
+                framed = out[begin : begin + size + HEADER]
+                blocks.decode_rows(raw[start:stop], framed, within.of(done))
             done += 1
     except IntegrityError:
         with _store.damage_in(found.keys[found.shard[done]]):
@@ -197,13 +198,31 @@ def _decode_aside(cell: np.ndarray, out: np.ndarray, begin: int, size: int) -> N
     out[begin + HEADER : begin + HEADER + size] = framed[HEADER:]
 
 
-def _within(ranges: Ranges, begin: int, size: int) -> list[tuple[int, int]]:
-    """The parts of some ranges of bytes that lie in one cell, counted from where it begins."""
-    starts, stops = ranges
-    first = int(stops.searchsorted(begin, "right"))
-    last = int(starts.searchsorted(begin + size))
-    parts = zip(starts[first:last].tolist(), stops[first:last].tolist(), strict=True)
-    return [(max(start - begin, 0), min(stop - begin, size)) for start, stop in parts]
+class _Within:
+    """The parts of some ranges of bytes that lie in each of some cells.
+
+    Parameters
+    ----------
+    ranges : Ranges
+    found : _Cells
+    """
+
+    def __init__(self, ranges: Ranges, found: _Cells) -> None:
+        starts, stops = ranges
+        begins = np.array(found.begin, np.int64)
+        self._starts, self._stops = starts.tolist(), stops.tolist()
+        self._first = stops.searchsorted(begins, "right").tolist()
+        self._last = starts.searchsorted(begins + np.array(found.size, np.int64)).tolist()
+        self._found = found
+
+    def of(self, number: int) -> list[tuple[int, int]]:
+        """Those in one cell, counted from where it begins."""
+        begin, size = self._found.begin[number], self._found.size[number]
+        part = slice(self._first[number], self._last[number])
+        return [
+            (max(start - begin, 0), min(stop - begin, size))
+            for start, stop in zip(self._starts[part], self._stops[part], strict=True)
+        ]
 
 
 def _may_be_copies(shard: Shard, stored: Stored) -> np.ndarray:

@@ -31,7 +31,7 @@ WHOLE_BATCH_BYTES = 512 << 10
 _GAP_BYTES = 64 << 10
 _PIECE_BYTES = 16 << 20
 # Of what several threads read from a disk, so that each has its share.
-_LANE_BYTES = 4 << 20
+_LANE_BYTES = 8 << 20
 # A request is read from beginning to end; several at the same time are faster than a long one.
 RANGE_BYTES = 4 << 20
 _ALONE_BYTES = 1 << 20
@@ -67,7 +67,7 @@ def read_rows(
         which rows of each target's buffer are looked at: the others may stay undefined.
         None for all of a target, or of all targets.
     alone : bool, optional
-        Whether to keep to one thread, for the caller is in one of several.
+        Whether to decode in one thread alone: of a few rows there is too little to do.
 
     Raises
     ------
@@ -110,9 +110,10 @@ def read_rows(
 
 
 def _are_large(targets: Sequence[Target]) -> bool:
-    """Whether the cells are so large that threads decode them faster than one does."""
+    """Whether the cells, and all of them, are so large that threads are faster than one."""
     cells = sum(len(want.cells) for target in targets for want in target.wanted)
-    return sum(len(target.out) for target in targets) >= threads.LARGE_CELL * max(cells, 1)
+    least = max(threads.LARGE_READ, threads.LARGE_CELL * cells)
+    return sum(len(target.out) for target in targets) >= least
 
 
 # ---- what is fetched at once ---------------------------------------------------
@@ -177,8 +178,8 @@ def _blocks(targets: Sequence[Target], grid: Grid) -> dict[int, Blocks]:
         for want in target.wanted
         if 0 < len(want.cells) <= _FEW_CELLS
     }
-    if not cells:
-        return {}
+    if len(cells) < 2:
+        return {number: Blocks.of(each, grid) for number, each in cells.items()}
     each = list(cells.values())
     blocks = Blocks.of_each(np.concatenate(each), list(map(len, each)), grid)
     return dict(zip(cells, blocks, strict=True))

@@ -7,9 +7,8 @@ its ends are. Lines are put in order by :mod:`._gather_lines`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 
@@ -61,15 +60,16 @@ def gather(
     if left is not None and not query.looks_at_vertices:
         plan = _first_cells(reader, plan, left)
     if whole or not plan:
-        parts.append(_read_window(reader, query, plan, limit=left, whole=whole))
-    elif left is None:
-        parts += reader.each_window(plan, partial(_read_window, reader, query))
+        windows: Iterable[Sequence[Selection]] = [plan]
+    elif _looks_at_objects(query, plan):
+        windows = reader.asked_windows(plan, query.needed)
     else:
-        for window in reader.windows(plan):
-            parts.append(_read_window(reader, query, window, limit=left))
-            left -= len(parts[-1].positions)
-            if left <= 0:
-                break
+        windows = reader.windows(plan)
+    for window in windows:
+        parts.append(_read_window(reader, window, query, left, whole=whole))
+        left = None if left is None else left - len(parts[-1].positions)
+        if left is not None and left <= 0:
+            break
     geometry = Geometry(
         positions=joined([part.positions for part in parts]),
         vertex_ids=joined([part.vertex_ids for part in parts]),
@@ -89,6 +89,11 @@ def gather(
     return replace(geometry, edges=rows, link_attributes=values)
 
 
+def _looks_at_objects(query: Query, plan: Sequence[Selection]) -> bool:
+    """Whether nothing is looked at but the vertices of objects that were asked for."""
+    return not query.looks_at_vertices and all(s.object_rows is not None for s in plan)
+
+
 def _first_cells(reader: LevelReader, plan: Sequence[Selection], limit: int) -> list[Selection]:
     """The cells of a plan that its first vertices lie in, as far as their numbers tell."""
     needed: list[Selection] = []
@@ -106,15 +111,14 @@ def _first_cells(reader: LevelReader, plan: Sequence[Selection], limit: int) -> 
 
 def _read_window(
     reader: LevelReader,
-    query: Query,
     window: Sequence[Selection],
-    alone: bool = False,
+    query: Query,
+    limit: int | None,
     *,
-    limit: int | None = None,
-    whole: bool = False,
+    whole: bool,
 ) -> _Part:
-    """What one window has of what is asked for; `alone` as for :func:`.fetch.read_rows`."""
-    by_object = all(s.object_rows is not None for s in window) and not query.looks_at_vertices
+    """What one window has of what is asked for."""
+    by_object = _looks_at_objects(query, window)
     pages: list[FragmentPage] | None = None
 
     def looked_at() -> list[Ranges | None]:
@@ -123,7 +127,7 @@ def _read_window(
         return reader.rows_looked_at(window, pages, query.needed)
 
     positions, known = reader.read_window(
-        window, query.needed, looked_at=looked_at if by_object else None, alone=alone
+        window, query.needed, looked_at=looked_at if by_object else None
     )
     values = WindowValues(reader, window, known)
     ids, sizes, asked = reader.fragments_of(window, pages)

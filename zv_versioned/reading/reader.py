@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from .. import _paths
 from ..format.batches import FragmentPage
 from ..format.metadata import TEXT, AttributeMeta
 from ..spatial.assign import spans
-from . import threads
 from .batch_indexes import Section, joined
 from .fetch import read_rows
 from .planner import Planner
@@ -25,11 +23,9 @@ from .selection import Selection, laid, rows_of_objects
 from .values import spread
 from .wanted import Ranges, Target, Wanted, has_blocks
 
-T = TypeVar("T")
-
 WINDOW_VERTICES = 1 << 20
-_WORTH_THREADS = 2 << 20
-"""Bytes of coordinates from which on a read is worth to be divided among threads."""
+_ASKED_BYTES = 48 << 20
+"""A window may have so many where some objects are looked at: few bytes of it are filled."""
 
 
 class LevelReader(Planner):
@@ -71,7 +67,6 @@ class LevelReader(Planner):
         *,
         fragments: bool = True,
         looked_at: Callable[[], list[Ranges | None]] | None = None,
-        alone: bool = False,
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Positions and values of all vertices in the selected cells that were not removed.
 
@@ -87,8 +82,6 @@ class LevelReader(Planner):
             Says, once the fragments are known, which rows are looked at, of the positions
             and of each attribute, None for all: what stands for the others may be
             anything. It is not asked where it would spare nothing.
-        alone : bool, optional
-            Whether to keep to one thread, for the caller is in one of several.
 
         Returns
         -------
@@ -113,7 +106,7 @@ class LevelReader(Planner):
             return looked_at() if partly and looked_at is not None else None
 
         grid, known = self.state.facts.grid, self.shard_indexes
-        read_rows(self.store, grid, targets, known, requests, fetched, alone=alone)
+        read_rows(self.store, grid, targets, known, requests, fetched, alone=partly)
         live = self.live(selections)
         parts = [(s.row, s.vertex_count) for s in selections] if attributes else []
         values = {
@@ -257,6 +250,13 @@ class LevelReader(Planner):
         ids, sizes, asked = self.fragments_of(selections)
         return np.repeat(ids, sizes), None if asked is None else np.repeat(asked, sizes)
 
+    def asked_windows(
+        self, selections: Sequence[Selection], attributes: Sequence[AttributeMeta]
+    ) -> Iterator[list[Selection]]:
+        """The windows of a read that looks at nothing but the objects that were asked for."""
+        row_bytes = self.position_bytes + sum(a.row_bytes for a in attributes)
+        return self.windows(selections, max(WINDOW_VERTICES, _ASKED_BYTES // row_bytes))
+
     def windows(
         self, selections: Sequence[Selection], size: int | None = None
     ) -> Iterator[list[Selection]]:
@@ -278,29 +278,6 @@ class LevelReader(Planner):
                     piece, room = [], size
         if piece:
             yield piece
-
-    def each_window(
-        self, plan: Sequence[Selection], work: Callable[[list[Selection], bool], T]
-    ) -> Iterator[T]:
-        """What some work makes of each window of a plan, in order.
-
-        Of large cells, windows are smaller, and several are worked on at the same time.
-
-        Parameters
-        ----------
-        plan : sequence of Selection
-        work : callable
-            Of a window, and whether others are worked on at the same time.
-        """
-        vertices = sum(s.vertex_count for s in plan)
-        size = vertices * self.position_bytes
-        large = size >= threads.LARGE_CELL * sum(len(s.at) for s in plan)
-        if not large or threads.LANES < 2 or size < _WORTH_THREADS:
-            yield from (work(window, False) for window in self.windows(plan))
-            return
-        least = -(-vertices // threads.LANES)
-        windows = self.windows(plan, min(WINDOW_VERTICES // threads.LANES, least))
-        yield from threads.in_order(lambda window: work(window, True), windows)
 
 
 def counts_before(rows: np.ndarray, ends: np.ndarray) -> np.ndarray:

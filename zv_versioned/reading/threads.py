@@ -2,24 +2,25 @@
 
 Reading a file and decompressing a cell let go of the interpreter's lock. Of a cell of 24 KB
 that is 10 µs, and two threads lose more by waiting for each other than they gain; of one of
-64 KB or more each of two has most of a core.
+some hundred KB each of two has most of a core.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
-W = TypeVar("W")
 
 LANES = min(4, os.cpu_count() or 1)
 """Threads that read at the same time."""
 LARGE_CELL = 64 << 10
 """Bytes of a cell, on average, from which on it is faster."""
+LARGE_READ = 32 << 20
+"""Bytes of a read from which on it is: with fewer the threads hardly begin."""
 _NAME = "zv-versioned-read"
 
 
@@ -54,18 +55,6 @@ def each(work: Callable[[int], None], first: Callable[[], None], count: int) -> 
         lane()
         for other in others:
             other.result()
-
-
-def in_order(work: Callable[[W], T], items: Iterable[W]) -> Iterator[T]:
-    """What some work makes of items, in their order: of as many as there are threads at a time."""
-    with ThreadPoolExecutor(LANES, _NAME) as pool:
-        begun: deque[Future[T]] = deque()
-        for item in items:
-            begun.append(pool.submit(work, item))
-            if len(begun) == LANES:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
 
 
 def one_ahead(

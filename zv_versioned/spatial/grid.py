@@ -102,7 +102,7 @@ class Grid:
     @property
     def places(self) -> int:
         """Cells of one block."""
-        return int(np.prod(self.block))
+        return math.prod(self.block)
 
     @cached_property
     def strides(self) -> np.ndarray:

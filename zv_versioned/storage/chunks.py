@@ -15,6 +15,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from .._paths import parted
 from ..errors import IntegrityError
 from . import damage, files
@@ -25,6 +27,11 @@ Request = tuple[str, int, int]
 
 _MOST_OPEN = 64
 """Files that stay open at a time, for more parts of them: a process may have few left."""
+
+_LARGE = 128 << 10
+"""Bytes of a value that the C library asks the system to make room for."""
+_PAGES = 4 << 20
+"""Bytes from which on numpy asks for large pages."""
 
 _ATTRIBUTE = "_zv_versioned_chunks"
 
@@ -120,17 +127,19 @@ class LocalChunks:
         found: dict[str, files.Chunk | bytes | None] = {}
         opened: dict[str, int] = {}
         values: list[memoryview | None] = []
+        # Several requests are of one chunk, as a rule: it is looked for once.
+        for key, _, _ in requests:
+            if key not in found:
+                found[key] = self._find(key)
+        room = _Room(requests, found)
         try:
-            # Several requests are of one chunk, as a rule: it is looked for once.
             for key, start, stop in requests:
-                if key not in found:
-                    found[key] = self._find(key)
                 there = found[key]
                 if isinstance(there, files.Chunk):
                     if start == 0 and stop < 0:
-                        values.append(self._read_whole(key, there))
+                        values.append(self._read_whole(key, there, room))
                     else:
-                        values.append(self._read_part(key, there, start, stop, opened))
+                        values.append(self._read_part(key, there, start, stop, opened, room))
                 elif there is None:
                     values.append(None)
                 else:
@@ -154,17 +163,23 @@ class LocalChunks:
         except FileNotFoundError:
             return None
 
-    def _read_whole(self, key: str, chunk: files.Chunk) -> memoryview | None:
+    def _read_whole(self, key: str, chunk: files.Chunk, room: _Room) -> memoryview | None:
         descriptor = self._open(chunk)
         if descriptor is None:
             return None
         try:
-            return _read(key, chunk, descriptor, 0, chunk.length)
+            return _read(key, chunk, descriptor, 0, chunk.length, room)
         finally:
             os.close(descriptor)
 
     def _read_part(
-        self, key: str, chunk: files.Chunk, start: int, stop: int, opened: dict[str, int]
+        self,
+        key: str,
+        chunk: files.Chunk,
+        start: int,
+        stop: int,
+        opened: dict[str, int],
+        room: _Room,
     ) -> memoryview | None:
         """Part of a chunk, the file of which stays open for the next."""
         descriptor = opened.get(chunk.file)
@@ -176,18 +191,60 @@ class LocalChunks:
                 return None
             opened[chunk.file] = descriptor
         wanted = _slice(chunk.length, start, stop)
-        return _read(key, chunk, descriptor, wanted.start, wanted.stop)
+        return _read(key, chunk, descriptor, wanted.start, wanted.stop, room)
 
 
-def _read(key: str, chunk: files.Chunk, descriptor: int, start: int, stop: int) -> memoryview:
+class _Room:
+    """Memory for what is large of one call, where that is much: in one piece.
+
+    The system hands a large piece out in pages of 2 MB, and the values one by one in pages of 4 KB:
+    a read of 24 MB then takes 16 ms instead of 7, unless the process has such memory already.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+    found : mapping of str to (Chunk or bytes or None)
+        Where the chunks lie.
+    """
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        found: Mapping[str, files.Chunk | bytes | None],
+    ) -> None:
+        total = 0
+        for key, start, stop in requests:
+            chunk = found[key]
+            if isinstance(chunk, files.Chunk):
+                wanted = _slice(chunk.length, start, stop)
+                size = wanted.stop - wanted.start
+                total += size if size >= _LARGE else 0
+        there = total >= _PAGES and hasattr(os, "preadv")
+        self._left = np.empty(total, np.uint8).data if there else None
+
+    def take(self, size: int) -> memoryview | None:
+        """Room for a value; None for one that is small, or where there is none."""
+        if self._left is None or not _LARGE <= size <= len(self._left):
+            return None
+        taken, self._left = self._left[:size], self._left[size:]
+        return taken
+
+
+def _read(
+    key: str, chunk: files.Chunk, descriptor: int, start: int, stop: int, room: _Room
+) -> memoryview:
     """Bytes of a chunk; IntegrityError where the file ends early."""
-    value = os.pread(descriptor, stop - start, chunk.offset + start)
+    into = room.take(stop - start)
+    if into is None:
+        value = memoryview(os.pread(descriptor, stop - start, chunk.offset + start))
+    else:
+        value = into[: os.preadv(descriptor, [into], chunk.offset + start)].toreadonly()
     if len(value) < stop - start:
         raise IntegrityError(
             f"chunk {key!r} ends before byte {stop}: its file {chunk.file} is cut "
             "short. Restore it from a copy"
         )
-    return memoryview(value)
+    return value
 
 
 def _close(opened: dict[str, int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -240,13 +240,21 @@ def load_table(
     keys = table_keys(path, facts.slots, first_bucket)
     if not keys:
         return BatchTable.empty(ndim)
-    missing = [key for key in keys if key not in chunks]
+    names: Mapping[str, Hashable] = {}
+    known: dict[str, BatchTable | None] = {}
+    if parts is not None:
+        names = _store.files_of(store, keys)
+        known = {key: parts.get(("bucket", name)) for key, name in names.items()}
+    missing = [key for key in keys if known.get(key) is None and key not in chunks]
     fetched = _store.get_many(store, [(key, 0, -1) for key in missing])
     values = {**chunks, **dict(zip(missing, fetched, strict=True))}
     tables = []
     for key in keys:
-        with _store.damage_in(key):
-            tables.append(_bucket(values[key], parts))
+        table = known.get(key)
+        if table is None:
+            with _store.damage_in(key):
+                table = _bucket(values[key], parts, names.get(key))
+        tables.append(table)
     table = BatchTable.concatenate(tables)
     slots = table.slot
     if len(slots) and (int(slots[-1]) >= facts.slots or (slots[1:] <= slots[:-1]).any()):
@@ -254,9 +262,12 @@ def load_table(
     return table
 
 
-def _bucket(raw: memoryview, parts: Cache | None) -> BatchTable:
-    """Decode one bucket, unless it was before; all but the last ones are the same for long."""
-    key = "bucket", hashlib.blake2b(raw, digest_size=16).digest()
+def _bucket(raw: memoryview, parts: Cache | None, name: Hashable = None) -> BatchTable:
+    """Decode one bucket, unless it was before; all but the last ones are the same for long.
+
+    Where it lies in a file of its own, that names it: files never change.
+    """
+    key = "bucket", hashlib.blake2b(raw, digest_size=16).digest() if name is None else name
     table: BatchTable | None = None if parts is None else parts.get(key)
     if table is None:
         table = BatchTable.decode(cells.decode(raw))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -115,6 +115,14 @@ def get_documents_and(
     """
     keys = [f"{path}/zarr.json" if path else "zarr.json" for path in paths]
     try:
+        local = chunks_of(store)
+        if local is not None:
+            _io.check_here()
+            documents = [
+                None if raw is None else _parse(path, raw)
+                for path, raw in zip(keys, local.documents(paths), strict=True)
+            ]
+            return documents, local.get([(key, 0, -1) for key in chunks])
         values = _io.run(_get_all(store, keys, chunks))
     except ZVError:
         raise
@@ -129,7 +137,7 @@ def get_json(store: Store, path: str) -> dict[str, Any] | None:
     return get_documents(store, [path])[0]
 
 
-def _parse(key: str, raw: memoryview) -> dict[str, Any]:
+def _parse(key: str, raw: bytes | memoryview) -> dict[str, Any]:
     try:
         document = json.loads(bytes(raw))
     except ValueError as error:
@@ -218,6 +226,27 @@ def get_present(
     except Exception:
         # The batched call says neither which value failed nor why; one by one does.
         return [_get_one(store, request) for request in (*requests, *large)]
+
+
+def is_direct(store: Store) -> bool:
+    """Whether what is read of a store is read from local files at once, without waiting."""
+    return chunks_of(store) is not None
+
+
+def files_of(store: Store, keys: Sequence[str]) -> dict[str, Hashable]:
+    """What names the bytes of chunks for ever, of those of which that is known without a read.
+
+    Raises
+    ------
+    StorageError
+        If the storage fails.
+    """
+    try:
+        local = chunks_of(store)
+        found = {} if local is None else {key: local.file_of(key) for key in keys}
+    except OSError as error:
+        raise unreadable(", ".join(keys[:3]), error, wrong_with(store)) from error
+    return {key: name for key, name in found.items() if name is not None}
 
 
 def _get_one(store: Store, request: Request) -> memoryview | None:

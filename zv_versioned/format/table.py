@@ -303,6 +303,11 @@ class BatchTable:
             (self.content(n) == other.content(n)).all() for n in names
         )
 
+    @property
+    def names(self) -> np.ndarray:
+        """The uuids as bytes, (B,) of 16: to sort and to compare, not to read."""
+        return np.ascontiguousarray(self.uuid).view("S16").ravel()
+
     @cached_property
     def plain(self) -> np.ndarray:
         """Mask of the batches whose ids are the run from the smallest to the largest, all new."""

@@ -147,7 +147,7 @@ def blame(
 
 
 def _reader(repository: Repository, snapshot: str, dataset: str, level: int) -> LevelReader:
-    store = repository._backend.read_store(snapshot)
+    store = repository._backend.view_store(snapshot)
     meta = _state.load_dataset(store, dataset)
     state = _state.load_level(store, meta, _state.check_level(meta, level))
     return LevelReader(store, meta, state, repository._parts)

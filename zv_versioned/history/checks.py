@@ -64,7 +64,7 @@ def _counts(level: LevelIndex, where: str) -> list[str]:
     if tuple(map(int, counted)) != said:
         return [f"{where} would count {said} vertices, objects and links, and have {counted}"]
     slots = table.slot
-    if (slots[1:] <= slots[:-1]).any() or len(np.unique(table.uuid, axis=0)) != len(table):
+    if (slots[1:] <= slots[:-1]).any() or len(distinct(table.names)) != len(table):
         return [f"{where} would have a batch or a slot twice"]
     return []
 

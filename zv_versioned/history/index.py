@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from .. import _paths, _state
+from .. import _paths, _state, _store
 from .._state import LevelState
 from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
 from ..format.table import BatchTable
@@ -155,7 +155,7 @@ def likely_documents(store: Store, like: Index, since: Index | None = None) -> _
     like : mapping of str to DatasetIndex
     since : mapping of str to DatasetIndex, optional
         Where given, the tables of the levels that have changed from this one to `like` come
-        along: they will be asked for.
+        along: they will be asked for. Where chunks are read directly, it does not matter when.
     """
     paths, chunks = [""], []
     for name, dataset in like.items():
@@ -164,7 +164,8 @@ def likely_documents(store: Store, like: Index, since: Index | None = None) -> _
         for number, level in dataset.levels.items():
             paths.append(level.path)
             known = None if before is None else before.levels.get(number)
-            if since is not None and (known is None or known.facts.version != level.facts.version):
+            changed = known is None or known.facts.version != level.facts.version
+            if since is not None and changed and not _store.is_direct(store):
                 chunks += _state.table_keys(level.path, level.facts.slots)
     return _state.Documents(store, paths, chunks)
 

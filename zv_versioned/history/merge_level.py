@@ -222,12 +222,8 @@ class LevelMerge:
     def _like(self, table: BatchTable, side: BatchTable) -> bool:
         if len(table) != len(side):
             return False
-        mine, its = (np.argsort(_ordered(t), kind="stable") for t in (table, side))
+        mine, its = (np.argsort(t.names, kind="stable") for t in (table, side))
         names = (table.contents.keys() | side.contents.keys()) - {INDEX}
         return bool((table.uuid[mine] == side.uuid[its]).all()) and all(
             (table.content(name)[mine] == side.content(name)[its]).all() for name in names
         )
-
-
-def _ordered(table: BatchTable) -> np.ndarray:
-    return np.ascontiguousarray(table.uuid).view("S16").ravel()

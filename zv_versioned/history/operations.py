@@ -179,7 +179,7 @@ class _Job:
         backend.require(self.theirs_id)
         session = backend.begin(self.branch)
         tip = session.snapshot_id
-        store = backend.read_store(tip)
+        store = backend.view_store(tip)
         documents = likely_documents(store, self.sides.theirs, self.sides.base)
         ours: Index = load_index(store, self.repository._parts, documents=documents)
         details = self.sides.details(ours, store, self.repository._parts)
@@ -309,7 +309,7 @@ def merge(
             ours=tip,
             theirs=theirs_id,
         )
-    store = backend.read_store(theirs_id)
+    store = backend.view_store(theirs_id)
     theirs = load_index(store, repository._parts)
     origin = _base(repository, history, bases, theirs)
     sides = Sides(*origin, theirs, Source(store, resolved.branch))
@@ -325,7 +325,7 @@ def _between(repository: Repository, before: str, after: str) -> dict[str, Any]:
     backend, parts = repository._backend, repository._parts
     ours, theirs = (
         Snapshot(load_index(store, parts), Source(store), parts)
-        for store in (backend.read_store(before), backend.read_store(after))
+        for store in (backend.view_store(before), backend.read_store(after))
     )
     details = StoredDetails(ours, ours, theirs)
     return counts_of(ours.index, merge_index(ours.index, ours.index, theirs.index, details))
@@ -346,7 +346,7 @@ def _base(
         return {}, Nothing()
     snapshots = []
     for snapshot in bases:
-        store = backend.read_store(snapshot)
+        store = backend.view_store(snapshot)
         known = load_index(store, parts, documents=likely_documents(store, theirs))
         snapshots.append(Snapshot(known, Source(store), parts))
     index, origin = snapshots[0].index, snapshots[0]
@@ -388,7 +388,7 @@ def replay(
     describe = f"{verb} {picked} on {branch!r}"
     reverting = verb == "revert"
     sides_of = (picked, before) if reverting else (before, picked)
-    base_store, theirs_store = (backend.read_store(side) for side in sides_of)
+    base_store, theirs_store = (backend.view_store(side) for side in sides_of)
     base = load_index(base_store, repository._parts)
     origin = Snapshot(base, Source(base_store), repository._parts)
     documents = likely_documents(theirs_store, base)

@@ -90,7 +90,7 @@ class Race:
         self._branch = branch
         self._session = session
         self._staged = Staged(repository._backend, session)
-        store = repository._backend.read_store(base_snapshot_id)
+        store = repository._backend.view_store(base_snapshot_id)
         base, source = None, Source(session.store)
         if session.has_uncommitted_changes:
             _store.set_many(session.store, held)
@@ -134,7 +134,7 @@ class Race:
     def _once(self, session: Any, message: str, own: Mapping[str, Any], describe: str) -> Landed:
         repository = self._repository
         backend = repository._backend
-        store = backend.read_store(session.snapshot_id)
+        store = backend.view_store(session.snapshot_id)
         documents = likely_documents(store, self._sides.theirs, self._sides.base)
         ours: Index = load_index(store, repository._parts, self._sides.theirs, documents)
         details = self._sides.details(ours, store, repository._parts)

@@ -359,8 +359,12 @@ def _table(level: LevelIndex, mine: LevelIndex | None) -> Iterator[tuple[str, by
     """The buckets of the table that are not as ours has them."""
     before = mine.table if mine is not None else BatchTable.empty(level.table.lo.shape[1])
     had = mine.facts.slots if mine is not None else 0
-    for bucket in range(-(-level.facts.slots // BUCKET)):
-        rows = level.table.take(level.table.slot // BUCKET == bucket)
-        old = before.take(before.slot // BUCKET == bucket)
+    buckets, now, then = -(-level.facts.slots // BUCKET), level.table.slot, before.slot
+    # Both are by slot, so that each bucket is a part.
+    bounds = np.arange(buckets + 1) * BUCKET
+    begin, began = np.searchsorted(now, bounds).tolist(), np.searchsorted(then, bounds).tolist()
+    for bucket in range(buckets):
+        rows = level.table.take(slice(begin[bucket], begin[bucket + 1]))
+        old = before.take(slice(began[bucket], began[bucket + 1]))
         if bucket >= -(-had // BUCKET) or not rows.same_as(old):
             yield _state.table_key(level.path, bucket), rows.encode()

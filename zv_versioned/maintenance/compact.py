@@ -188,7 +188,7 @@ def _plan(
     max_batches: int | None,
 ) -> Compaction:
     snapshot = repository._backend.branch_tip(branch)
-    store = repository._backend.read_store(snapshot)
+    store = repository._backend.view_store(snapshot)
     levels = {}
     for name, number in _levels(store, dataset, level):
         meta = _state.load_dataset(store, name)

@@ -175,7 +175,7 @@ def stats(repository: Repository, refs: str | Sequence[str] | None, storage: boo
 
 
 def _levels(repository: Repository, ref: str) -> list[LevelStats]:
-    store = repository._backend.read_store(repository.resolve(ref))
+    store = repository._backend.view_store(repository.resolve(ref))
     found = []
     for name in _state.dataset_names(_state.root_attributes(store)):
         meta = _state.load_dataset(store, name)

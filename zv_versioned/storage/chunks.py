@@ -1,4 +1,4 @@
-"""Chunks of a snapshot on the local filesystem, read where they lie.
+"""Chunks and documents of a snapshot on the local filesystem, read where they lie.
 
 icechunk hands over a local chunk in pieces of 8 KB, each by a task of its own:
 0.1 ms a request and 20 µs a piece, twenty times what reading the file takes. So
@@ -20,6 +20,7 @@ import numpy as np
 from .._paths import parted
 from ..errors import IntegrityError
 from . import damage, files
+from .seal_file import read_file
 
 KNOWN_FORMATS = (1, 2)
 Request = tuple[str, int, int]
@@ -75,7 +76,7 @@ class LocalChunks:
         self._snapshot_id = snapshot_id
         self._folder_of_chunks = f"{folder}/chunks/"
         self._lock = Lock()
-        self._nodes: Mapping[str, files.Node] | None = None
+        self._nodes: files.Nodes | None = None
         self._known = True
         self._arrays: dict[str, list[files.Chunks]] = {}
 
@@ -88,7 +89,7 @@ class LocalChunks:
                 raw = self._read(path)
                 self._known = files.version(raw, path) in KNOWN_FORMATS
                 if self._known:
-                    self._nodes = {node.path: node for node in files.snapshot(raw, path).nodes}
+                    self._nodes = files.Nodes(raw, path)
             return self._known
 
     def wrong(self) -> damage.Damage | None:
@@ -96,8 +97,7 @@ class LocalChunks:
         return damage.of_snapshot(self._folder, self._snapshot_id, known=True)
 
     def _read(self, path: str) -> bytes:
-        with open(f"{self._folder}/{path}", "rb", buffering=0) as file:
-            return file.readall()
+        return read_file(f"{self._folder}/{path}")
 
     def _array(self, path: str) -> list[files.Chunks]:
         """Where the chunks of an array lie, by its manifests."""
@@ -105,7 +105,7 @@ class LocalChunks:
             found = self._arrays.get(path)
             if found is None:
                 assert self._nodes is not None
-                node = self._nodes.get(path)
+                node = self._nodes.find(path)
                 found = self._arrays[path] = [] if node is None else self._chunks(node)
             return found
 
@@ -113,6 +113,24 @@ class LocalChunks:
         paths = [f"manifests/{name}" for name in node.manifests or ()]
         found = (files.chunks_in(self._read(path), node.id, path) for path in paths)
         return [chunks for chunks in found if chunks is not None]
+
+    def documents(self, paths: Sequence[str]) -> list[bytes | None]:
+        """The ``zarr.json`` of groups and arrays; None where there is none.
+
+        Raises
+        ------
+        IntegrityError
+            If the snapshot's file is damaged.
+        """
+        with self._lock:
+            assert self._nodes is not None
+            nodes = [self._nodes.find(path) for path in paths]
+        return [None if node is None else node.document for node in nodes]
+
+    def file_of(self, key: str) -> files.Chunk | None:
+        """Where a chunk lies that is a file, or part of one; files never change."""
+        found = self._find(key)
+        return found if isinstance(found, files.Chunk) else None
 
     def get(self, requests: Sequence[Request]) -> list[memoryview | None]:
         """Values or parts of values; None where there is none.

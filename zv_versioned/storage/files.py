@@ -206,6 +206,46 @@ def snapshot(raw: bytes, what: str) -> SnapshotFile:
         )
 
 
+class Nodes:
+    """The nodes of a snapshot, each decoded when it is asked for.
+
+    Parameters
+    ----------
+    raw : bytes
+        A file of ``snapshots``.
+    what : str
+        Names it in errors.
+    """
+
+    def __init__(self, raw: bytes, what: str) -> None:
+        self._what = what
+        self._root = content(raw, SNAPSHOT, what)
+        self._tables: dict[str, Table] | None = None
+
+    def find(self, path: str) -> Node | None:
+        """The node at a path without a slash in front; None where there is none."""
+        with _reading(self._what):
+            table = self._sought(f"/{path}".encode())
+            if table is None:
+                # What is not found may lie elsewhere in an order that is not known here.
+                if self._tables is None:
+                    self._tables = {t.text(1): t for t in self._root.tables(2)}
+                table = self._tables.get(f"/{path}")
+            return None if table is None else _node(table)
+
+    def _sought(self, path: bytes) -> Table | None:
+        """By halves: icechunk sorts nodes by their paths."""
+        low, high = 0, self._root.length(2)
+        while low < high:
+            middle = (low + high) // 2
+            table = self._root.item(2, middle)
+            found = table.blob(1) or b""
+            if found == path:
+                return table
+            low, high = (middle + 1, high) if found < path else (low, middle)
+        return None
+
+
 def manifests_of(raw: bytes, what: str) -> Mapping[str, int]:
     """The manifests of a snapshot and their sizes, without the rest of it."""
     root = content(raw, SNAPSHOT, what)

@@ -10,7 +10,7 @@ the transaction commits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,8 @@ class LevelStage:
         The number of the transaction.
     hold : int
         Bytes up to which nothing is uploaded before it is asked for or committed.
+    base_store : callable, optional
+        Gives a store of the snapshot that the transaction began at.
 
     Attributes
     ----------
@@ -81,8 +83,10 @@ class LevelStage:
         tail: BatchTable | None = None,
         origin: int = 0,
         hold: int = 0,
+        base_store: Callable[[], Store] | None = None,
     ) -> None:
         self._store = store
+        self._base_store = base_store or (lambda: store)
         self.upload = Uploader(store, hold=hold)
         self.base = facts
         self._tail = tail
@@ -303,7 +307,7 @@ class LevelStage:
             table = self._base_reader.state.table
             return table.take(table.slot >= first * BUCKET)
         return load_table(
-            self._store, self.path, self.base, self.meta.ndim, first, parts=self.parts
+            self._base_store(), self.path, self.base, self.meta.ndim, first, parts=self.parts
         )
 
     def base_table(self) -> BatchTable:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import zv_versioned as zvv
 from zv_versioned import _io, _store
 from zv_versioned.errors import IntegrityError, ZVError
-from zv_versioned.storage import chunks, files
+from zv_versioned.storage import chunks, files, lookup
 
 BOUNDS = ([0.0] * 3, [100.0] * 3)
 
@@ -67,7 +67,7 @@ def test_every_chunk_is_the_one_that_icechunk_has(repo: zvv.Repository, ref: str
         assert same(value) == by_icechunk(view._store, key, 0, -1)
     lists = [one for found in local._arrays.values() for one in found]
     kinds = {type(one.find(at)) for one in lists for at in one}
-    assert kinds == {files.Chunk, bytes}
+    assert kinds == {lookup.Chunk, bytes}
     assert local.get([("c/c/0/vertices/c/9/9/9/9", 0, -1), ("no/such/c/0", 0, 4)]) == [None, None]
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import zv_versioned as zvv
 from zv_versioned import _io
 from zv_versioned.errors import IntegrityError
-from zv_versioned.storage import files
+from zv_versioned.storage import files, lookup
 from zv_versioned.storage.durable import written_by
 
 
@@ -105,12 +105,12 @@ def test_every_chunk_is_found_in_the_manifests(made: zvv.Repository) -> None:
 def test_a_chunk_that_is_looked_for_is_the_one_in_the_list(
     made: zvv.Repository, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_FEW", few)
+    monkeypatch.setattr(lookup, "_FEW", few)
     folder = Path(made.location)
     for path in sorted((folder / "manifests").iterdir()):
         raw = path.read_bytes()
         for node, refs in files.manifest(raw, path.name)[1].items():
-            chunks = files.chunks_in(raw, node, path.name)
+            chunks = lookup.chunks_in(raw, node, path.name)
             assert chunks is not None
             coordinates = list(map(tuple, refs.index.tolist()))
             assert list(chunks) == coordinates
@@ -122,7 +122,7 @@ def test_a_chunk_that_is_looked_for_is_the_one_in_the_list(
                 else:
                     assert found == refs.inline[row]
             assert chunks.find((*coordinates[0], 0)) is None
-        assert files.chunks_in(raw, b"8 bytes.", path.name) is None
+        assert lookup.chunks_in(raw, b"8 bytes.", path.name) is None
 
 
 @given(ids=st.lists(st.binary(min_size=12, max_size=12), max_size=20))
@@ -132,7 +132,7 @@ def test_names_of_many_files_are_those_of_each(ids: list[bytes]) -> None:
 
 
 def _look_for_all(raw: bytes, what: str, node: bytes) -> None:
-    chunks = files.chunks_in(raw, node, what)
+    chunks = lookup.chunks_in(raw, node, what)
     for at in chunks or ():
         chunks.find(at)
 

@@ -20,6 +20,7 @@ import numpy as np
 from .._paths import parted
 from ..errors import IntegrityError
 from . import damage, files
+from .lookup import Chunk, Chunks, Nodes, chunks_in
 from .seal_file import read_file
 
 KNOWN_FORMATS = (1, 2)
@@ -76,9 +77,9 @@ class LocalChunks:
         self._snapshot_id = snapshot_id
         self._folder_of_chunks = f"{folder}/chunks/"
         self._lock = Lock()
-        self._nodes: files.Nodes | None = None
+        self._nodes: Nodes | None = None
         self._known = True
-        self._arrays: dict[str, list[files.Chunks]] = {}
+        self._arrays: dict[str, list[Chunks]] = {}
 
     @property
     def readable(self) -> bool:
@@ -89,7 +90,7 @@ class LocalChunks:
                 raw = self._read(path)
                 self._known = files.version(raw, path) in KNOWN_FORMATS
                 if self._known:
-                    self._nodes = files.Nodes(raw, path)
+                    self._nodes = Nodes(raw, path)
             return self._known
 
     def wrong(self) -> damage.Damage | None:
@@ -99,7 +100,7 @@ class LocalChunks:
     def _read(self, path: str) -> bytes:
         return read_file(f"{self._folder}/{path}")
 
-    def _array(self, path: str) -> list[files.Chunks]:
+    def _array(self, path: str) -> list[Chunks]:
         """Where the chunks of an array lie, by its manifests."""
         with self._lock:
             found = self._arrays.get(path)
@@ -109,9 +110,9 @@ class LocalChunks:
                 found = self._arrays[path] = [] if node is None else self._chunks(node)
             return found
 
-    def _chunks(self, node: files.Node) -> list[files.Chunks]:
+    def _chunks(self, node: files.Node) -> list[Chunks]:
         paths = [f"manifests/{name}" for name in node.manifests or ()]
-        found = (files.chunks_in(self._read(path), node.id, path) for path in paths)
+        found = (chunks_in(self._read(path), node.id, path) for path in paths)
         return [chunks for chunks in found if chunks is not None]
 
     def documents(self, paths: Sequence[str]) -> list[bytes | None]:
@@ -127,10 +128,10 @@ class LocalChunks:
             nodes = [self._nodes.find(path) for path in paths]
         return [None if node is None else node.document for node in nodes]
 
-    def file_of(self, key: str) -> files.Chunk | None:
+    def file_of(self, key: str) -> Chunk | None:
         """Where a chunk lies that is a file, or part of one; files never change."""
         found = self._find(key)
-        return found if isinstance(found, files.Chunk) else None
+        return found if isinstance(found, Chunk) else None
 
     def get(self, requests: Sequence[Request]) -> list[memoryview | None]:
         """Values or parts of values; None where there is none.
@@ -142,7 +143,7 @@ class LocalChunks:
         OSError
             If a file cannot be read.
         """
-        found: dict[str, files.Chunk | bytes | None] = {}
+        found: dict[str, Chunk | bytes | None] = {}
         opened: dict[str, int] = {}
         values: list[memoryview | None] = []
         # Several requests are of one chunk, as a rule: it is looked for once.
@@ -153,7 +154,7 @@ class LocalChunks:
         try:
             for key, start, stop in requests:
                 there = found[key]
-                if isinstance(there, files.Chunk):
+                if isinstance(there, Chunk):
                     if start == 0 and stop < 0:
                         values.append(self._read_whole(key, there, room))
                     else:
@@ -166,7 +167,7 @@ class LocalChunks:
             _close(opened)
         return values
 
-    def _find(self, key: str) -> files.Chunk | bytes | None:
+    def _find(self, key: str) -> Chunk | bytes | None:
         """Where a chunk lies, or its bytes where they are in the manifest; None for none."""
         path, at = parted(key)
         for chunks in self._arrays.get(path) or self._array(path):
@@ -175,13 +176,13 @@ class LocalChunks:
                 return chunk
         return None
 
-    def _open(self, chunk: files.Chunk) -> int | None:
+    def _open(self, chunk: Chunk) -> int | None:
         try:
             return os.open(self._folder_of_chunks + chunk.file, os.O_RDONLY)
         except FileNotFoundError:
             return None
 
-    def _read_whole(self, key: str, chunk: files.Chunk, room: _Room) -> memoryview | None:
+    def _read_whole(self, key: str, chunk: Chunk, room: _Room) -> memoryview | None:
         descriptor = self._open(chunk)
         if descriptor is None:
             return None
@@ -193,7 +194,7 @@ class LocalChunks:
     def _read_part(
         self,
         key: str,
-        chunk: files.Chunk,
+        chunk: Chunk,
         start: int,
         stop: int,
         opened: dict[str, int],
@@ -228,12 +229,12 @@ class _Room:
     def __init__(
         self,
         requests: Sequence[Request],
-        found: Mapping[str, files.Chunk | bytes | None],
+        found: Mapping[str, Chunk | bytes | None],
     ) -> None:
         total = 0
         for key, start, stop in requests:
             chunk = found[key]
-            if isinstance(chunk, files.Chunk):
+            if isinstance(chunk, Chunk):
                 wanted = _slice(chunk.length, start, stop)
                 size = wanted.stop - wanted.start
                 total += size if size >= _LARGE else 0
@@ -249,7 +250,7 @@ class _Room:
 
 
 def _read(
-    key: str, chunk: files.Chunk, descriptor: int, start: int, stop: int, room: _Room
+    key: str, chunk: Chunk, descriptor: int, start: int, stop: int, room: _Room
 ) -> memoryview:
     """Bytes of a chunk; IntegrityError where the file ends early."""
     into = room.take(stop - start)

@@ -14,11 +14,11 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numcodecs import zstd
@@ -31,11 +31,10 @@ HEADER = 39
 SNAPSHOT, MANIFEST, TRANSACTION, REPO = 1, 2, 4, 6
 KINDS = {"snapshots": SNAPSHOT, "manifests": MANIFEST, "transactions": TRANSACTION}
 """The kind of the files in each folder."""
-_ID = 12
+ID_BYTES = 12
+"""Bytes of the id of a file."""
 _SNAPSHOT_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{20}")
-# Of fewer tables each is sooner read by itself than all of them by column.
-_FEW = 32
-_NEITHER = "a chunk is neither in a file of its own nor in the manifest"
+NEITHER = "a chunk is neither in a file of its own nor in the manifest"
 _MOST = 1 << 31
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _DIGITS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
@@ -59,7 +58,8 @@ def object_ids(raw: np.ndarray) -> list[str]:
 
 
 @contextmanager
-def _reading(what: str) -> Iterator[None]:
+def reading(what: str) -> Iterator[None]:
+    """Around the decoding of a file: what it cannot make sense of is an IntegrityError."""
     try:
         yield
     except (ValueError, IndexError, TypeError, KeyError, struct.error, MemoryError) as error:
@@ -93,7 +93,7 @@ def content(raw: bytes, kind: int, what: str) -> Table:
         raise IntegrityError(f"{what} does not begin as a file of icechunk's does")
     if raw[37] != kind:
         raise IntegrityError(f"{what} is of kind {raw[37]}, where {kind} belongs")
-    with _reading(what):
+    with reading(what):
         body = raw[HEADER:]
         if raw[38] == 1:
             _refuse_monsters(body)
@@ -162,7 +162,8 @@ class SnapshotFile:
     message: str
 
 
-def _node(table: Table) -> Node:
+def node_of(table: Table) -> Node:
+    """A node of a snapshot, decoded."""
     manifests = None
     if table.u8(3) == 1:
         array = table.table(4)
@@ -174,7 +175,7 @@ def _node(table: Table) -> Node:
 
 
 def _id(table: Table, field: int) -> str:
-    raw = table.struct(field, _ID)
+    raw = table.struct(field, ID_BYTES)
     if raw is None:
         raise ValueError("a file's id is missing")
     return object_id(raw)
@@ -185,71 +186,31 @@ def _manifests(root: Table) -> dict[str, int]:
     old = root.structs(6, 32)
     if len(old) == 0:
         rows = root.columns(7)
-        ids, found = rows.structs(0, _ID), rows.u64(1)
+        ids, found = rows.structs(0, ID_BYTES), rows.u64(1)
         return {object_id(bytes(i)): int(n) for i, n in zip(ids, found, strict=True)}
     sizes = np.ascontiguousarray(old[:, 16:24]).view("<u8").reshape(-1)
-    return {object_id(bytes(i)): int(n) for i, n in zip(old[:, :_ID], sizes, strict=True)}
+    return {object_id(bytes(i)): int(n) for i, n in zip(old[:, :ID_BYTES], sizes, strict=True)}
 
 
 def snapshot(raw: bytes, what: str) -> SnapshotFile:
     """Read a file of ``snapshots``; `what` names it in errors."""
     root = content(raw, SNAPSHOT, what)
-    with _reading(what):
-        parent = root.struct(1, _ID)
+    with reading(what):
+        parent = root.struct(1, ID_BYTES)
         return SnapshotFile(
             _id(root, 0),
             None if parent is None else object_id(parent),
-            [_node(table) for table in root.tables(2)],
+            [node_of(table) for table in root.tables(2)],
             _manifests(root),
             root.u64(3),
             root.text(4),
         )
 
 
-class Nodes:
-    """The nodes of a snapshot, each decoded when it is asked for.
-
-    Parameters
-    ----------
-    raw : bytes
-        A file of ``snapshots``.
-    what : str
-        Names it in errors.
-    """
-
-    def __init__(self, raw: bytes, what: str) -> None:
-        self._what = what
-        self._root = content(raw, SNAPSHOT, what)
-        self._tables: dict[str, Table] | None = None
-
-    def find(self, path: str) -> Node | None:
-        """The node at a path without a slash in front; None where there is none."""
-        with _reading(self._what):
-            table = self._sought(f"/{path}".encode())
-            if table is None:
-                # What is not found may lie elsewhere in an order that is not known here.
-                if self._tables is None:
-                    self._tables = {t.text(1): t for t in self._root.tables(2)}
-                table = self._tables.get(f"/{path}")
-            return None if table is None else _node(table)
-
-    def _sought(self, path: bytes) -> Table | None:
-        """By halves: icechunk sorts nodes by their paths."""
-        low, high = 0, self._root.length(2)
-        while low < high:
-            middle = (low + high) // 2
-            table = self._root.item(2, middle)
-            found = table.blob(1) or b""
-            if found == path:
-                return table
-            low, high = (middle + 1, high) if found < path else (low, middle)
-        return None
-
-
 def manifests_of(raw: bytes, what: str) -> Mapping[str, int]:
     """The manifests of a snapshot and their sizes, without the rest of it."""
     root = content(raw, SNAPSHOT, what)
-    with _reading(what):
+    with reading(what):
         return _manifests(root)
 
 
@@ -281,23 +242,23 @@ class Refs:
     def chunks(self) -> list[bytes]:
         """Ids of the files, of those chunks that are files."""
         ids = np.ascontiguousarray(self.chunk[self.native])
-        return ids.view(f"V{_ID}").reshape(-1).tolist()
+        return ids.view(f"V{ID_BYTES}").reshape(-1).tolist()
 
 
 def manifest(raw: bytes, what: str) -> tuple[str, dict[bytes, Refs]]:
     """Read a file of ``manifests``: its id, and the chunks of each array, by node id."""
     root = content(raw, MANIFEST, what)
-    with _reading(what):
+    with reading(what):
         arrays: dict[bytes, Refs] = {}
         for table in root.tables(1):
             rows = table.columns(1)
             native = rows.has(4)
             if not (native ^ rows.has(1)).all():
-                raise ValueError(_NEITHER)
+                raise ValueError(NEITHER)
             arrays[table.struct(0, 8) or b""] = Refs(
                 rows.u32_vectors(0),
                 native,
-                rows.structs(4, _ID),
+                rows.structs(4, ID_BYTES),
                 rows.blobs(1),
                 rows.u64(2),
                 rows.u64(3),
@@ -305,96 +266,10 @@ def manifest(raw: bytes, what: str) -> tuple[str, dict[bytes, Refs]]:
         return _id(root, 0), arrays
 
 
-class Chunk(NamedTuple):
-    """Where a chunk lies that is a part of a file: its name, and which part."""
-
-    file: str
-    offset: int
-    length: int
-
-
-class Chunks:
-    """The chunks of one array in one manifest.
-
-    Each is decoded when it is asked for, and once many were, all that are files.
-
-    Parameters
-    ----------
-    table : Table
-        What the manifest says of the array.
-    what : str
-        Names the manifest in errors.
-    """
-
-    def __init__(self, table: Table, what: str) -> None:
-        self._table = table
-        self._what = what
-        index: Iterable[Sequence[int]]
-        if table.length(1) > _FEW:
-            index = table.columns(1).u32_vectors(0).tolist()
-        else:
-            index = (row.u32s(0) for row in table.tables(1))
-        self._row = {tuple(at): row for row, at in enumerate(index)}
-        self._left = _FEW
-        self._native: list[Chunk | None] | None = None
-
-    def __iter__(self) -> Iterator[tuple[int, ...]]:
-        """Their coordinates."""
-        return iter(self._row)
-
-    def find(self, at: tuple[int, ...]) -> Chunk | bytes | None:
-        """Where a chunk lies, or its bytes where they stand in the manifest; None for none.
-
-        Raises
-        ------
-        IntegrityError
-            If it is neither of both.
-        """
-        row = self._row.get(at)
-        if row is None:
-            return None
-        if self._native is None:
-            self._left -= 1
-            if self._left < 0:
-                try:
-                    with _reading(self._what):
-                        self._native = self._all_native()
-                except IntegrityError:  # some are damaged: each by itself says whether it is one
-                    self._native = [None] * len(self._row)
-        if self._native is not None and (chunk := self._native[row]) is not None:
-            return chunk
-        with _reading(self._what):
-            table = self._table.item(1, row)
-            file, inline = table.struct(4, _ID), table.blob(1)
-            if inline is not None and file is None:
-                return inline
-            if file is None or inline is not None:
-                raise ValueError(_NEITHER)
-            return Chunk(object_id(file), table.u64(2), table.u64(3))
-
-    def _all_native(self) -> list[Chunk | None]:
-        """Where each lies that is in a file of its own, by row; None for the others."""
-        rows = self._table.columns(1)
-        native = (rows.has(4) & ~rows.has(1)).tolist()
-        names = object_ids(rows.structs(4, _ID))
-        parts = zip(native, names, rows.u64(2).tolist(), rows.u64(3).tolist(), strict=True)
-        return [Chunk(name, offset, n) if own else None for own, name, offset, n in parts]
-
-
-def chunks_in(raw: bytes, node: bytes, what: str) -> Chunks | None:
-    """The chunks of one array, by its node's id, in a file of ``manifests``."""
-    root = content(raw, MANIFEST, what)
-    with _reading(what):
-        for table in root.tables(1):
-            if table.struct(0, 8) == node:
-                return Chunks(table, what)
-    return None
-
-
 def transaction_id(raw: bytes, what: str) -> str:
     """The id of a transaction log, all of whose parts can be read."""
     root = content(raw, TRANSACTION, what)
-    with _reading(what):
+    with reading(what):
         for field in range(1, 7):
             root.structs(field, 8)
         for table in root.tables(7):
@@ -431,7 +306,7 @@ class RepoFile:
 def repo(raw: bytes, what: str) -> RepoFile:
     """Read the file ``repo`` of version 2."""
     root = content(raw, REPO, what)
-    with _reading(what):
+    with reading(what):
         rows = root.tables(4)
         ids = [_id(row, 0) for row in rows]
         steps = [row.i32(1) for row in rows]
@@ -442,7 +317,7 @@ def repo(raw: bytes, what: str) -> RepoFile:
 
         backups = [update.text(3) for update in root.tables(7)] + [root.text(8)]
         names = tuple(dict.fromkeys(name for name in backups if name))
-        logs = frozenset(object_id(bytes(log)) for row in rows for log in row.structs(5, _ID))
+        logs = frozenset(object_id(bytes(log)) for row in rows for log in row.structs(5, ID_BYTES))
         return RepoFile(refs(2), refs(1), parents, names, logs)
 
 

@@ -406,9 +406,10 @@ def test_a_branch_and_a_tag_cannot_have_the_same_name() -> None:
 def test_a_repository_whose_folder_was_moved_says_so(tmp_path: Path) -> None:
     repo = zvv.Repository.create(tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
-    for ask in (repo.view, repo.log, repo.transaction, repo.list_branches):
+    for ask in (repo.view, repo.log, repo.transaction, repo.list_branches, repo.fsck):
         with pytest.raises(zvv.StorageError, match="any more: its folder was moved"):
             ask()
+    assert "any more: its folder was moved" in repr(repo)
     assert zvv.Repository.open(tmp_path / "there").list_branches() == ["main"]
 
 

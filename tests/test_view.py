@@ -296,6 +296,14 @@ def test_a_view_never_changes_and_vertices_keep_their_numbers() -> None:
     assert level(repo).vertex_count == 67
 
 
+@pytest.mark.parametrize("other", [3, None, "main"])
+def test_a_vertex_map_is_one_from_a_view(other: Any) -> None:
+    repo = repository()
+    append(repo, [[0, 0]])
+    with pytest.raises(zvv.MetadataError, match=f"an earlier view.*not {other!r}"):
+        level(repo).vertex_map(other)
+
+
 def test_a_view_is_a_mapping_of_its_datasets() -> None:
     repo = repository()
     view = repo.view()

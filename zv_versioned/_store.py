@@ -263,7 +263,7 @@ def _get_one(store: Store, request: Request) -> memoryview | None:
 def _missing(key: str) -> IntegrityError:
     return IntegrityError(
         f"a chunk that this snapshot needs is missing: {key}. Was it removed by hand, or collected "
-        "while it was in use?",
+        "while it was in use? zv-versioned fsck says which files are missing",
         missing=True,
     )
 

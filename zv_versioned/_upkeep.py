@@ -349,6 +349,7 @@ class Upkeep:
         >>> repo.fsck().ok
         True
         """
+        self._backend.check_process()
         return fsck.check(
             self,  # type: ignore[arg-type]
             ref,

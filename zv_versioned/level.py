@@ -11,7 +11,7 @@ import numpy as np
 from . import _checks, _reopen
 from ._groups import Groups, load_groups
 from ._twins import twin
-from .errors import ReadOnlyError
+from .errors import MetadataError, ReadOnlyError
 from .format.metadata import (
     LINK_ATTRIBUTES,
     OBJECT_ATTRIBUTES,
@@ -246,9 +246,13 @@ class Level(Conversions, LevelValues, Measures):
         NotFoundError
             If the old view has no such dataset or level.
         MetadataError
-            If it cannot be told: an object went on after the old view and was compacted
-            with what came later, or got another id in a merge before.
+            If `old` is no view, or it cannot be told: an object went on after the old view
+            and was compacted with what came later, or got another id in a merge before.
         """
+        if not isinstance(old, type(self._dataset._view)):
+            raise MetadataError(
+                f"vertex_map wants an earlier view, such as repo.view('v1.0'), not {old!r}"
+            )
         before = old[self._dataset.name][self.number]
         return vertex_map(before._reader, self._reader)
 

@@ -16,7 +16,7 @@ from ._checks import is_whole
 from ._ids import KnownIds
 from ._upkeep import Upkeep
 from ._verbs import Verbs
-from .errors import IntegrityError, MetadataError, NotFoundError, StorageError
+from .errors import IntegrityError, MetadataError, NotFoundError, StorageError, ZVError
 from .geometry import html_table
 from .history.graph import History
 from .history.log import CommitInfo, CommitLog, parents_of, read_log
@@ -439,9 +439,13 @@ class Repository(Verbs, Upkeep):
     # -- showing -------------------------------------------------------------
 
     def __repr__(self) -> str:
+        try:
+            branches, tags = self.list_branches(), self.list_tags()
+        except ZVError as error:  # to be seen where it is shown, rather than break what shows it
+            return f"<Repository {self.location}: {error}>"
         return (
-            f"<Repository {self.location}: branches {', '.join(self.list_branches())}; "
-            f"tags {', '.join(self.list_tags()) or 'none'}>"
+            f"<Repository {self.location}: branches {', '.join(branches)}; "
+            f"tags {', '.join(tags) or 'none'}>"
         )
 
     def _tip(self, branch: str) -> str:

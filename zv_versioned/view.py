@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _checks, _reopen, _state
+from .errors import ZVError
 from .format.metadata import DatasetMeta
 from .geometry import html_table
 from .interop.zarr_vectors import ZarrVectorsStore
@@ -123,7 +124,11 @@ class View(Mapping[str, "Dataset"]):
 
     def __repr__(self) -> str:
         where = f" of {self.branch!r}" if self.branch else ""
-        return f"<View {self.snapshot_id}{where}: {', '.join(map(repr, self.datasets)) or 'empty'}>"
+        try:
+            datasets = ", ".join(map(repr, self.datasets)) or "empty"
+        except ZVError as error:  # to be seen where it is shown, rather than break what shows it
+            datasets = str(error)
+        return f"<View {self.snapshot_id}{where}: {datasets}>"
 
     def _repr_html_(self) -> str:
         return html_table("View", self._rows())

@@ -27,6 +27,14 @@ def test_it_says_in_json_what_it_made(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "option", [("--bounds", "0,0:1,1"), ("--chunk-shape", "1,1"), ("--unit", "nanometer")]
+)
+def test_what_is_of_a_dataset_wants_one(tmp_path: Path, option: tuple[str, str]) -> None:
+    assert "it is of a dataset" in failed("init", tmp_path / "brain", *option, code=2)
+    assert not (tmp_path / "brain").exists()
+
+
 def test_it_makes_a_dataset_as_it_was_asked_to(tmp_path: Path) -> None:
     data = run_json(
         *("init", tmp_path / "brain", "--dataset", "synapses", "--kind", "point_cloud"),

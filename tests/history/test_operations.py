@@ -321,6 +321,38 @@ def test_ids_that_were_given_on_both_sides_are_counted_anew_on_request(
     )
 
 
+@pytest.mark.parametrize("last", [2**63 - 1, 2**63 - 2])
+def test_the_largest_ids_clash_as_others_do(repo: zvv.Repository, last: int) -> None:
+    append(repo, "try", last, 1)
+    append(repo, "main", last, 2)
+    before = content(repo)
+    with pytest.raises(zvv.ConflictError, match="both sides gave these ids"):
+        repo.merge("try")
+    if last == 2**63 - 1:
+        with pytest.raises(zvv.ArrayError, match="use smaller ids"):
+            repo.merge("try", renumber=True)
+        assert content(repo) == before
+    else:
+        old, new = repo.merge("try", renumber=True).renumbered["p"]
+        assert (old.tolist(), new.tolist()) == ([last], [last + 1])
+
+
+def test_a_fast_forward_that_lost_the_race_is_a_merge(
+    repo: zvv.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(repo, "try", 7, 1)
+    forward = repo._backend.fast_forward
+
+    def late(name: str, snapshot_id: str, expected: str) -> None:
+        monkeypatch.undo()
+        append(repo, "main", 8, 2)
+        forward(name, snapshot_id, expected)
+
+    monkeypatch.setattr(repo._backend, "fast_forward", late)
+    assert repo.merge("try").kind == "merge"
+    assert {7, 8} <= set(repo.view()["p"][0].object_ids().tolist())
+
+
 # ---- object attributes -------------------------------------------------------------------------
 
 KINDS: dict[str, list[Any]] = {

@@ -74,6 +74,15 @@ def init(
     if dataset is None:
         if not settings.repository:
             raise typer.BadParameter("say where: zv-versioned init LOCATION", param_hint="LOCATION")
+        for option, given in (
+            ("--bounds", bounds),
+            ("--chunk-shape", chunk_shape),
+            ("--unit", unit),
+        ):
+            if given is not None:
+                raise typer.BadParameter(
+                    "it is of a dataset: name one with --dataset", param_hint=option
+                )
         repository = Repository.create(settings.repository, **settings.storage)
         return _answer(repository, repository.resolve("main"), None)
     corners = box(bounds, "--bounds")

@@ -315,7 +315,8 @@ def damaged() -> IntegrityError:
     """The error for a cell whose checksum does not fit."""
     return IntegrityError(
         "a cell's checksum does not fit its bytes: the stored data is damaged. Restore the "
-        "file from a copy, or read a snapshot that does not use it"
+        "file from a copy (zv-versioned fsck says which it is), or read a snapshot that does not "
+        "use it"
     )
 
 

@@ -102,7 +102,10 @@ def read_entries(tail: memoryview, places: int) -> np.ndarray:
         raise IntegrityError(f"a shard of {len(tail)} bytes is shorter than its index of {size}")
     table = np.frombuffer(tail[-size:-4], np.uint8)
     if google_crc32c.value(table) != int.from_bytes(tail[-4:], "little"):
-        raise IntegrityError("the index of a shard is damaged: its checksum does not fit")
+        raise IntegrityError(
+            "the index of a shard is damaged: its checksum does not fit. Restore the file from a "
+            "copy; zv-versioned fsck says which it is"
+        )
     return table.view("<u8").reshape(places, 2)
 
 

@@ -298,7 +298,14 @@ def merge(
         if dry_run:
             return replace(done, kind="dry run", changes=_between(repository, tip, theirs_id))
         changes = _between(repository, tip, theirs_id)
-        backend.fast_forward(into, theirs_id, tip)
+        try:
+            backend.fast_forward(into, theirs_id, tip)
+        except ConflictError:
+            # The branch moved: by now there may be something to merge with, or nothing to do.
+            return merge(
+                repository, source, into, on_conflict=on_conflict, message=message, author=author,
+                ff=ff, renumber=renumber, dry_run=dry_run, copy=copy, progress=progress,
+            )  # fmt: skip
         return replace(done, snapshot_id=theirs_id, kind="fast-forward", changes=changes)
     if ff == "only":
         raise ConflictError(

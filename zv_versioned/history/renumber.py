@@ -272,6 +272,8 @@ class _Numbers:
 def _count_on(old: Runs, first: int) -> tuple[IdMap, int]:
     """New ids from `first` on, in the order of the owners; returns the id after them too."""
     # What was counted first is counted first again.
+    if len(old) == 0:
+        return IdMap.none(), first
     old = old.take(np.lexsort((old.first, old.owner)))
     count = old.last - old.first + 1
     total = int(count.sum())
@@ -280,7 +282,7 @@ def _count_on(old: Runs, first: int) -> tuple[IdMap, int]:
             f"{total:,} object ids have to be counted anew, and none are left after {first - 1}; "
             "use smaller ids"
         )
-    new = first + np.cumsum(count) - count
+    new = first + (np.cumsum(count) - count)
     return IdMap.joined([IdMap(old.first, old.last, new)]), first + total
 
 

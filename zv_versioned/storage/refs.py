@@ -150,8 +150,8 @@ class Refs(Handle, ABC):
 
     def _moved(self, branch: str, tip: str, began: str) -> ConflictError:
         return ConflictError(
-            f"branch {branch!r} of {self.location} moved to {tip} since the session began at "
-            f"{began}; begin again from the new tip",
+            f"branch {branch!r} of {self.location} moved to {tip} meanwhile; this began at "
+            f"{began}: do it again from the new tip",
             what="branch",
             where=branch,
             ours=tip,

@@ -228,11 +228,6 @@ def get_present(
         return [_get_one(store, request) for request in (*requests, *large)]
 
 
-def is_direct(store: Store) -> bool:
-    """Whether what is read of a store is read from local files at once, without waiting."""
-    return chunks_of(store) is not None
-
-
 def files_of(store: Store, keys: Sequence[str]) -> dict[str, Hashable]:
     """What names the bytes of chunks for ever, of those of which that is known without a read.
 

@@ -32,7 +32,7 @@ _NONE = np.zeros(0, np.int64)
 def diff(repository: Repository, a: str, b: str, *, values: bool) -> Diff:
     """Compare two snapshots; see :meth:`Repository.diff`."""
     backend = repository._backend
-    stores = backend.view_store(a), backend.read_store(b)
+    stores = backend.view_store(a), backend.view_store(b)
     before, after = (load_index(store, repository._parts) for store in stores)
     found = []
     for name in sorted(before.keys() | after.keys()):

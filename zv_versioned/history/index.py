@@ -165,7 +165,7 @@ def likely_documents(store: Store, like: Index, since: Index | None = None) -> _
             paths.append(level.path)
             known = None if before is None else before.levels.get(number)
             changed = known is None or known.facts.version != level.facts.version
-            if since is not None and changed and not _store.is_direct(store):
+            if since is not None and changed and not _store.is_local(store):
                 chunks += _state.table_keys(level.path, level.facts.slots)
     return _state.Documents(store, paths, chunks)
 

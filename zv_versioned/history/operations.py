@@ -332,7 +332,7 @@ def _between(repository: Repository, before: str, after: str) -> dict[str, Any]:
     backend, parts = repository._backend, repository._parts
     ours, theirs = (
         Snapshot(load_index(store, parts), Source(store), parts)
-        for store in (backend.view_store(before), backend.read_store(after))
+        for store in (backend.view_store(before), backend.view_store(after))
     )
     details = StoredDetails(ours, ours, theirs)
     return counts_of(ours.index, merge_index(ours.index, ours.index, theirs.index, details))

@@ -21,7 +21,6 @@ from .._paths import parted
 from ..errors import IntegrityError
 from . import damage, files
 from .lookup import Chunk, Chunks, Nodes, chunks_in
-from .seal_file import read_file
 
 KNOWN_FORMATS = (1, 2)
 Request = tuple[str, int, int]
@@ -98,7 +97,7 @@ class LocalChunks:
         return damage.of_snapshot(self._folder, self._snapshot_id, known=True)
 
     def _read(self, path: str) -> bytes:
-        return read_file(f"{self._folder}/{path}")
+        return files.read_file(f"{self._folder}/{path}")
 
     def _array(self, path: str) -> list[Chunks]:
         """Where the chunks of an array lie, by its manifests."""

@@ -28,13 +28,13 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import filelock
-import google_crc32c
 
 if sys.platform != "win32":
     import fcntl
 
 from .._io import check_process
 from ..errors import MetadataError, StorageError
+from .notes import CHECK_BYTES, read_note, sealed_note
 
 __all__ = ["HOLDER_FILE", "LOCK_FILE", "RepositoryLock"]
 
@@ -44,7 +44,6 @@ HOLDER_FILE = "zv_versioned.holder"
 _POLL_SECONDS = 0.002
 # Of one fixed size, a note replaces the one before it in a single write, and is never empty.
 _NOTE_BYTES = 512
-_CHECK_BYTES = 9
 Meanwhile = Callable[[], object] | None
 
 
@@ -328,18 +327,16 @@ class RepositoryLock:
             "thread": threading.current_thread().name[:32],
             "purpose": purpose[:120],
         }
-        text = json.dumps(note, ensure_ascii=False).encode("utf-8", "replace")
-        if len(text) > _NOTE_BYTES - _CHECK_BYTES:
-            text = json.dumps({**note, "thread": "", "purpose": "do something"}).encode()
-        text = text.ljust(_NOTE_BYTES - _CHECK_BYTES)
-        text += b" %08x" % google_crc32c.value(text)
+        raw = sealed_note(note, _NOTE_BYTES)
+        if len(raw) > _NOTE_BYTES:
+            raw = sealed_note({**note, "thread": "", "purpose": "do something"}, _NOTE_BYTES)
         descriptor = os.open(
             os.path.join(self.path, HOLDER_FILE),
             os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0),
             0o666,
         )
         try:
-            os.write(descriptor, text)
+            os.write(descriptor, raw)
         finally:
             os.close(descriptor)
 
@@ -369,7 +366,7 @@ class RepositoryLock:
 
     def _read_note(self) -> dict[str, Any] | None:
         try:
-            note = json.loads(Path(self.path, HOLDER_FILE).read_bytes()[:-_CHECK_BYTES])
+            note = json.loads(Path(self.path, HOLDER_FILE).read_bytes()[:-CHECK_BYTES])
         except (OSError, ValueError):
             return None
         return note if isinstance(note, dict) else None
@@ -377,8 +374,7 @@ class RepositoryLock:
 
 def note_is_whole(raw: bytes) -> bool:
     """Whether a note of who holds the lock is as it was written."""
-    text, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
-    return len(raw) == _NOTE_BYTES and check == b" %08x" % google_crc32c.value(text)
+    return len(raw) == _NOTE_BYTES and read_note(raw) is not None
 
 
 def _is_alive(pid: int) -> bool:

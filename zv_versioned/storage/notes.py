@@ -27,7 +27,8 @@ if sys.platform != "win32":
 UNFINISHED = ".new"
 """Behind the name of a file that is being made."""
 
-_CHECK_BYTES = 9
+CHECK_BYTES = 9
+"""At the end of a note: a space and its CRC-32C in hexadecimal digits."""
 _NOTE_BYTES = 256
 _IDLE: dict[str, Any] = {"idle": True}
 _KEPT = 16
@@ -36,13 +37,13 @@ _KEPT = 16
 def sealed_note(facts: dict[str, Any], width: int = 0) -> bytes:
     """A note with its checksum behind it, of `width` bytes at least."""
     text = json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace")
-    text = text.ljust(width - _CHECK_BYTES)
+    text = text.ljust(width - CHECK_BYTES)
     return text + b" %08x" % google_crc32c.value(text)
 
 
 def read_note(raw: bytes) -> dict[str, Any] | None:
     """What a note says; None where it is not as it was written."""
-    text, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
+    text, check = raw[:-CHECK_BYTES], raw[-CHECK_BYTES:]
     if check != b" %08x" % google_crc32c.value(text):
         return None
     found = json.loads(text)
@@ -94,8 +95,7 @@ class Place:
             seen = os.stat(self.path)
         except OSError:
             return False
-        mine = os.fstat(self._descriptor)
-        return (seen.st_ino, seen.st_dev) == (mine.st_ino, mine.st_dev)
+        return os.path.samestat(seen, os.fstat(self._descriptor))
 
     def close(self) -> None:
         """Remove it; in a forked child, leave it to the parent."""

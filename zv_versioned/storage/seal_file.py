@@ -9,7 +9,6 @@ if sys.platform != "win32":
     import fcntl
 
 _LONGEST = 8192
-_USUAL = 1 << 16
 
 
 class SealFile:
@@ -32,12 +31,10 @@ class SealFile:
         if sys.platform == "win32":
             return True  # nothing is sealed there without the repository's lock
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        mine = os.fstat(self._descriptor)
         try:
-            there = os.stat(self._path)
+            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
         except FileNotFoundError:
             return False
-        return (mine.st_ino, mine.st_dev) == (there.st_ino, there.st_dev)
 
     def append(self, lines: bytes) -> None:
         """Write lines behind those that are whole."""
@@ -65,15 +62,3 @@ class SealFile:
     def close(self) -> None:
         """Let others write."""
         os.close(self._descriptor)
-
-
-def read_file(path: str) -> bytes:
-    """A small file, in as few calls as can be: where a commit waits, each of them counts."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    try:
-        parts = [os.read(descriptor, _USUAL)]
-        while len(parts[-1]) == _USUAL:
-            parts.append(os.read(descriptor, _USUAL))
-    finally:
-        os.close(descriptor)
-    return b"".join(parts)

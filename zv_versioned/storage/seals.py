@@ -32,7 +32,7 @@ import google_crc32c
 
 from ..errors import IntegrityError
 from . import files
-from .seal_file import SealFile, read_file
+from .seal_file import SealFile
 
 SEALS_FILE = "zv_versioned.seals"
 _REF_FILES = ("ref.json", "ref.json.deleted")
@@ -176,7 +176,7 @@ class Ledger:
     def _manifests(self, snapshot: str) -> frozenset[str]:
         path = f"snapshots/{snapshot}"
         try:
-            raw = read_file(self._root + path)
+            raw = files.read_file(self._root + path)
         except FileNotFoundError:
             return frozenset()
         try:
@@ -237,7 +237,7 @@ class Ledger:
         state = self.root_state()
         if state is None or state in (self._repo, since):
             return
-        raw = read_file(self._root + "repo")
+        raw = files.read_file(self._root + "repo")
         try:
             files.repo(raw, "repo")
         except IntegrityError as error:
@@ -293,7 +293,7 @@ class Ledger:
 
     def _now(self, path: str) -> Seal:
         try:
-            return seal_of(read_file(self._root + path))
+            return seal_of(files.read_file(self._root + path))
         except FileNotFoundError:
             return _GONE, 0
 

@@ -244,15 +244,20 @@ class _Job:
     @contextmanager
     def _kept_parent(self) -> Iterator[None]:
         """Keep the second parent of a merge, from before the commit that names it."""
-        backend = self.repository._backend
-        new = self.second_parent and hidden.keep_parent(backend, self.theirs_id)
-        try:
+        if not self.second_parent:
             yield
-        except ConflictError:
-            # After any other error nobody knows for sure whether the commit was made.
-            if new:
-                hidden.forget_parent(backend, self.theirs_id)
-            raise
+            return
+        backend = self.repository._backend
+        # Locally nobody expires in between, and so takes it for one that no merge names.
+        with backend.mutation(f"merge into {self.branch}"):
+            new = hidden.keep_parent(backend, self.theirs_id)
+            try:
+                yield
+            except ConflictError:
+                # After any other error nobody knows for sure whether the commit was made.
+                if new:
+                    hidden.forget_parent(backend, self.theirs_id)
+                raise
 
 
 def _nothing(ours: Index, merged: Merged) -> bool:

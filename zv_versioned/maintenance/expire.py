@@ -223,7 +223,7 @@ def _over(
     over = set(parents) - {parent for merge, parent in merges.items() if merge in found.kept}
     named = set(merges.values())
     if backend.is_local or SHARES:
-        # Also of merges that are gone: of a branch that was reset, or somebody was interrupted here.
+        # Also of merges that are gone: a branch was reset, or somebody interrupted here.
         named |= found.expired - set(leased)
     return over & named
 

@@ -127,9 +127,7 @@ def _check(three: Three, report: Report, holders: list[_Holders], together: set[
         reason = f"{one} undid a compaction, and {other} {what}"
         remedy = _AGAIN.format(one)
     made = of_ours + of_theirs or sorted(holders[0].made.keys() & together)
-    report.conflict(
-        "compaction", _origin(three, made), reason, batches=(*made,), _remedy=remedy
-    )
+    report.conflict("compaction", _origin(three, made), reason, batches=(*made,), _remedy=remedy)
     return True
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _paths, _state, _store
 from ..errors import IntegrityError, MetadataError
 from ..geometry import html_table
+from ..history.graph import History
 from . import policy
 from .gc import cutoff_of, needed_chunks
 from .inventory import Inventory
@@ -172,6 +173,23 @@ def stats(repository: Repository, refs: str | Sequence[str] | None, storage: boo
         raise MetadataError(f"refs are texts, got {refs!r}")
     levels = tuple(level for ref in chosen for level in _levels(repository, ref))
     return Stats(repository.location, levels, _storage(repository) if storage else None)
+
+
+def commits_of(repository: Repository, snapshot_id: str) -> tuple[int, str | None]:
+    """How many commits led to a snapshot, itself included, as far as they can be read.
+
+    Returns
+    -------
+    (int, str or None)
+        Their number, and what is damaged before them; None where they are all.
+    """
+    number = 0
+    try:
+        for _ in History(repository._backend).walk(snapshot_id):
+            number += 1
+    except IntegrityError as error:
+        return number, str(error)
+    return number, None
 
 
 def _levels(repository: Repository, ref: str) -> list[LevelStats]:

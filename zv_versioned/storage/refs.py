@@ -6,7 +6,7 @@ import difflib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -176,9 +176,18 @@ class Refs(Handle, ABC):
             ) from error
 
     def _tips(self) -> set[str]:
-        """The snapshots that branches and tags stand at."""
-        tips = {self.branch_tip(name) for name in self.branches()}
-        return tips | {self.tag_target(name) for name in self.tags()}
+        """The snapshots that refs stand at, hidden ones too; not of those that are damaged."""
+        with translated(self.location):
+            branches = self._repository.list_branches()
+        lookups = [
+            *((self._repository.lookup_branch, name) for name in branches),
+            *((self._repository.lookup_tag, name) for name in self.tags()),
+        ]
+        tips = set()
+        for lookup, name in lookups:
+            with suppress(IntegrityError, NotFoundError), translated(self.location):
+                tips.add(lookup(name))
+        return tips
 
 
 def _check_name(kind: str, name: object, *, new: bool = False) -> None:

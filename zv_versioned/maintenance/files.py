@@ -336,6 +336,15 @@ class FileCheck:
         if sealed.torn:
             what = "the last line was cut short: a process was killed as it wrote it"
             yield Finding(DAMAGED, SEALS_FILE, what, "The next change takes it back")
+        if inventory.sizes.get(SEALS_FILE) == 0:
+            # Whoever makes it writes to it, and it is never written anew without a line.
+            what = "it is empty, and a line was written into it with every change"
+            yield Finding(
+                DAMAGED,
+                SEALS_FILE,
+                what,
+                "fsck with repair=True seals all that can be read, as it is",
+            )
         unsealed = sorted(set(inventory.unsealed))
         if unsealed:
             shown = ", ".join(unsealed[:3]) + (", …" if len(unsealed) > 3 else "")

@@ -248,8 +248,11 @@ def _collect(backend: Backend, folder: Path, cutoff: datetime) -> Collection:
     for kind, paths in listed.items():
         if kind != "overwritten":
             _remove(folder, paths)
+    backend.seal()
     now = Inventory(folder, sizes=_sizes(folder, "overwritten"))
     fresh = {p for p in superseded(now) if p in inventory.sizes}
+    if backend.ledger is not None and not backend.ledger.root_fits():
+        fresh = set()  # it could not be sealed, and an earlier state alone says that it is whole
     listed["overwritten"] = {p for p in fresh if _older(folder, p, cutoff) is not None}
     _remove(folder, listed["overwritten"])
     _remove_empty(folder / "refs")

@@ -339,12 +339,8 @@ class FileCheck:
         if inventory.sizes.get(SEALS_FILE) == 0:
             # Whoever makes it writes to it, and it is never written anew without a line.
             what = "it is empty, and a line was written into it with every change"
-            yield Finding(
-                DAMAGED,
-                SEALS_FILE,
-                what,
-                "fsck with repair=True seals all that can be read, as it is",
-            )
+            way = "fsck with repair=True seals all that can be read, as it is"
+            yield Finding(DAMAGED, SEALS_FILE, what, way)
         unsealed = sorted(set(inventory.unsealed))
         if unsealed:
             shown = ", ".join(unsealed[:3]) + (", …" if len(unsealed) > 3 else "")

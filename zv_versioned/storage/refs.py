@@ -59,6 +59,17 @@ class Refs(Handle, ABC):
         damaged = [] if self.folder is None else damage.left_out(self.folder, listed)
         return sorted({*listed, *damaged})
 
+    def lost(self, kind: str) -> list[str]:
+        """The names of branches or tags that are files, and whose files are gone, sorted.
+
+        Parameters
+        ----------
+        kind : {"branch", "tag"}
+        """
+        if self.ledger is None or self.folder is None or (self.folder / "repo").exists():
+            return []
+        return [name for name in self.ledger.lost_refs(kind) if not name.startswith(HIDDEN)]
+
     def branch_tip(self, name: str) -> str:
         """Return the snapshot id of the tip of branch `name`; NotFoundError if there is none."""
         self.check_process()
@@ -167,6 +178,10 @@ class Refs(Handle, ABC):
         except (IntegrityError, NotFoundError) as error:
             wrong = None if self.folder is None else damage.of_ref(self.folder, kind, name)
             if wrong is not None:
+                raise wrong.error(f"{kind} {name!r} of {self.location}") from error
+            if self.folder is not None and name in self.lost(kind):
+                path = f"refs/{kind}.{name}/ref.json"
+                wrong = damage.Damage(self.folder, f"{path} is missing", missing=True)
                 raise wrong.error(f"{kind} {name!r} of {self.location}") from error
             if isinstance(error, IntegrityError):
                 raise

@@ -310,6 +310,18 @@ class Ledger:
         if seal is not None and os.path.exists(self._root + path):
             self._write([path], lambda _: seal)
 
+    def lost_refs(self, kind: str) -> list[str]:
+        """Branches or tags of version 1 that nobody has deleted, and whose files are gone."""
+        lines = re.compile(rb" refs/%s\.([^\n/]+)/ref\.json\n" % kind.encode())
+        raw = self._raw()
+        names = {name.decode(errors="replace") for name in lines.findall(raw)}
+        paths = {name: f"refs/{kind}.{name}/ref.json" for name in sorted(names)}
+        return [
+            name
+            for name, path in paths.items()
+            if not os.path.exists(self._root + path) and last_seal(raw, path) is not None
+        ]
+
     def everything(self) -> list[str]:
         """Paths of all files that want a seal."""
         found = [p for p in (self.folder / "repo", self.folder / "config.yaml") if p.exists()]

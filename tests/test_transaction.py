@@ -543,3 +543,29 @@ def test_metadata_that_is_no_json_is_named_with_its_key(value: object, said: str
     repo = zvv.Repository.create("memory://")
     with pytest.raises(zvv.MetadataError, match=said):
         repo.transaction(metadata={"fine": 1, "run": value})
+
+
+@pytest.mark.parametrize("end", ["commit", "abort"])
+def test_a_block_of_a_transaction_that_is_over_is_refused(end: str) -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+    tx = repo.transaction()
+    writer = tx.writer("p")
+    writer.append_vertices_sync(np.ones((2, 2), "f4"))
+    getattr(tx, end)()
+    said = {"commit": "was committed", "abort": "was abandoned"}[end]
+    for over in (tx, writer):
+        with pytest.raises(zvv.ReadOnlyError, match=said), over:
+            raise AssertionError("the block was entered")
+
+        async def enter(over: Any = over) -> None:
+            async with over:
+                raise AssertionError("the block was entered")
+
+        with pytest.raises(zvv.ReadOnlyError, match=said):
+            asyncio.run(enter())
+    with repo.view().lease() as lease:
+        pass
+    with pytest.raises(zvv.ReadOnlyError, match="was released"), lease:
+        raise AssertionError("the block was entered")

@@ -390,7 +390,8 @@ class Transaction(StagesDatasets):
         self._dropped()
 
     def __enter__(self) -> Transaction:
-        return self
+        with self._changing():
+            return self
 
     def __exit__(
         self,
@@ -404,7 +405,7 @@ class Transaction(StagesDatasets):
             self.commit()
 
     async def __aenter__(self) -> Transaction:
-        return self
+        return self.__enter__()
 
     async def __aexit__(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from rich.text import Text
 from ..geometry import Geometry
 from ..level import Level
 from ..reading.query import Filters
-from ._answer import Answer, Form, counted, line, table
+from ._answer import Answer, Form, as_json, cell, counted, line, table
 from ._app import DATA, command
 from ._datasets import choose
 from ._parse import ball, box, conditions, names, object_ids
@@ -171,7 +170,7 @@ def _cells(column: np.ndarray) -> list[Any]:
     """A column as the other forms have it: float64, and nothing for what JSON has not."""
     kind = column.dtype.kind
     if column.ndim > 1:
-        return [json.dumps(plain(row), ensure_ascii=False) for row in column]
+        return [as_json(plain(row)) for row in column]
     if kind == "b":
         return list(np.where(column, "true", "false").tolist())
     if kind == "f":
@@ -182,6 +181,8 @@ def _cells(column: np.ndarray) -> list[Any]:
         return listed
     if kind in "mM":
         return [None if text == "NaT" else text for text in column.astype(str).tolist()]
+    if kind in "OUT":
+        return [cell(value) if isinstance(value, str) else value for value in column.tolist()]
     return list(column.tolist())
 
 

@@ -206,6 +206,11 @@ def _plan(
         *leases.held(backend, now),
     ]
     if backend.folder is not None:
+        found = plan(graph, always, heads)
+        if not found.expired:
+            return found
+        # What each began at is in its note alone, so unlike a collection, which asks for the oldest
+        # (`oldest_writer`), this reads all of them: 0.05 ms each, where anything expires.
         always += [writer.base for writer in writers(backend.folder)]
     else:
         # A transaction may have begun where a branch stood until its next commit.

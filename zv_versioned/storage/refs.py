@@ -66,6 +66,7 @@ class Refs(Handle, ABC):
         ----------
         kind : {"branch", "tag"}
         """
+        self.check_process()
         if self.ledger is None or self.folder is None or (self.folder / "repo").exists():
             return []
         return [name for name in self.ledger.lost_refs(kind) if not name.startswith(HIDDEN)]

@@ -8,10 +8,12 @@ from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import cpu, default_buffer_prototype
 
 from . import _io
+from ._paths import chunk_key
 from .errors import IntegrityError, NotFoundError, StorageError, ZVError
 from .storage.chunks import chunks_of, wrong_with
 from .storage.translate import reason, translated, unreadable
@@ -174,6 +176,45 @@ def get_many(
         If the storage fails.
     """
     return checked([*requests, *large], get_present(store, requests, large))
+
+
+def get_wholes(
+    store: Store, array: str, places: Sequence[tuple[int, ...]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Many small chunks of one array, one behind the other.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+    array : str
+        Its path.
+    places : sequence of tuple of int
+        The coordinates of the chunks, all of which must be there.
+
+    Returns
+    -------
+    raw : ndarray of uint8
+    ends : ndarray of int64
+        One past the last byte of each.
+
+    Raises
+    ------
+    IntegrityError, StorageError
+        As :func:`get_many`.
+    """
+    try:
+        local = chunks_of(store)
+        if local is not None:
+            _io.check_here()
+            found = local.whole(array, places)
+            if found is not None:
+                return found[0], np.array(found[1], np.int64)
+    except OSError as error:
+        raise unreadable(f"chunks of {array!r}", error, wrong_with(store)) from error
+    # One by one where one is missing: the error then names it.
+    values = get_many(store, [(chunk_key(array, at), 0, -1) for at in places])
+    raw = np.frombuffer(b"".join(values), np.uint8)
+    return raw, np.cumsum([len(value) for value in values], dtype=np.int64)
 
 
 def checked(requests: Sequence[Request], values: Sequence[memoryview | None]) -> list[memoryview]:

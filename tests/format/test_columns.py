@@ -89,3 +89,57 @@ def test_a_header_that_says_nonsense_is_an_integrity_error(head: object) -> None
     payload = struct.pack("<4sI", b"ZVC1", len(text)) + text + bytes(64)
     with pytest.raises(IntegrityError):
         columns.unpack(memoryview(payload))
+
+
+# ---- many payloads at once -----------------------------------------------------
+
+
+def laid(payloads: list[bytes]) -> tuple[np.ndarray, list[int], list[int]]:
+    stops = np.cumsum([len(payload) for payload in payloads]).tolist()
+    starts = [0, *stops[:-1]]
+    return np.frombuffer(b"".join(payloads), np.uint8), starts, stops
+
+
+numbers = st.sampled_from(["<i4", "<i8"]).flatmap(
+    lambda dtype: hnp.arrays(dtype, st.integers(0, 6), elements=st.integers(0, 1000))
+)
+batches_of_columns = st.lists(
+    st.fixed_dictionaries({"always": numbers}, optional={"sometimes": numbers}), min_size=1
+)
+
+
+@given(tables=batches_of_columns)
+def test_a_column_of_many_payloads_is_that_of_each_one_after_the_other(
+    tables: list[dict[str, np.ndarray]],
+) -> None:
+    packed = columns.Packed(*laid([columns.pack(table) for table in tables]))
+    for name in ("always", "sometimes", "never"):
+        values, counts = packed.column(name)
+        assert counts.tolist() == [len(t[name]) if name in t else -1 for t in tables]
+        assert values.tolist() == [
+            v for t in tables for v in t.get(name, np.zeros(0, int)).tolist()
+        ]
+
+
+def test_rows_of_many_payloads_keep_their_shape() -> None:
+    tables = [{"d": np.arange(n * 2).reshape(n, 2)} for n in (3, 0, 5)]
+    values, counts = columns.Packed(*laid([columns.pack(t) for t in tables])).column("d")
+    assert counts.tolist() == [3, 0, 5]
+    assert values.tolist() == np.concatenate([t["d"] for t in tables]).tolist()
+
+
+def test_many_payloads_of_which_one_is_cut_or_is_none_are_an_integrity_error() -> None:
+    good = columns.pack({"a": np.arange(9)})
+    for bad in (good[:-9], b"ZVC2" + good[4:], b"ZV", b""):
+        with pytest.raises(IntegrityError):
+            columns.Packed(*laid([good, bad]))
+        with pytest.raises(IntegrityError):
+            columns.Packed(*laid([bad, good]))
+
+
+def test_rows_that_differ_in_shape_are_an_integrity_error() -> None:
+    packed = columns.Packed(
+        *laid([columns.pack({"a": np.zeros((2, 2), "i8")}), columns.pack({"a": np.zeros(4, "i8")})])
+    )
+    with pytest.raises(IntegrityError, match="shapes"):
+        packed.column("a")

@@ -409,6 +409,75 @@ def test_what_another_branch_did_to_compacted_batches_is_a_conflict_with_a_way_o
     all_same(theirs, contents(repo))
 
 
+def _values(tx: zvv.Transaction, vertices: int) -> None:
+    tx.writer("p").add_attribute_sync("late", np.arange(float(vertices)))
+
+
+def _removal(tx: zvv.Transaction, _: int) -> None:
+    tx.writer("p").remove_objects_sync([3])
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["never", "once"])
+@pytest.mark.parametrize(
+    ("change", "did"), [(_values, "changed values of 'late'"), (_removal, "removed objects")]
+)
+def test_a_transaction_that_lost_to_a_compaction_is_told_that_one_and_nothing_else(
+    change: Any, did: str, earlier: bool
+) -> None:
+    repo = small()
+    if earlier:
+        # What was compacted before both of them is no doing of either.
+        repo.compact()
+        with repo.transaction() as tx:
+            append(tx.writer("p"), "point_cloud", np.random.default_rng(5), 900, 20)
+    tx = repo.transaction()
+    change(tx, repo.view()["p"][0].vertex_count)
+    compaction = repo.compact().snapshot_id
+    with pytest.raises(zvv.ConflictError) as caught:
+        tx.commit()
+    assert [c.kind for c in caught.value.conflicts] == ["compaction"]
+    said = str(caught.value)
+    assert f"the branch compacted batches, and this transaction {did} in them" in said
+    assert compaction in said
+    assert "begin a transaction" in said
+    assert "both" not in said
+    assert repo.resolve("main") == compaction
+
+
+def test_appends_with_given_ids_and_a_compaction_go_together() -> None:
+    repo = small()
+    tx = repo.transaction()
+    rng = np.random.default_rng(5)
+    tx.writer("p").append_vertices_sync(rng.uniform(0, 9, (6, 3)).astype("f4"), object_ids=900)
+    first = int(repo.view()["p"][0].object_ids()[0])
+    tx.writer("p").append_vertices_sync(
+        rng.uniform(0, 9, (4, 3)).astype("f4"), object_ids=first, extend=True
+    )
+    before = len(repo.view()["p"][0].objects[first])
+    repo.compact()
+    tx.commit()
+    level = repo.view()["p"][0]
+    assert len(level.objects[900]) == 6
+    assert len(level.objects[first]) == before + 4
+    assert repo.fsck().ok
+
+
+def test_what_was_written_to_a_compaction_that_another_branch_undid_says_how_to_go_on() -> None:
+    repo = small()
+    compaction = repo.compact().snapshot_id
+    repo.create_branch("try")
+    _write(repo, "try")
+    theirs = contents(repo, "try")
+    repo.revert(compaction)
+    with pytest.raises(zvv.ConflictError, match="this side undid a compaction") as caught:
+        repo.merge("try")
+    assert [c.kind for c in caught.value.conflicts] == ["compaction"]
+    assert f"{compaction}, again on this side (a cherry-pick)" in str(caught.value)
+    repo.cherry_pick(compaction)
+    repo.merge("try")
+    all_same(theirs, contents(repo))
+
+
 def test_a_compaction_can_be_reverted_and_keeps_what_was_appended_since() -> None:
     repo = small()
     compaction = repo.compact().snapshot_id

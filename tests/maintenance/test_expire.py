@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from _story import Story
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import tests._profiles  # noqa: F401
 import zv_versioned as zvv
 from zv_versioned.errors import MetadataError, NotFoundError
+from zv_versioned.history.graph import History
 from zv_versioned.storage import hidden
 
 
@@ -214,3 +221,99 @@ def test_bad_arguments_are_refused(story: Story, arguments: dict[str, Any], says
 def test_a_branch_that_is_not_there_is_not_found(story: Story) -> None:
     with pytest.raises(NotFoundError, match="nobody"):
         story.repo.expire(keep_last=1, refs=["main", "nobody"])
+
+
+# ---- one round is enough ----------------------------------------------------
+
+_STEPS = st.lists(
+    st.tuples(st.sampled_from(["commit", "merge", "tag"]), st.integers(0, 2), st.integers(0, 2)),
+    min_size=6,
+    max_size=14,
+)
+_BRANCHES = ("main", "x", "y")
+
+
+def play(location: Path, steps: list[tuple[str, int, int]]) -> Story:
+    """Commits, merges and tags on three branches that begin at one commit."""
+    story = Story(location)
+    for name in _BRANCHES[1:]:
+        story.repo.create_branch(name)
+    for number, (what, one, other) in enumerate(steps):
+        if what == "tag":
+            story.repo.create_tag(f"t{number}", at=_BRANCHES[one])
+        elif what == "merge" and one != other:
+            story.merge(f"merge {number}", _BRANCHES[other], _BRANCHES[one])
+        else:
+            story.append(f"append {number}", _BRANCHES[one])
+    return story
+
+
+def all_bases(repo: zvv.Repository) -> dict[tuple[str, str], list[str]]:
+    history, refs = History(repo._backend), [*_BRANCHES, *repo.list_tags()]
+    tips = {ref: repo.resolve(ref) for ref in refs}
+    return {
+        (a, b): history.merge_bases(tips[a], tips[b]) for a, b in itertools.combinations(refs, 2)
+    }
+
+
+@given(steps=_STEPS, last=st.integers(1, 3))
+@settings(max_examples=settings().max_examples // 10)
+def test_whatever_was_merged_one_expiry_lets_go_of_all_that_it_says_and_of_nothing_else(
+    steps: list[tuple[str, int, int]], last: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        repo = play(Path(folder) / "r", steps).repo
+        bases = all_bases(repo)
+        done = repo.expire(keep_last=last, dry_run=False)
+        left = {c.snapshot_id for ref in (*_BRANCHES, *repo.list_tags()) for c in repo.log(ref)}
+        assert len(left) == done.kept
+        assert left.isdisjoint(done.expired)
+        assert all_bases(repo) == bases
+        assert repo.expire(keep_last=last).expired == ()
+        time.sleep(0.06)
+        repo.gc(dry_run=False)
+        assert {path.name for path in Path(folder, "r", "snapshots").iterdir()} == left
+        assert all_bases(zvv.Repository.open(Path(folder) / "r")) == bases
+
+
+@pytest.mark.parametrize("step", range(1, 5))
+def test_an_expiry_that_was_interrupted_loses_no_merge_base_and_is_done_by_the_next(
+    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [("commit", 1, 0), ("commit", 2, 0), ("merge", 0, 1), ("merge", 0, 2)]
+    repo = play(tmp_path / "r", [*steps * 3, ("commit", 0, 0), ("commit", 0, 0)]).repo
+    bases = all_bases(repo)
+    calls = itertools.count(1)
+
+    def interrupted(real: Any, *arguments: Any) -> Any:
+        if next(calls) == step:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        for where, name in ((hidden, "forget_parent"), (repo._backend, "expire")):
+            patch.setattr(where, name, functools.partial(interrupted, getattr(where, name)))
+        with pytest.raises(KeyboardInterrupt):
+            repo.expire(keep_last=1, dry_run=False)
+    done = repo.expire(keep_last=1, dry_run=False)
+    assert all_bases(repo) == bases
+    collect(repo)
+    left = {path.name for path in (tmp_path / "r" / "snapshots").iterdir()}
+    assert len(left) == done.kept
+    assert repo.expire(keep_last=1).expired == ()
+
+
+def test_what_was_merged_by_a_commit_that_a_reset_took_from_the_branch_can_expire(
+    tmp_path: Path,
+) -> None:
+    story = Story(tmp_path / "r")
+    story.repo.create_branch("try")
+    story.append("t0", "try")
+    before = story.append("m0")
+    story.merge("merge", "try")
+    story.repo.delete_branch("try")
+    story.repo.reset_branch("main", to=before)
+    assert story.named(story.repo.expire(keep_last=2, dry_run=False).expired) == {"t0"}
+    assert hidden.kept_parents(story.repo._backend) == []
+    collect(story.repo)
+    assert story.log("main") == ["m0", "begin", "root"]

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from zv_versioned.errors import MetadataError
 from zv_versioned.spatial import assign as module
-from zv_versioned.spatial.assign import assign, cell_numbers, object_rows, stable_order
+from zv_versioned.spatial.assign import (
+    Assignment,
+    assign,
+    assign_fragments,
+    cell_numbers,
+    object_rows,
+    stable_order,
+)
 from zv_versioned.spatial.boxes import Box, box_of
 from zv_versioned.spatial.grid import Grid
 
@@ -166,3 +173,66 @@ def test_the_order_is_that_of_a_stable_sort(data: st.DataObject, bound: int, n: 
     order = stable_order(keys, bound)
     assert order.tolist() == np.argsort(keys, kind="stable").tolist()
     assert (keys == before).all()
+
+
+def cut(plan: Assignment, cuts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The vertices of a plan as if they had come in several batches, each in its own order.
+
+    Returns what :func:`assign_fragments` takes, and the input row of each vertex.
+    """
+    cell_of = np.repeat(plan.cells, plan.cell_vertices)
+    row_of = np.repeat(plan.fragment_object, plan.fragment_vertices)
+    batch = np.searchsorted(cuts, plan.order, side="right")
+    order = np.argsort(batch, kind="stable")
+    keys = np.stack([batch, cell_of, row_of])[:, order]
+    apart = np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0))
+    new_cell = np.append(True, (keys[:2, 1:] != keys[:2, :-1]).any(axis=0))
+    first, cells = np.flatnonzero(apart), np.flatnonzero(new_cell)
+    return (
+        keys[1, cells],
+        np.diff(np.searchsorted(first, cells), append=len(first)),
+        keys[2, first],
+        np.diff(first, append=len(order)),
+        plan.order[order],
+    )
+
+
+def assert_fragments_are_assigned_as_vertices_are(
+    positions: np.ndarray, rows: np.ndarray, grid: Grid, cuts: np.ndarray, n_objects: int
+) -> None:
+    plan = assign(positions, box_of(positions), rows, n_objects, grid)
+    cells, cell_fragments, owners, sizes, given_rows = cut(plan, cuts)
+    found = assign_fragments(cells, cell_fragments, owners, sizes, n_objects, grid)
+    assert given_rows[found.order].tolist() == plan.order.tolist()
+    for name in (
+        "cells", "cell_vertices", "cell_fragments",
+        "fragment_object", "fragment_vertices", "object_order",
+    ):  # fmt: skip
+        assert getattr(found, name).tolist() == getattr(plan, name).tolist(), name
+
+
+@given(case=appends(), data=st.data())
+def test_fragments_of_several_batches_are_sorted_as_their_vertices_would_be(
+    case: tuple[np.ndarray, np.ndarray, Grid], data: st.DataObject
+) -> None:
+    positions, rows, grid = case
+    cuts = np.sort(np.array(data.draw(st.lists(st.integers(1, len(rows)), max_size=5)), np.int64))
+    n_objects = int(rows.max()) + 1
+    assert_fragments_are_assigned_as_vertices_are(positions, rows, grid, cuts, n_objects)
+
+
+def test_fragments_of_more_objects_and_cells_than_one_key_can_hold_are_sorted() -> None:
+    rng = np.random.default_rng(0)
+    positions = rng.integers(0, 40_000, (300, 3)).astype("f8")
+    positions[:100] = positions[200:]
+    rows = rng.integers(0, 4, 300) * (2**40 // 4)
+    grid = Grid.for_bounds(box_of(positions), [1.0] * 3)
+    cuts = np.array([50, 120, 250])
+    assert_fragments_are_assigned_as_vertices_are(positions, rows, grid, cuts, 2**40)
+
+
+def test_cells_beyond_the_grid_have_no_coordinates() -> None:
+    grid = Grid.for_bounds(Box(np.zeros(2), np.ones(2)), [1.0, 1.0])
+    for cells in ([0, -1], [math.prod(grid.shape)]):
+        with pytest.raises(ValueError, match="cells"):
+            grid.coordinates(np.array(cells))

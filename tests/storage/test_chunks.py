@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import zv_versioned as zvv
 from zv_versioned import _io, _store
+from zv_versioned._paths import chunk_key, parted
 from zv_versioned.errors import IntegrityError, ZVError
 from zv_versioned.storage import chunks, files, lookup
 
@@ -159,6 +160,45 @@ def test_a_chunk_whose_file_is_cut_short_is_named(
     os.truncate(path, path.stat().st_size - 100)
     with pytest.raises(IntegrityError, match=r"p/0/vertices/c/0.* cut short"):
         level.positions()
+
+
+def by_array(keys: list[str]) -> dict[str, list[tuple[int, ...]]]:
+    found: dict[str, list[tuple[int, ...]]] = {}
+    for path, at in map(parted, keys):
+        found.setdefault(path, []).append(at)
+    return found
+
+
+@pytest.mark.parametrize("locally", [True, False])
+def test_chunks_that_are_read_one_behind_the_other_are_those_that_icechunk_has(
+    repo: zvv.Repository, locally: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = repo.view()._store
+    if not locally:
+        monkeypatch.setattr(store, chunks._ATTRIBUTE, None)
+    for array, places in by_array(keys_of(store)).items():
+        for some in (places, places[::-1], places[:1] * 3, []):
+            raw, ends = _store.get_wholes(store, array, some)
+            parts = np.split(raw, ends[:-1]) if some else []
+            assert len(raw) == (ends[-1] if some else 0)
+            for at, part in zip(some, parts, strict=True):
+                assert part.tobytes() == by_icechunk(store, chunk_key(array, at), 0, -1)
+
+
+@pytest.mark.parametrize(("how", "told"), [("gone", "missing: "), ("cut", "")])
+def test_of_chunks_read_one_behind_the_other_a_damaged_one_is_named(
+    damaged: tuple[zvv.Repository, Path], how: str, told: str
+) -> None:
+    repo, path = damaged
+    store = repo.view()._store
+    if how == "gone":
+        path.unlink()
+    else:
+        os.truncate(path, path.stat().st_size - 100)
+    keys = [key for key in keys_of(store) if key.startswith("p/0/vertices/")]
+    ((array, places),) = by_array(keys).items()
+    with pytest.raises(IntegrityError, match=told + r".*p/0/vertices/c/0"):
+        _store.get_wholes(store, array, places)
 
 
 @pytest.mark.parametrize("folder", ["snapshots", "manifests"])

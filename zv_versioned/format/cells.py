@@ -33,7 +33,7 @@ MAX_PAYLOAD = blosc.MAX_BUFFERSIZE - HEADER
 # a look at the process and the thread each time. zarr's own codec sets the same.
 blosc.use_threads = False
 
-_FRAME = struct.Struct("<II")
+FRAME = struct.Struct("<II")
 _UINT = struct.Struct("<I")
 _BLOCK_BYTES = 1 << 16
 _MOST_SPLIT = 16
@@ -124,7 +124,7 @@ class CellCodec:
         list of bytes
             The parts of the cell, to be joined by the caller.
         """
-        _FRAME.pack_into(framed.data, 0, 1, len(framed) - HEADER)
+        FRAME.pack_into(framed.data, 0, 1, len(framed) - HEADER)
         if len(framed) < UNCOMPRESSED and self.knows_copies:
             packed = self._encode_copied(framed)
         else:
@@ -238,7 +238,7 @@ def decode_framed(cell: np.ndarray, framed: np.ndarray) -> None:
 
 def _unpack(body: np.ndarray, framed: np.ndarray) -> None:
     inflate.inflate(body, framed)
-    if _FRAME.unpack_from(framed.data, 0) != (1, len(framed) - HEADER):
+    if FRAME.unpack_from(framed.data, 0) != (1, len(framed) - HEADER):
         raise IntegrityError("a cell's frame is not that of a single item")
 
 
@@ -284,7 +284,7 @@ class Decoder:
             if google_crc32c.value(raw[start:end]) != _UINT.unpack_from(self._stored, end)[0]:
                 raise damaged()
             if inflate.call(self._source + start, self._place + begin, n, 1) == n and (
-                _FRAME.unpack_from(self._made, begin) == (1, size)
+                FRAME.unpack_from(self._made, begin) == (1, size)
             ):
                 return
         decode_framed(raw[max(start, 0) : max(stop, 0)], np.empty(max(n, 0), np.uint8))

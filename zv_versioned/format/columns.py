@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -92,3 +93,101 @@ def _too_long(layout: tuple[_Column, ...], room: int) -> str:
         if offset + math.prod(shape) * dtype.itemsize > room
     ]
     return f"{', '.join(wrong)} does not fit"
+
+
+class Packed:
+    """Many payloads of columns in one buffer: a column is read of all of them at once.
+
+    Parameters
+    ----------
+    raw : ndarray of uint8
+    starts, stops : sequence of int
+        Where each payload lies.
+
+    Raises
+    ------
+    IntegrityError
+        If one is not of this layout or is cut short.
+    """
+
+    def __init__(self, raw: np.ndarray, starts: Sequence[int], stops: Sequence[int]) -> None:
+        self._raw = raw.data
+        self._layouts: list[tuple[_Column, ...]] = []
+        self._bodies: list[int] = []
+        prefix = _PREFIX.size
+        try:
+            for start, stop in zip(starts, stops, strict=True):
+                magic, length = _PREFIX.unpack_from(self._raw, start)
+                body = start + prefix + length
+                if magic != _MAGIC or body > stop:
+                    raise ValueError(f"it begins with {bytes(magic)!r} and a header of {length}")
+                layout, size = _parsed(bytes(self._raw[start + prefix : body]))
+                if body + size > stop:
+                    raise ValueError(_too_long(layout, stop - body))
+                self._layouts.append(layout)
+                self._bodies.append(body)
+        except (struct.error, ValueError, TypeError) as error:
+            raise IntegrityError(f"a table of columns cannot be read: {error}") from error
+
+    def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """One column of all payloads, one after the other.
+
+        Returns
+        -------
+        values : ndarray
+            Of the widest of their types; of more than one axis as their rows.
+        counts : ndarray of int64
+            How many there are of each payload: -1 where it has no such column.
+        """
+        layouts = {id(layout): layout for layout in self._layouts}
+        known = {number: _find(layout, name) for number, layout in layouts.items()}
+        there = [known[id(layout)] for layout in self._layouts]
+        kinds = {(of.dtype, of.row) for of in there if of is not None}
+        counts = np.array([-1 if of is None else of.length for of in there], np.int64)
+        if len({row for _, row in kinds}) > 1:
+            raise IntegrityError(f"column {name!r} has rows of different shapes")
+        raw = self._raw
+        found = []
+        for dtype, row in kinds:
+            parts = [
+                raw[body + of.offset : body + of.offset + of.size]
+                for of, body in zip(there, self._bodies, strict=True)
+                if of is not None and of.dtype == dtype
+            ]
+            found.append(np.frombuffer(b"".join(parts), dtype).reshape(-1, *row))
+        if len(found) <= 1:
+            return (found[0] if found else np.zeros(0, np.int64)), counts
+        return self._mixed(there, found, [dtype for dtype, _ in kinds]), counts
+
+    def _mixed(
+        self, there: list[_Place | None], found: list[np.ndarray], kinds: list[np.dtype]
+    ) -> np.ndarray:
+        """The same in the order of the payloads, where these have several types."""
+        left = dict.fromkeys(kinds, 0)
+        values = dict(zip(kinds, found, strict=True))
+        parts = []
+        for of in there:
+            if of is not None:
+                parts.append(values[of.dtype][left[of.dtype] : left[of.dtype] + of.length])
+                left[of.dtype] += of.length
+        return np.concatenate(parts)
+
+
+class _Place(NamedTuple):
+    """Where a column lies after the header, and what it is."""
+
+    offset: int
+    size: int
+    dtype: np.dtype
+    length: int
+    row: tuple[int, ...]
+
+
+def _find(layout: tuple[_Column, ...], name: str) -> _Place | None:
+    for column, dtype, shape, offset in layout:
+        if column == name:
+            if not shape:
+                raise IntegrityError(f"column {name!r} is a single value")
+            size = math.prod(shape) * dtype.itemsize
+            return _Place(offset, size, dtype, shape[0], shape[1:])
+    return None

@@ -102,11 +102,16 @@ def read_entries(tail: memoryview, places: int) -> np.ndarray:
         raise IntegrityError(f"a shard of {len(tail)} bytes is shorter than its index of {size}")
     table = np.frombuffer(tail[-size:-4], np.uint8)
     if google_crc32c.value(table) != int.from_bytes(tail[-4:], "little"):
-        raise IntegrityError(
-            "the index of a shard is damaged: its checksum does not fit. Restore the file from a "
-            "copy; zv-versioned fsck says which it is"
-        )
+        raise damaged_index()
     return table.view("<u8").reshape(places, 2)
+
+
+def damaged_index() -> IntegrityError:
+    """The error for an index whose checksum does not fit."""
+    return IntegrityError(
+        "the index of a shard is damaged: its checksum does not fit. Restore the file from a "
+        "copy; zv-versioned fsck says which it is"
+    )
 
 
 def ranges(entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -51,6 +51,7 @@ class Conflict:
     values: tuple[Any, ...] | None = field(default=None, repr=False)
     choice: str | None = None
     _rows: tuple[np.ndarray | None, ...] = field(default=(), repr=False, compare=False)
+    _remedy: str = field(default="", repr=False, compare=False)
     _load: Callable[[Conflict], tuple[Any, ...]] | None = field(
         default=None, repr=False, compare=False
     )
@@ -135,12 +136,15 @@ def refused(
         remedy = "renumber=True gives those of the other side new ids"
     if first.kind == "compaction":
         made = commit_of(first.key) if commit_of is not None else None
-        remedy = (
-            f"revert that compaction, {made or f'of transaction {first.key}'}, where it was made, "
-            "do this, and compact again"
-        )
+        commit = made or f"of transaction {first.key}"
+        remedy = first._remedy.format(commit)
     if describe.startswith("commit"):
         remedy = "look at what the branch has by now, and do it again if it is still wanted"
+        if first.kind == "compaction":
+            remedy = (
+                f"the compaction is {commit}: begin a transaction at what the branch has by now, "
+                "where vertices and links have a new order, and do it again there"
+            )
     more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
     error = ConflictError(
         f"cannot {describe}: {first.what}{more}; {remedy}. Nothing was changed",

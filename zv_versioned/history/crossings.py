@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..format.table import LINEAGE
+from ..format.table import INDEX, LINEAGE, REMOVED
 from .index import Uuid
 from .merge_rows import Report, Three
 from .rows import Details, Side
 
 _SIDES: tuple[Side, Side, Side] = ("base", "ours", "theirs")
+_REVERT = "revert that compaction, {}, where it was made, do this, and compact again"
+_AGAIN = "do that compaction, {{}}, again on {} (a cherry-pick), and then this"
 
 
 @dataclass(frozen=True)
@@ -29,22 +31,28 @@ class _Holders:
     made: Mapping[Uuid, frozenset[Uuid]]
 
 
-def refuse_crossings(three: Three, report: Report, details: Details) -> None:
-    """Report a conflict for each set of batches that one side compacted and the other changed."""
+def refuse_crossings(three: Three, report: Report, details: Details) -> bool:
+    """Report a conflict for each set of batches that one side compacted and the other changed.
+
+    Returns
+    -------
+    bool
+        Whether there are any.
+    """
     made = [_made(table.content(LINEAGE)) for table in three.tables]
     if not any(len(rows) for rows in made):
-        return
+        return False
     uuids = [
         {bytes(u) for u in table.uuid[rows]} for table, rows in zip(three.tables, made, strict=True)
     ]
     common = uuids[0] & uuids[1] & uuids[2]
     if all(names <= common for names in uuids):
-        return
+        return False
     holders = [
         _holders(three, number, rows, common, report, details) for number, rows in enumerate(made)
     ]
-    for together in _components(holders):
-        _check(three, report, holders, together)
+    found = [_check(three, report, holders, together) for together in _components(holders)]
+    return any(found)
 
 
 def _made(content: np.ndarray) -> np.ndarray:
@@ -87,33 +95,65 @@ def _components(holders: Iterable[_Holders]) -> list[set[Uuid]]:
     return [group for group in sets if group]
 
 
-def _check(three: Three, report: Report, holders: list[_Holders], together: set[Uuid]) -> None:
+def _check(three: Three, report: Report, holders: list[_Holders], together: set[Uuid]) -> bool:
+    """Report what two sides did to some batches; returns whether it does not go together."""
     base, ours, theirs = (
         {uuid: side.now[uuid] for uuid in together if uuid in side.now} for side in holders
     )
     if ours == theirs:
-        return
-    if ours == base and not _changed(three, 1, set(ours.values())):
-        return
-    if theirs == base and not _changed(three, 2, set(theirs.values())):
-        return
-    made = [u for side in (1, 2) for u in sorted(set(holders[side].made) & together)]
-    made = made or sorted(set(holders[0].made) & together)
-    report.conflict(
-        "compaction", _origin(three, made), _reason(holders, together), batches=(*made,)
+        return False
+    if ours == base and not _changed(three, "ours", set(ours.values())):
+        return False
+    if theirs == base and not _changed(three, "theirs", set(theirs.values())):
+        return False
+    # A side that only still has a batch which the base has did not compact anything.
+    of_ours, of_theirs = (
+        sorted((side.made.keys() & together) - holders[0].now.keys()) for side in holders[1:]
     )
+    names = report.options.names
+    remedy = _REVERT
+    if of_ours and of_theirs:
+        reason = f"{names.both} compacted the same batches, each in its own way"
+    elif of_ours or of_theirs:
+        side: Side = "theirs" if of_ours else "ours"
+        what = _what_it_did(three, side, theirs if of_ours else ours, base)
+        other, one = names.pair(side)
+        reason = f"{one} compacted batches, and {other} {what}"
+    else:
+        # Of the batches of a compaction that the base has, one side went back to what was before.
+        undone: Side = "ours" if ours != base else "theirs"
+        one, other = names.pair(undone)
+        what = _what_it_did(three, "theirs" if undone == "ours" else "ours", base, base)
+        reason = f"{one} undid a compaction, and {other} {what}"
+        remedy = _AGAIN.format(one)
+    made = of_ours + of_theirs or sorted(holders[0].made.keys() & together)
+    report.conflict("compaction", _origin(three, made), reason, batches=(*made,), _remedy=remedy)
+    return True
 
 
-def _changed(three: Three, side: int, uuids: set[Uuid]) -> bool:
-    """Whether a side wrote to some batches that it has from the base."""
-    before, now = three.tables[0], three.tables[side]
+def _changed(three: Three, side: Side, uuids: set[Uuid]) -> list[str]:
+    """The arrays in which a side wrote to some batches that it has from the base."""
+    before, now = three.tables[0], three.tables[1 if side == "ours" else 2]
     rows = {bytes(uuid): row for row, uuid in enumerate(before.uuid)}
     at = [(rows[bytes(u)], r) for r, u in enumerate(now.uuid) if bytes(u) in uuids]
     if not at:
-        return False
+        return []
     a, b = np.array(at).T
-    names = before.contents.keys() | now.contents.keys()
-    return any((before.content(n)[a] != now.content(n)[b]).any() for n in names)
+    names = sorted(before.contents.keys() | now.contents.keys())
+    return [name for name in names if (before.content(name)[a] != now.content(name)[b]).any()]
+
+
+def _what_it_did(
+    three: Three, side: Side, now: Mapping[Uuid, Uuid], base: Mapping[Uuid, Uuid]
+) -> str:
+    """What a side did to some batches, in words."""
+    arrays = _changed(three, side, set(now.values()))
+    did = ["took some of them back" if now != base else ""]
+    did += ["removed objects in them" if REMOVED in arrays else ""]
+    did += ["gave objects in them other ids" if INDEX in arrays else ""]
+    values = [repr(name.rpartition("/")[2]) for name in arrays if name not in (REMOVED, INDEX)]
+    did += [f"changed values of {', '.join(values)} in them" if values else ""]
+    return " and ".join(filter(None, did))
 
 
 def _origin(three: Three, made: list[Uuid]) -> str:
@@ -123,13 +163,3 @@ def _origin(three: Three, made: list[Uuid]) -> str:
             if bytes(uuid) in made:
                 return f"{int(table.origin[row]):016x}"
     return ""
-
-
-def _reason(holders: list[_Holders], together: set[Uuid]) -> str:
-    _, ours, theirs = (bool(set(side.made) & together) for side in holders)
-    if ours and theirs:
-        return "both sides compacted the same batches, each its own way"
-    if ours or theirs:
-        one, other = ("this", "the other") if ours else ("the other", "this")
-        return f"{one} side compacted batches that {other} side has changed or taken back"
-    return "a compaction was undone on one side, and its batches were changed on the other"

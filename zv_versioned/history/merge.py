@@ -141,11 +141,12 @@ def _refuse_nesting(result: dict[str, DatasetPlan], ours: Index, report: Report)
         for other in list(result):
             if other and (other.startswith(f"{name}/") or name.startswith(f"{other}/")):
                 report.dataset, report.level = name, None
+                names = report.options.names
                 choice = report.conflict(
                     "dataset",
                     "",
-                    f"the other side made it, and this side made {other!r}: one would lie in the "
-                    "other",
+                    f"{names.theirs} made it, and {names.ours} made {other!r}: one would lie in "
+                    "the other",
                 )
                 result.pop(other if choice == "theirs" else name, None)
 
@@ -182,12 +183,13 @@ class _Dataset:
             return None if ours is None else unchanged(ours)
         if (base is None) is (ours is None) and (base is None or base.same_as(ours)):
             return None if theirs is None else _taken(theirs)
+        names = self.report.options.names
         if ours is None:
-            reason = "this side removed it, and the other has changed it since"
+            reason = f"{names.ours} removed it, and {names.theirs} has changed it since"
         elif theirs is None:
-            reason = "the other side removed it, and this side has changed it since"
+            reason = f"{names.theirs} removed it, and {names.ours} has changed it since"
         else:
-            reason = "each side made one of this name, of another kind, grid, axes or dtype"
+            reason = f"{names.both} made one of this name, of another kind, grid, axes or dtype"
         choice = self.report.conflict("dataset", "", reason)
         if choice == "theirs":
             return None if theirs is None else _taken(theirs)
@@ -239,7 +241,8 @@ class _Dataset:
             b, o, t = (side.get(key, none) for side in (base, ours.metadata, theirs.metadata))
             value = t if o == b else o
             if (none not in (b, o, t) and o != t and b not in (o, t)) or _both_new(b, o, t, none):
-                choice = self.report.conflict("metadata", key, "both sides set it differently")
+                both = self.report.options.names.both
+                choice = self.report.conflict("metadata", key, f"{both} set it, differently")
                 value = t if choice == "theirs" else o
                 if self.report.options.virtual:
                     value = none
@@ -264,11 +267,12 @@ class _Dataset:
             return None if ours is None else LevelPlan(ours)
         if (base is None) is (ours is None) and (base is None or base.same_as(ours)):
             return None if theirs is None else _whole(theirs)
+        names = self.report.options.names
         if ours is None or theirs is None:
-            one, other = ("this", "the other") if ours is None else ("the other", "this")
-            reason = f"{one} side deleted it, and {other} has changed it since"
+            one, other = names.pair("ours" if ours is None else "theirs")
+            reason = f"{one} deleted it, and {other} has changed it since"
         else:
-            reason = "each side made one of its own, with another grid or origin"
+            reason = f"{names.both} made one of their own, with another grid or origin"
         choice = self.report.conflict("levels", "", reason)
         if choice == "theirs":
             return None if theirs is None else _whole(theirs)
@@ -283,7 +287,10 @@ class _Dataset:
         if base is None:
             base = LevelIndex(ours.path, replace(_undefined(ours.facts), groups=0), empty)
         three = Three(base, ours, theirs)
-        refuse_crossings(three, self.report, self.details)
+        crossed = refuse_crossings(three, self.report, self.details)
+        if crossed and not self.report.options.virtual:
+            # No choice resolves it, and what else would be found here may only follow from it.
+            return LevelPlan(ours)
         rows = which_rows(three, self.report)
         contents = merge_contents(three, rows, self.report, self.details)
         look = Lookup(three, rows, self.report, self.details)

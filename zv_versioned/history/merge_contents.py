@@ -135,24 +135,25 @@ class _Attribute:
     def _world(self, base: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> str:
         """The side whose definition stands, and so all of whose values do."""
         if self.base not in (self.ours, self.theirs):
+            names = self.report.options.names
             choice = self.report.conflict(
                 "definition",
                 self.path,
-                f"this side has {_say(self.ours)}, the other {_say(self.theirs)}",
+                f"{names.ours} has {_say(self.ours)}, {names.theirs} {_say(self.theirs)}",
             )
             return choice or ("neither" if self.report.options.virtual else "ours")
-        side = "theirs" if self.base == self.ours else "ours"
+        side: Side = "theirs" if self.base == self.ours else "ours"
         # What the side that did not touch the definition has written under the old one.
         written, known = (ours, theirs) if side == "theirs" else (theirs, ours)
         lost = (written != 0) & (written != base) & (written != known)
         if not lost.any():
             return side
         now = self.theirs if side == "theirs" else self.ours
-        who, other = ("the other", "this") if side == "theirs" else ("this", "the other")
+        who, other = self.report.options.names.pair(side)
         choice = self.report.conflict(
             "definition",
             self.path,
-            f"{who} side has {_say(now)}, while {other} side wrote values of {_say(self.base)}",
+            f"{who} has {_say(now)}, while {other} wrote values of {_say(self.base)}",
             batches=self.three.uuids(self.rows, np.flatnonzero(lost)),
         )
         return choice or side
@@ -219,7 +220,7 @@ class _Attribute:
         return self.report.conflict(
             "attribute",
             self.path,
-            f"both sides wrote values {what}",
+            f"{self.report.options.names.both} wrote values {what}",
             batches=self.three.uuids(self.rows, np.array(at)),
             objects=objects,
             _rows=disputed,

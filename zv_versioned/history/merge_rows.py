@@ -18,7 +18,7 @@ from .._sets import union, without
 from ..format.table import INDEX, BatchTable
 from .conflicts import Conflict
 from .index import LevelIndex, Uuid
-from .rows import find, pick
+from .rows import Side, find, pick
 from .runs import shown
 
 Choose: TypeAlias = Callable[[Conflict], "str | None"]
@@ -31,6 +31,25 @@ NOTHING = -1
 def undecided(conflict: Conflict) -> str | None:
     """Leaves every conflict open."""
     return None
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the two sides of a merge are called to whoever is told of a conflict."""
+
+    ours: str = "this side"
+    theirs: str = "the other side"
+    both: str = "both sides"
+
+    @classmethod
+    def of(cls, theirs: str) -> Names:
+        """A branch, and what is done to it: a transaction, a revert."""
+        return cls("the branch", theirs, f"both the branch and {theirs}")
+
+    def pair(self, first: Side) -> tuple[str, str]:
+        """A side, and the other one."""
+        names = (self.ours, self.theirs)
+        return names if first == "ours" else (names[1], names[0])
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,8 @@ class Options:
     virtual : bool
         The result is the base of another merge: what is in conflict becomes
         something that neither side has.
+    names : Names
+        What the sides are called.
     """
 
     choose: Choose = undecided
@@ -58,6 +79,7 @@ class Options:
     renumber: bool = False
     undo: bool = False
     virtual: bool = False
+    names: Names = Names()
 
 
 @dataclass
@@ -169,7 +191,7 @@ def _stays(
     base: BatchTable,
     base_rows: np.ndarray,
     report: Report,
-    remover: str,
+    remover: Side,
     forget: bool,
 ) -> np.ndarray:
     """Which batches stay though one side has removed them: those that the other has changed."""
@@ -179,11 +201,11 @@ def _stays(
         changed |= pick(table.content(name), rows) != pick(base.content(name), base_rows)
     if forget or not changed.any():
         return np.zeros(len(rows), bool)
-    one, other = ("this", "the other") if remover == "ours" else ("the other", "this")
+    one, other = report.options.names.pair(remover)
     choice = report.conflict(
         "batch",
         "",
-        f"{one} side removed batches that {other} side has changed since (an attribute was "
+        f"{one} removed batches that {other} has changed since (an attribute was "
         "written over them, or objects in them removed)",
         batches=tuple(bytes(table.uuid[row]) for row in rows[changed].tolist()),
     )

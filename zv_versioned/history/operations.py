@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from .graph import History
 from .index import Index, likely_documents, load_index, same_meta
 from .log import own_facts
 from .merge import Merged, merge_index
-from .merge_rows import Options
+from .merge_rows import Names, Options
 from .results import MergeResult, counts_of
 from .retry import until_published
 from .transplant import Report, stamp, transplant
@@ -30,6 +30,7 @@ from .values import loader
 if TYPE_CHECKING:
     from .._cache import Cache
     from ..repository import Repository
+    from ..storage import Backend
 
 _VIRTUAL = Options(virtual=True)
 _log = logging.getLogger("zv_versioned")
@@ -127,6 +128,15 @@ def _refuse(wrong: list[str]) -> None:
             "the result would not be sound: " + "; ".join(wrong[:5]) + ". Nothing was changed",
             wrong,
         )
+
+
+def commit_of(backend: Backend, transaction: str, tips: Iterable[str]) -> str | None:
+    """The snapshot that a transaction made, of those that led to some others."""
+    history = History(backend)
+    for info in (info for tip in tips for info in history.walk(tip)):
+        if own_facts(info.metadata).get("transaction") == transaction:
+            return info.id
+    return None
 
 
 # ---- the verbs --------------------------------------------------------------
@@ -227,27 +237,27 @@ class _Job:
 
     def _commit_of(self, transaction: str) -> str | None:
         """The snapshot that a transaction made, of those that led to either side."""
-        history = History(self.repository._backend)
-        tip = self.repository._backend.branch_tip(self.branch)
-        for info in (
-            i for side in (tip, self.theirs_id, *self.base_ids) for i in history.walk(side)
-        ):
-            if own_facts(info.metadata).get("transaction") == transaction:
-                return info.id
-        return None
+        backend = self.repository._backend
+        tip = backend.branch_tip(self.branch)
+        return commit_of(backend, transaction, [tip, self.theirs_id, *self.base_ids])
 
     @contextmanager
     def _kept_parent(self) -> Iterator[None]:
         """Keep the second parent of a merge, from before the commit that names it."""
-        backend = self.repository._backend
-        new = self.second_parent and hidden.keep_parent(backend, self.theirs_id)
-        try:
+        if not self.second_parent:
             yield
-        except ConflictError:
-            # After any other error nobody knows for sure whether the commit was made.
-            if new:
-                hidden.forget_parent(backend, self.theirs_id)
-            raise
+            return
+        backend = self.repository._backend
+        # Locally nobody expires in between, and so takes it for one that no merge names.
+        with backend.mutation(f"merge into {self.branch}"):
+            new = hidden.keep_parent(backend, self.theirs_id)
+            try:
+                yield
+            except ConflictError:
+                # After any other error nobody knows for sure whether the commit was made.
+                if new:
+                    hidden.forget_parent(backend, self.theirs_id)
+                raise
 
 
 def _nothing(ours: Index, merged: Merged) -> bool:
@@ -401,7 +411,8 @@ def replay(
     documents = likely_documents(theirs_store, base)
     theirs = load_index(theirs_store, repository._parts, documents=documents)
     sides = Sides(base, origin, theirs, Source(theirs_store))
-    options = Options(chooser(on_conflict), renumber=renumber, undo=reverting)
+    names = Names.of(f"the {verb}")
+    options = Options(chooser(on_conflict), renumber=renumber, undo=reverting, names=names)
     said = history[picked].message
     own = repository._own_metadata(author) | {"operation": verb, "of": picked}
     return _Job(

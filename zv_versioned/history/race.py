@@ -18,8 +18,8 @@ from ..storage.carry import Move, Staged
 from .details import Held, Snapshot, Source
 from .index import DatasetIndex, Index, LevelIndex, likely_documents, load_index
 from .merge import Merged
-from .merge_rows import Options
-from .operations import Sides, merged_index, write
+from .merge_rows import Names, Options
+from .operations import Sides, commit_of, merged_index, write
 from .retry import until_published
 from .runs import IdMap
 from .transplant import all_carries
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ..format.metadata import DatasetMeta
     from ..repository import Repository
     from ..writing.stage import LevelStage
+
+
+_OPTIONS = Options(names=Names.of("this transaction"))
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,10 @@ class Race:
         documents = likely_documents(store, self._sides.theirs, self._sides.base)
         ours: Index = load_index(store, repository._parts, self._sides.theirs, documents)
         details = self._sides.details(ours, store, repository._parts)
-        merged = merged_index(self._sides, details, Options(), describe)
+        merged = merged_index(
+            self._sides, details, _OPTIONS, describe,
+            lambda transaction: commit_of(backend, transaction, [session.snapshot_id]),
+        )  # fmt: skip
         try:
             moves = all_carries(merged)
             shared = self._sides.source.unwritten is None and self._staged.shareable(

@@ -198,7 +198,7 @@ class _Numbers:
         return self.look.report.conflict(
             "objects",
             "",
-            "both sides gave these ids to new objects",
+            f"{self.look.report.options.names.both} gave these ids to new objects",
             batches=self.look.three.uuids(self.look.rows, distinct(given.owner)),
             objects=distinct(given.ids()),
         )

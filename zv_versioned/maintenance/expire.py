@@ -13,7 +13,8 @@ from ..geometry import html_table
 from ..history.graph import History
 from ..history.log import own_facts, parents_of
 from ..storage import hidden, leases
-from ..storage.lineage import lines_in
+from ..storage.carry import SHARES
+from ..storage.lineage import descents, lines_in
 from ..storage.presence import LONGEST, SKEW
 from ..storage.writers import writers
 from .retention import Commit, Plan, Rule, children_first, plan
@@ -123,10 +124,14 @@ def expire(
     chosen = _chosen(backend, refs)
     rule = Rule(cutoff, keep_last)
     with backend.mutation("expire snapshots"):
+        # In this order: a merge that is under way on an object store has a lease of its second
+        # parent from before it is kept until after the commit, which then is in the graph.
+        parents = hidden.kept_parents(backend)
+        leased = leases.held(backend, now)
         graph, merges = _graph(backend)
         found = _plan(backend, graph, rule, chosen, now)
         if not dry_run:
-            _do(backend, found, merges, now)
+            _do(backend, found, now, _over(backend, found, merges, parents, leased))
     newest_first = sorted(found.expired, key=lambda name: graph[name].time, reverse=True)
     return Expiry(
         dry_run, cutoff, keep_last, tuple(chosen), tuple(newest_first), len(found.kept),
@@ -155,6 +160,7 @@ def _chosen(backend: Backend, refs: str | Sequence[str] | None) -> list[str]:
 def _graph(backend: Backend) -> tuple[dict[str, Commit], dict[str, str]]:
     """All snapshots that a ref leads to, and the second parents of merges, by merge."""
     history = History(backend)
+    written = descents(backend)
     graph: dict[str, Commit] = {}
     merges: dict[str, str] = {}
     waiting = [tip for _, tip in _all_refs(backend)]
@@ -164,8 +170,11 @@ def _graph(backend: Backend) -> tuple[dict[str, Commit], dict[str, str]]:
             continue
         info: SnapshotInfo = history[name]
         descent = info.descent
+        # A line is true also where an expiry that wrote it down did not get further, and what it
+        # leads to may hold by it alone once what was let go of is gone.
+        lines = written[name].parents if name in written else ()
         graph[name] = Commit(
-            parents_of(info),
+            tuple(dict.fromkeys((*parents_of(info), *lines))),
             info.written_at,
             descent is not None,
             descent is None or descent.exact,
@@ -207,7 +216,19 @@ def _plan(
     return plan(graph, always, heads)
 
 
-def _do(backend: Backend, found: Plan, merges: dict[str, str], now: datetime) -> None:
+def _over(
+    backend: Backend, found: Plan, merges: dict[str, str], parents: list[str], leased: Iterable[str]
+) -> set[str]:
+    """The second parents that are kept though no merge that stays has them."""
+    over = set(parents) - {parent for merge, parent in merges.items() if merge in found.kept}
+    named = set(merges.values())
+    if backend.is_local or SHARES:
+        # Also of merges that are gone: a branch was reset, or somebody interrupted here.
+        named |= found.expired - set(leased)
+    return over & named
+
+
+def _do(backend: Backend, found: Plan, now: datetime, over_too: set[str]) -> None:
     """Expire: each step leaves a history that is right, whatever becomes of the next."""
     there = set(lines_in(hidden.names(backend)))
     for line in sorted(found.lines - there):
@@ -215,12 +236,13 @@ def _do(backend: Backend, found: Plan, merges: dict[str, str], now: datetime) ->
     over = sorted(there - found.lines, key=lambda line: (line.child in found.expired, line))
     for line in over:
         hidden.let_go(backend, line.name)
-    if found.older_than is not None:
-        backend.expire(found.older_than)
-    needed = {parent for merge, parent in merges.items() if merge in found.kept}
-    named = {parent for merge, parent in merges.items() if merge in found.expired}
-    for parent in sorted((named - needed).intersection(hidden.kept_parents(backend))):
-        hidden.forget_parent(backend, parent)
     for lease in leases.leases(backend):
         if not lease.is_live(backend, now):
             leases.release(backend, lease)
+    if found.older_than is not None:
+        backend.expire(found.older_than)
+    for parent in sorted(over_too):
+        hidden.forget_parent(backend, parent)
+    if found.older_than is not None and over_too & found.expired:
+        # They were held until the merges were gone, and icechunk spares what a ref stands at.
+        backend.expire(found.older_than)

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import _checks
-from ..format.batches import FragmentPage, is_run
+from ..format.batches import is_run
 from ..format.metadata import LINES, TEXT, AttributeMeta
-from ..reading.links import link_values_of, links_of, live_links, whole
+from ..reading.batches import Batches
+from ..reading.links import ENDS, LINKS, sources_of
 from ..reading.reader import LevelReader
-from ..reading.removed import load_removals, removed_rows
-from ..reading.selection import Selection
-from ..reading.values import object_values
-from ..spatial.assign import assign, spans
+from ..reading.removed import removed_rows
+from ..reading.values import object_values, spread
+from ..spatial.assign import assign_fragments, spans
 from ..spatial.lines import Walk, assign_lines
 from ..spatial.links import LinkPlan, place_line_links, place_links
 from ..writing.append import Batch, Vertices
@@ -58,8 +58,6 @@ class _Objects:
         -1 for one that is left behind.
     live : ndarray of bool
         Which of them were not removed.
-    first : ndarray of int64, shape (B,)
-        Where those of each batch begin.
     """
 
     ids: np.ndarray
@@ -67,38 +65,41 @@ class _Objects:
     retired: np.ndarray
     row: np.ndarray
     live: np.ndarray
-    first: np.ndarray
 
 
 def merged(reader: LevelReader, rows: Sequence[int]) -> Merged:
     """Read some batches (rows of the table, ascending, with a vertex left) as one."""
-    selections = whole(reader, rows)
-    objects = _objects(reader, rows)
-    pages = reader.fragments(selections)
+    whole = Batches(reader, rows)
+    objects = _objects(whole)
+    pieces = _Pieces.of(whole, objects)
     wanted = [a for a in reader.state.facts.attributes.values() if _has_any(reader, a, rows)]
-    positions, values = reader.read_window(selections, wanted, fragments=False)
+    meta, grid = reader.meta, reader.state.facts.grid
+    positions = _those(whole.vertex_rows("vertices", meta.vertex_dtype, (meta.ndim,)), pieces.live)
+    values = [_values(a, _vertex_values(whole, a, pieces.live)) for a in wanted]
     box = _checks.box_of_finite(positions)
-    owner, sizes, is_live = _fragments(objects, pages)
-    grid = reader.state.facts.grid
     links: LinkPlan | None = None
-    if reader.meta.kind in LINES:
-        walk = _walk(pages, owner, sizes, is_live)
+    if meta.kind in LINES:
+        walk = _walk(whole, pieces)
         plan = assign_lines(positions, box, walk, grid)
         links = place_line_links(walk, plan, ordered=bool(reader.state.facts.link_attributes))
+        live_links = None if pieces.live is None else pieces.live[sources_of(whole.fragments)]
     else:
-        rows_of_vertices = np.repeat(owner[is_live], sizes[is_live])
-        plan = assign(positions, box, rows_of_vertices, len(objects.ids), grid)
-        del rows_of_vertices
-        if reader.meta.link_width:
-            links = place_links(_links(reader, rows, selections), plan)
+        n_objects, of_cells = len(objects.ids), pieces.of_cells(whole.cell_fragments)
+        plan = assign_fragments(
+            whole.cells, of_cells, pieces.owner, pieces.vertices, n_objects, grid
+        )
+        live_links = None
+        if meta.link_width:
+            ends, live_links = _links(whole, pieces.live)
+            links = place_links(ends, plan)
     batch = Batch(
-        Vertices(positions, box, reader.meta),
+        Vertices(positions, box, meta),
         Objects(objects.ids, objects.is_new, _by_default(reader, rows, objects), _NOTHING),
         plan,
         links,
-        [_values(attribute, values[attribute.name]) for attribute in wanted],
-        _link_values(reader, rows, selections),
-        _object_values(reader, rows, objects),
+        values,
+        _link_values(whole, live_links),
+        _object_values(reader, rows, whole, objects),
     )
     return Merged(batch, np.flatnonzero(objects.retired))
 
@@ -106,32 +107,28 @@ def merged(reader: LevelReader, rows: Sequence[int]) -> Merged:
 _NOTHING = np.zeros(0, np.int64)
 
 
+def _those(rows: np.ndarray, live: np.ndarray | None) -> np.ndarray:
+    return rows if live is None else rows[live]
+
+
 # ---- objects and fragments --------------------------------------------------
 
 
-def _objects(reader: LevelReader, rows: Sequence[int]) -> _Objects:
-    table, at = reader.state.table, list(rows)
-    counts = table.n_objects[at]
-    first = np.cumsum(counts) - counts
-    live = np.ones(int(counts.sum()), bool)
-    gone = removed_rows(reader, rows)
-    for row, place in zip(at, first.tolist(), strict=True):
+def _objects(whole: Batches) -> _Objects:
+    first = np.cumsum(whole.n_objects) - whole.n_objects
+    live = np.ones(len(whole.ids), bool)
+    gone = removed_rows(whole.reader, whole.rows.tolist())
+    for row, place in zip(whole.rows.tolist(), first.tolist(), strict=True):
         if row in gone:
             live[place + gone[row]] = False
-    if table.plain[at].all():
-        all_ids, begins = spans(table.id_min[at], counts), np.ones(len(live), bool)
-    else:
-        tables = reader.ids(rows)
-        all_ids = np.concatenate([ids for ids, _ in tables])
-        begins = np.concatenate([is_new for _, is_new in tables])
-    ids, inverse = np.unique(all_ids, return_inverse=True)
+    ids, inverse = np.unique(whole.ids, return_inverse=True)
     inverse = inverse.reshape(-1)
-    is_new = np.bincount(inverse, begins, len(ids)) > 0
+    is_new = np.bincount(inverse, whole.is_new, len(ids)) > 0
     is_live = np.bincount(inverse, live, len(ids)) > 0
     # The id of a removed object that began elsewhere is kept there.
     kept = is_live | is_new
     row_of = np.where(kept, np.cumsum(kept) - 1, -1)
-    return _Objects(ids[kept], is_new[kept], ~is_live[kept], row_of[inverse], live, first)
+    return _Objects(ids[kept], is_new[kept], ~is_live[kept], row_of[inverse], live)
 
 
 def _by_default(reader: LevelReader, rows: Sequence[int], objects: _Objects) -> bool:
@@ -139,26 +136,54 @@ def _by_default(reader: LevelReader, rows: Sequence[int], objects: _Objects) -> 
     return bool(reader.state.table.default_ids[list(rows)].all()) and is_run(objects.ids)
 
 
-def _fragments(
-    objects: _Objects, pages: Sequence[FragmentPage]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of all fragments the object's row, the vertices, and whether they are there."""
-    which = np.concatenate([p.object for p in pages]).astype(np.int64)
-    which += np.repeat(objects.first, [len(p.object) for p in pages])
-    sizes = np.concatenate([p.vertices for p in pages]).astype(np.int64)
-    return objects.row[which], sizes, objects.live[which]
+@dataclass(frozen=True)
+class _Pieces:
+    """The fragments of several batches that were not removed.
+
+    Parameters
+    ----------
+    there : ndarray of bool, shape (F,), or None
+        Which of all fragments these are; None for all.
+    owner, vertices : ndarray of int64
+        The object of each, as a row of the merged batch, and its vertices.
+    live : ndarray of bool or None
+        Which of all vertices are in them; None for all.
+    """
+
+    there: np.ndarray | None
+    owner: np.ndarray
+    vertices: np.ndarray
+    live: np.ndarray | None
+
+    @classmethod
+    def of(cls, whole: Batches, objects: _Objects) -> _Pieces:
+        """The fragments of some batches."""
+        first = np.cumsum(whole.n_objects) - whole.n_objects
+        which = whole.fragments.object + np.repeat(first, whole.n_fragments)
+        owner, sizes = objects.row[which], whole.fragments.vertices
+        if objects.live.all():
+            return cls(None, owner, sizes, None)
+        there = objects.live[which]
+        return cls(there, owner[there], sizes[there], np.repeat(there, sizes))
+
+    def of_cells(self, cell_fragments: np.ndarray) -> np.ndarray:
+        """How many each cell has, of which it is known how many it has in all."""
+        if self.there is None:
+            return cell_fragments
+        before = np.append(0, np.cumsum(self.there))
+        ends = np.cumsum(cell_fragments)
+        return np.asarray(before[ends] - before[ends - cell_fragments])
 
 
-def _walk(
-    pages: Sequence[FragmentPage], owner: np.ndarray, sizes: np.ndarray, is_live: np.ndarray
-) -> Walk:
+def _walk(whole: Batches, pieces: _Pieces) -> Walk:
     """Along the lines: object after object, and of each those of one batch after the other."""
-    page = FragmentPage.concatenate(list(pages))
+    page = whole.fragments
     if page.rank is None or page.ends is None:
         raise AssertionError("fragments of lines have a rank and an end")
-    batch = np.repeat(np.arange(len(pages)), [len(p.object) for p in pages])
-    owner, sizes, batch = owner[is_live], sizes[is_live], batch[is_live]
-    rank, ends = page.rank[is_live], page.ends[is_live]
+    batch = np.repeat(np.arange(len(whole.rows)), whole.n_fragments)
+    batch = _those(batch, pieces.there)
+    rank, ends = _those(page.rank, pieces.there), _those(page.ends, pieces.there)
+    owner, sizes = pieces.owner, pieces.vertices
     order = np.lexsort((rank, batch, owner))
     starts = np.cumsum(sizes) - sizes
     last = np.flatnonzero(ends[order])
@@ -171,19 +196,15 @@ def _walk(
 # ---- links ------------------------------------------------------------------
 
 
-def _links(reader: LevelReader, rows: Sequence[int], selections: Sequence[Selection]) -> np.ndarray:
-    """The stored links that are there, as vertices that are there, counted from the first batch."""
-    removals = load_removals(reader, rows)
-    first = np.cumsum(reader.state.table.live_vertices[list(rows)])
-    first -= reader.state.table.live_vertices[list(rows)]
-    found = []
-    for s, base, links in zip(selections, first, links_of(reader, selections), strict=True):
-        if s.row in removals:
-            removal = removals[s.row]
-            links = links[~removal.holds(links).any(axis=1)]
-            links = links - removal.before(links)
-        found.append(links + base)
-    return np.concatenate(found)
+def _links(whole: Batches, live: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The stored links that are there, as vertices that are there, and which of all those are."""
+    first = np.cumsum(whole.cell_vertices) - whole.cell_vertices
+    links = whole.link_rows(LINKS, ENDS, (whole.reader.meta.link_width,)).astype(np.int64)
+    links += np.repeat(first, whole.cell_links)[:, None]
+    if live is None:
+        return links, None
+    kept = np.asarray(live[links].all(axis=1))
+    return (np.cumsum(live) - 1)[links[kept]], kept
 
 
 # ---- values -----------------------------------------------------------------
@@ -199,25 +220,28 @@ def _values(attribute: AttributeMeta, read: np.ndarray) -> Values:
     return Values(attribute, stored)
 
 
-def _link_values(
-    reader: LevelReader, rows: Sequence[int], selections: Sequence[Selection]
+def _vertex_values(whole: Batches, attribute: AttributeMeta, live: np.ndarray | None) -> np.ndarray:
+    stored = whole.vertex_rows(attribute.path, attribute.dtype, attribute.row_shape)
+    counts = whole.reader.state.table.n_vertices[whole.rows]
+    parts = list(zip(whole.rows.tolist(), counts.tolist(), strict=True))
+    return _those(spread(whole.reader, attribute, parts, stored), live)
+
+
+def _link_values(whole: Batches, live: np.ndarray | None) -> list[Values]:
+    reader = whole.reader
+    counts = reader.state.table.n_links[whole.rows]
+    parts = list(zip(whole.rows.tolist(), counts.tolist(), strict=True))
+    found = []
+    for a in reader.state.facts.link_attributes.values():
+        if _has_any(reader, a, whole.rows.tolist()):
+            stored = whole.link_rows(a.path, a.dtype, a.row_shape)
+            found.append(_values(a, _those(spread(reader, a, parts, stored), live)))
+    return found
+
+
+def _object_values(
+    reader: LevelReader, rows: Sequence[int], whole: Batches, objects: _Objects
 ) -> list[Values]:
-    wanted = [
-        attribute
-        for attribute in reader.state.facts.link_attributes.values()
-        if _has_any(reader, attribute, rows)
-    ]
-    if not wanted:
-        return []
-    masks = live_links(reader, rows)
-    counts = reader.state.table.n_links
-    live = np.concatenate(
-        [masks[row] if row in masks else np.ones(int(counts[row]), bool) for row in rows]
-    )
-    return [_values(a, link_values_of(reader, a, selections)[live]) for a in wanted]
-
-
-def _object_values(reader: LevelReader, rows: Sequence[int], objects: _Objects) -> list[Values]:
     """Of the objects that begin here, by ascending id; missing where they were removed."""
     wanted = [
         attribute
@@ -226,9 +250,8 @@ def _object_values(reader: LevelReader, rows: Sequence[int], objects: _Objects) 
     ]
     if not wanted:
         return []
-    masks = reader.beginning(rows)
     place = np.cumsum(objects.is_new) - 1
-    at = place[objects.row[np.concatenate(masks)]]
+    at = place[objects.row[whole.is_new & objects.live]]
     n, found = int(objects.is_new.sum()), []
     for attribute in wanted:
         read = object_values(reader, attribute, rows)

@@ -145,13 +145,21 @@ def stable_order(keys: np.ndarray, bound: int) -> np.ndarray:
     Key and row are packed into one number and sorted as such: several times
     faster than an argsort.
     """
-    bits = bound.bit_length() + _row_bits(len(keys))
+    return _ordered(keys, bound)[0]
+
+
+def _ordered(keys: np.ndarray, bound: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same, and the keys in that order."""
+    row_bits = _row_bits(len(keys))
+    bits = bound.bit_length() + row_bits
     if bits > 63:
-        return np.argsort(keys, kind="stable")
+        order = np.argsort(keys, kind="stable")
+        return order, keys[order]
     dtype = np.dtype(np.uint32 if bits <= 32 else np.uint64)
     packed = _sorted_with_rows(keys, dtype)
-    packed &= dtype.type((1 << _row_bits(len(keys))) - 1)
-    return packed.astype(np.int64) if bits <= 32 else packed.view(np.int64)
+    ordered = (packed >> dtype.type(row_bits)).astype(np.int64, copy=False)
+    packed &= dtype.type((1 << row_bits) - 1)
+    return packed.astype(np.int64) if bits <= 32 else packed.view(np.int64), ordered
 
 
 def _row_bits(n: int) -> int:
@@ -201,8 +209,7 @@ def assign(
             spanned = len(distinct)
         numbers = numbers.astype(np.int64, copy=False) << object_bits
         numbers |= rows
-        order = stable_order(numbers, 1 << (object_bits + spanned.bit_length()))
-        keys = numbers[order]
+        order, keys = _ordered(numbers, 1 << (object_bits + spanned.bit_length()))
         del numbers
         fragment_first = run_starts(keys)
         fragment_keys = keys[fragment_first]
@@ -222,6 +229,70 @@ def assign(
         fragment_vertices=fragment_vertices,
         object_order=stable_order(fragment_object, n_objects),
     )
+
+
+def assign_fragments(
+    cells: np.ndarray,
+    cell_fragments: np.ndarray,
+    rows: np.ndarray,
+    vertices: np.ndarray,
+    n_objects: int,
+    grid: Grid,
+) -> Assignment:
+    """As :func:`assign`, of vertices of which the cells are known: they come in fragments.
+
+    Parameters
+    ----------
+    cells : ndarray of int64, shape (C,)
+        Numbers in the grid, in any order and as often as it is; at least one.
+    cell_fragments : ndarray of int64, shape (C,)
+        The fragments of each, which follow those of the cell before.
+    rows : ndarray of int64, shape (F,)
+        The object row of each fragment, from 0; at least one fragment.
+    vertices : ndarray of int64, shape (F,)
+        Vertices of each, at least one, which follow those of the fragment before.
+    n_objects : int
+    grid : Grid
+    """
+    numbers, first, counts = _spanned(grid.coordinates(cells))
+    spanned, distinct = math.prod(counts.tolist()), None
+    object_bits = max(1, (n_objects - 1).bit_length())
+    if object_bits + spanned.bit_length() > 63:
+        # So large a span of cells that they must be made dense to fit a key.
+        distinct, numbers = np.unique(cells, return_inverse=True)
+        spanned = len(distinct)
+    keys = np.repeat(numbers << object_bits, cell_fragments)
+    keys |= rows
+    order, keys = _ordered(keys, 1 << (object_bits + spanned.bit_length()))
+    sizes = vertices[order]
+    fragment_first = run_starts(keys)
+    fragment_keys = keys[fragment_first]
+    fragment_cell = fragment_keys >> object_bits
+    fragment_object = fragment_keys & ((1 << object_bits) - 1)
+    cell_first = run_starts(fragment_cell)
+    fragment_vertices = np.add.reduceat(sizes, fragment_first)
+    dense = fragment_cell[cell_first]
+    return Assignment(
+        order=spans((np.cumsum(vertices) - vertices)[order], sizes),
+        cells=grid_numbers(dense, first, counts, grid) if distinct is None else distinct[dense],
+        cell_vertices=np.add.reduceat(fragment_vertices, cell_first),
+        cell_fragments=np.diff(cell_first, append=len(fragment_cell)),
+        fragment_object=fragment_object,
+        fragment_vertices=fragment_vertices,
+        object_order=stable_order(fragment_object, n_objects),
+    )
+
+
+def _spanned(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cells, given by their indices, numbered within those that they span; see `cell_numbers`."""
+    first = index.min(axis=0)
+    counts = index.max(axis=0) - first + 1
+    numbers = np.zeros(len(index), np.int64)
+    for axis, count in enumerate(counts.tolist()):
+        numbers *= count
+        numbers += index[:, axis]
+        numbers -= first[axis]
+    return numbers, first, counts
 
 
 def _fits_narrow(spanned: int, n: int) -> bool:

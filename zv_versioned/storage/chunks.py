@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from .._paths import parted
+from .._paths import chunk_key, parted
 from ..errors import IntegrityError
 from . import damage, files
 from .lookup import Chunk, Chunks, Nodes, chunks_in
@@ -166,9 +167,68 @@ class LocalChunks:
             _close(opened)
         return values
 
+    def whole(
+        self, path: str, places: Sequence[tuple[int, ...]]
+    ) -> tuple[np.ndarray, list[int]] | None:
+        """Many chunks of one array, one behind the other in one piece of memory.
+
+        Parameters
+        ----------
+        path : str
+        places : sequence of tuple of int
+            Their coordinates.
+
+        Returns
+        -------
+        raw : ndarray of uint8
+        ends : list of int
+            One past the last byte of each.
+            None for both where one of the chunks is not there.
+
+        Raises
+        ------
+        IntegrityError
+            If a manifest is damaged, or a file ends early.
+        OSError
+            If a file cannot be read.
+        """
+        found: list[Chunk | bytes] = []
+        for at in places:
+            chunk = self._at(path, at)
+            if chunk is None:
+                return None
+            found.append(chunk)
+        sizes = (c.length if isinstance(c, Chunk) else len(c) for c in found)
+        ends = list(accumulate(sizes))
+        raw = np.empty(ends[-1] if ends else 0, np.uint8)
+        room, start = raw.data, 0
+        for at, chunk, end in zip(places, found, ends, strict=True):
+            if not isinstance(chunk, Chunk):
+                room[start:end] = chunk
+            elif not self._fill(path, at, chunk, room[start:end]):
+                return None
+            start = end
+        return raw, ends
+
+    def _fill(self, path: str, at: tuple[int, ...], chunk: Chunk, room: memoryview) -> bool:
+        """Read a chunk to where it belongs; whether its file is there."""
+        descriptor = self._open(chunk)
+        if descriptor is None:
+            return False
+        try:
+            got = _read_into(descriptor, room, chunk.offset)
+        finally:
+            os.close(descriptor)
+        if got < len(room):
+            raise _cut_short(chunk_key(path, at), chunk, chunk.length)
+        return True
+
     def _find(self, key: str) -> Chunk | bytes | None:
         """Where a chunk lies, or its bytes where they are in the manifest; None for none."""
-        path, at = parted(key)
+        return self._at(*parted(key))
+
+    def _at(self, path: str, at: tuple[int, ...]) -> Chunk | bytes | None:
+        """The same, by the array and the coordinates."""
         for chunks in self._arrays.get(path) or self._array(path):
             chunk = chunks.find(at)
             if chunk is not None:
@@ -258,11 +318,24 @@ def _read(
     else:
         value = into[: os.preadv(descriptor, [into], chunk.offset + start)].toreadonly()
     if len(value) < stop - start:
-        raise IntegrityError(
-            f"chunk {key!r} ends before byte {stop}: its file {chunk.file} is cut "
-            "short. Restore it from a copy"
-        )
+        raise _cut_short(key, chunk, stop)
     return value
+
+
+def _read_into(descriptor: int, room: memoryview, offset: int) -> int:
+    """Fill some memory from a file; returns how many bytes there were."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [room], offset)
+    value = os.pread(descriptor, len(room), offset)
+    room[: len(value)] = value
+    return len(value)
+
+
+def _cut_short(key: str, chunk: Chunk, stop: int) -> IntegrityError:
+    return IntegrityError(
+        f"chunk {key!r} ends before byte {stop}: its file {chunk.file} is cut "
+        "short. Restore it from a copy"
+    )
 
 
 def _close(opened: dict[str, int]) -> None:

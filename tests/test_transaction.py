@@ -569,3 +569,30 @@ def test_a_block_of_a_transaction_that_is_over_is_refused(end: str) -> None:
         pass
     with pytest.raises(zvv.ReadOnlyError, match="was released"), lease:
         raise AssertionError("the block was entered")
+
+
+# --- how large cells are -------------------------------------------------------------------------
+
+
+def test_a_dataset_for_ten_million_vertices_has_sixteen_cells_an_axis() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset(
+            "p", kind="point_cloud", bounds=([0] * 3, [160] * 3), expected_vertices=10_000_000
+        )
+    assert repo.view()["p"].chunk_shape == pytest.approx((10, 10, 10))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"expected_vertices": 0}, "positive integer, got 0"),
+        ({"expected_vertices": True}, "positive integer, got True"),
+        ({"expected_vertices": 1e6}, "positive integer, got 1000000.0"),
+        ({"expected_vertices": 9, "chunk_shape": [1, 1]}, "give one of them"),
+    ],
+)
+def test_what_is_no_number_of_vertices_is_refused(options: dict[str, Any], words: str) -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx, pytest.raises(zvv.MetadataError, match=words):
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [1, 1]), **options)

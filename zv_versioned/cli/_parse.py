@@ -32,6 +32,15 @@ def numbers(text: str, hint: str) -> tuple[float, ...]:
         ) from error
 
 
+def cells(chunk_shape: str | None, expected_vertices: int | None) -> tuple[float, ...] | None:
+    """The edges of a cell, where nothing else says how large it is."""
+    if chunk_shape is not None and expected_vertices is not None:
+        raise typer.BadParameter(
+            "it goes in place of --chunk-shape; give one of them", param_hint="--expected-vertices"
+        )
+    return None if chunk_shape is None else numbers(chunk_shape, "--chunk-shape")
+
+
 def box(text: str | None, hint: str = "--bbox") -> Box | None:
     """``LO:HI``, such as ``0,0,0:10,10,5``, as two corners."""
     if text is None:

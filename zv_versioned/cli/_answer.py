@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .._words import counted
 from ._exit import VERSION
 from ._plain import plain
 
@@ -149,11 +150,6 @@ def line(value: object) -> str:
     """The first line of a text of the user's, without what could move a cursor."""
     first = next(iter(str(value).splitlines()), "")
     return "".join(c if c.isprintable() else "\ufffd" for c in first)
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """``1 commit``, ``2 commits``; `many` is a plural that is not made with s."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def table(*columns: str) -> Table:

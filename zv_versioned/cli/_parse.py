@@ -13,7 +13,7 @@ import typer
 __all__ = ["ball", "box", "conditions", "key_values", "moment", "names", "numbers", "object_ids"]
 
 Box = tuple[tuple[float, ...], tuple[float, ...]]
-_AGE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(d|h|min|s)", re.ASCII)
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|s)", re.ASCII)
 _SECONDS = {"d": 86_400.0, "h": 3_600.0, "min": 60.0, "s": 1.0}
 _CONDITION = re.compile(r"\s*(.+?)\s*(==|!=|<=|>=|<|>|\bnot in\b|\bin\b)\s*(.*?)\s*", re.DOTALL)
 
@@ -78,7 +78,13 @@ def moment(text: str | None, hint: str = "--older-than") -> datetime | timedelta
         return None
     age = _AGE.fullmatch(text.strip())
     if age is not None:
-        return timedelta(seconds=float(age[1]) * _SECONDS[age[2]])
+        try:
+            return timedelta(seconds=float(age[1]) * _SECONDS[age[2]])
+        except OverflowError as error:
+            raise typer.BadParameter(
+                f"{text!r} is an age that nothing has: there are no dates before the year 1",
+                param_hint=hint,
+            ) from error
     try:
         return datetime.fromisoformat(text.strip())
     except ValueError as error:

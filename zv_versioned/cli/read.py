@@ -88,12 +88,16 @@ def read(
         int | None,
         typer.Option("--sample", min=0, help="So many of them, drawn at random."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of --sample.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of --sample; 0 where left out.")
+    ] = None,
     count: Annotated[bool, typer.Option("--count", help="Print only how many there are.")] = False,
 ) -> Answer:
     """Print vertices, with their objects and attributes."""
     if sample is not None and (limit is not None or count):
         raise typer.BadParameter("it goes with neither --limit nor --count", param_hint="--sample")
+    if seed is not None and sample is None:
+        raise typer.BadParameter("it goes with --sample", param_hint="--seed")
     filters: Filters = {
         "bbox": box(bbox),
         "near": ball(near),
@@ -101,14 +105,14 @@ def read(
         "where": conditions(where),
     }
     view = settings.open().view(ref)
-    name = choose(view, dataset)
+    name = choose(view, dataset, "DATASET")
     source = view[name][level]
     if count:
         filters["limit"] = limit
         return _counted(name, source, source.count(**filters), view.snapshot_id)
     columns = names(attributes) or ()
     if sample is not None:
-        found = source.sample(sample, seed, attributes=columns, **filters)
+        found = source.sample(sample, seed or 0, attributes=columns, **filters)
     else:
         filters["limit"] = _SHOWN if limit is None and settings.form is Form.TEXT else limit
         found = source.read(attributes=columns, **filters)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ArrayError, MetadataError
-from ..format.metadata import GRAPHS, LINES, MESHES
+from ..format.metadata import GRAPHS, KINDS, LINES, MESHES
 from ..spatial.boxes import Box
 from ..spatial.grid import expected
 from ..writing.append import Given, append_lines, append_links, append_points
@@ -199,6 +199,8 @@ def _refuse_texts(tx: Transaction, source: Source, dataset: str) -> None:
 
 
 def _other_kind(source: Source, kind: str) -> MetadataError:
+    if kind not in KINDS:
+        return MetadataError(f"kind {kind!r} is unknown; choose one of {', '.join(KINDS)}")
     return MetadataError(
         f"{source.files[0]} ({source.format}) holds what a dataset of kind {source.kind!r} has, "
         f"and one of kind {kind!r} cannot take it; import it into another dataset"

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._words import counted
 from ..errors import IntegrityError, StorageError
 from ..geometry import html_table
 from ..storage import hidden, leases
@@ -62,7 +63,7 @@ class Collection:
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = [
-            ("removed", f"{self.files_removed:,} files, {self.bytes_removed:,} bytes"),
+            ("removed", f"{counted(self.files_removed, 'file')}, {self.bytes_removed:,} bytes"),
             ("older than", self.older_than.isoformat()),
         ]
         if self.bytes_before is not None and self.bytes_after is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _paths, _state, _store
+from .._words import counted
 from ..errors import IntegrityError, MetadataError
 from ..geometry import html_table
 from ..history.graph import History
@@ -137,9 +138,10 @@ class Stats:
         for level in self.levels:
             name = f"{level.ref}: {level.dataset!r}, level {level.level}"
             told = (
-                f"{level.vertices:,} vertices, {level.objects:,} objects, {level.batches:,} "
-                f"batches ({level.batches_after_compaction:,} once compacted), "
-                f"{level.cells:,} cells, {level.bytes:,} bytes"
+                f"{counted(level.vertices, 'vertex', 'vertices')}, "
+                f"{counted(level.objects, 'object')}, {counted(level.batches, 'batch', 'batches')} "
+                f"({level.batches_after_compaction:,} once compacted), "
+                f"{counted(level.cells, 'cell')}, {level.bytes:,} bytes"
             )
             facts.append((name, told))
         if self.storage is not None:

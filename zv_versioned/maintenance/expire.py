@@ -93,11 +93,12 @@ def moment(older_than: datetime | timedelta, now: datetime) -> datetime:
     """
     given: object = older_than
     if isinstance(given, timedelta):
+        age = given
         try:
-            given = now - given
+            given = now - age
         except OverflowError as error:
             raise MetadataError(
-                f"older_than={given.days:,} days is an age that nothing has: there are no dates "
+                f"older_than={age.days:,} days is an age that nothing has: there are no dates "
                 "before the year 1"
             ) from error
     if not isinstance(given, datetime):

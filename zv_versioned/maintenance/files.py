@@ -351,8 +351,8 @@ class FileCheck:
             shown = ", ".join(unsealed[:3]) + (", …" if len(unsealed) > 3 else "")
             files = counted(len(unsealed), "file")
             what = (
-                f"says nothing of {files} ({shown}); what is there can be read, but whether it is as "
-                "it was written cannot be told"
+                f"says nothing of {files} ({shown}); what is there can be read; whether "
+                "it is as it was written cannot be told"
             )
             yield Finding(
                 UNSEALED, SEALS_FILE, what, "fsck with repair=True seals them as they are"

@@ -50,14 +50,16 @@ class Side:
         own = getattr(zvv, "__version__", "in development")
         return f"zv-versioned {own} on icechunk {icechunk.__version__}, zarr {zarr.__version__}"
 
-    def write(self, path: Path, batches: Iterable[Points]) -> None:
+    def write(self, path: Path, batches: Iterable[Points], *, expected: int | None = None) -> None:
+        """One batch a dataset or several, in the cells of all sides or those that suit so many."""
         repo = zvv.Repository.create(str(path))
         with repo.transaction("main", message="first write") as tx:
             tx.create_dataset(
                 "points",
                 kind="point_cloud",
                 bounds=BOUNDS,
-                chunk_shape=(CELL,) * 3,
+                chunk_shape=(CELL,) * 3 if expected is None else None,
+                expected_vertices=expected,
                 vertex_dtype="float32",
             )
             writer = tx.writer("points")

@@ -3,8 +3,9 @@
     python benchmarks/read.py [--quick] [--json FILE] [--sides ours,peer,...] [--only PART,...]
 
 The stores are those of `append.py`, each point with one float32 attribute, `value`: 1,000,000 and
-10,000,000 float32 points in objects of 100 points, small clouds that are uniform over a volume of
-8 x 8 x 8 cells, each written by one append, on the local filesystem. "20 appends" are copies of the
+10,000,000 float32 points in objects of 100 points, small clouds that are uniform over a volume,
+each written by one append, on the local filesystem. The peer has 8 x 8 x 8 cells of them; ours as
+many as `expected_vertices` makes: 8 x 8 x 8 and 16 x 16 x 16. "20 appends" are copies of the
 small stores after 20 appends of 10,000 points; Lance's index was told of them, and nothing was
 compacted. The peer is left out there: its appends take seconds.
 
@@ -61,9 +62,22 @@ from _report import Row, parser, run, short, times
 from _s3 import Server
 
 import zv_versioned as zvv
+from zv_versioned.spatial.grid import CELL_VERTICES
 
 PROCESSOR = ", processor time"
-PARTS = ("whole", "box", "objects", "one", "summary", "open", "appended", "batches", "memory", "s3")
+PARTS = (
+    "whole",
+    "box",
+    "objects",
+    "one",
+    "summary",
+    "open",
+    "appended",
+    "batches",
+    "cells",
+    "memory",
+    "s3",
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +119,8 @@ class Bench:
             self.path(name, "").mkdir()
             for count in (self.plan.small, self.plan.large):
                 points = Source(0).points(count).valued()
-                side.write(self.path(name, count), [points])
+                fitted = {"expected": count} if name == "ours" else {}
+                side.write(self.path(name, count), [points], **fitted)
 
     # -- reads
 
@@ -276,6 +291,33 @@ class Bench:
         self.sides["ours"].write(self.path("ours", "batches"), points.split(10))
         what = f"box of 1/64 of {short(plan.large)} in 10 batches"
         self._boxes(what, "batches", None, ["ours"])
+
+    def cells(self) -> None:
+        """The large store with cells of several sizes: what is fast of whom."""
+        if "ours" not in self.sides:
+            return
+        plan, random = self.plan, np.random.default_rng(9)
+        counts = [plan.large // most for most in (20_000, 5_000, 2_500, 1_000)]
+        for cells in counts:
+            points = Source(0).points(plan.large).valued()
+            self.sides["ours"].write(
+                self.path("ours", f"{cells} cells"), [points], expected=cells * CELL_VERTICES
+            )
+        for low, high in boxes(plan.boxes, EXTENT / 4):
+            ids = random.choice(plan.large // 100, plan.objects, replace=False)
+            reads = {
+                "whole read": lambda reader: reader.valued(),
+                "box of 1/64": lambda reader, a=low, b=high: reader.box(a, b),
+                "100 objects": lambda reader, ids=ids: reader.objects(ids),
+                "one object": lambda reader, ids=ids[:1]: reader.objects(ids),
+            }
+            for what, work in reads.items():
+                for cells in counts:
+                    title = f"{what} of {short(plan.large)} in {cells:,} cells or more"
+                    self.read(title, f"{cells} cells", work, ["ours"])
+        for what in reads:
+            for cells in counts:
+                self.add(f"{what} of {short(plan.large)} in {cells:,} cells or more")
 
     def memory(self) -> None:
         """The peak of a whole read."""

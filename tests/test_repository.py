@@ -292,7 +292,7 @@ def test_everything_shows_itself_in_a_terminal_and_a_notebook(tmp_path: Path) ->
         writer.append_vertices_sync(np.ones((1234, 2), "f4"), attributes={"<u>": np.zeros(1234)})
         assert (
             repr(tx)
-            == f"<Transaction on 'main' from {tx.base_snapshot_id}: is open, 1 batches staged>"
+            == f"<Transaction on 'main' from {tx.base_snapshot_id}: is open, 1 batch staged>"
         )
         assert "'<i>p' level 0" in repr(writer)
     repo.create_tag("v1")

@@ -543,3 +543,56 @@ def test_metadata_that_is_no_json_is_named_with_its_key(value: object, said: str
     repo = zvv.Repository.create("memory://")
     with pytest.raises(zvv.MetadataError, match=said):
         repo.transaction(metadata={"fine": 1, "run": value})
+
+
+@pytest.mark.parametrize("end", ["commit", "abort"])
+def test_a_block_of_a_transaction_that_is_over_is_refused(end: str) -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+    tx = repo.transaction()
+    writer = tx.writer("p")
+    writer.append_vertices_sync(np.ones((2, 2), "f4"))
+    getattr(tx, end)()
+    said = {"commit": "was committed", "abort": "was abandoned"}[end]
+    for over in (tx, writer):
+        with pytest.raises(zvv.ReadOnlyError, match=said), over:
+            raise AssertionError("the block was entered")
+
+        async def enter(over: Any = over) -> None:
+            async with over:
+                raise AssertionError("the block was entered")
+
+        with pytest.raises(zvv.ReadOnlyError, match=said):
+            asyncio.run(enter())
+    with repo.view().lease() as lease:
+        pass
+    with pytest.raises(zvv.ReadOnlyError, match="was released"), lease:
+        raise AssertionError("the block was entered")
+
+
+# --- how large cells are -------------------------------------------------------------------------
+
+
+def test_a_dataset_for_ten_million_vertices_has_sixteen_cells_an_axis() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset(
+            "p", kind="point_cloud", bounds=([0] * 3, [160] * 3), expected_vertices=10_000_000
+        )
+    assert repo.view()["p"].chunk_shape == pytest.approx((10, 10, 10))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"expected_vertices": 0}, "positive integer, got 0"),
+        ({"expected_vertices": True}, "positive integer, got True"),
+        ({"expected_vertices": 1e6}, "positive integer, got 1000000.0"),
+        ({"expected_vertices": 9, "chunk_shape": [1, 1]}, "give one of them"),
+    ],
+)
+def test_what_is_no_number_of_vertices_is_refused(options: dict[str, Any], words: str) -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx, pytest.raises(zvv.MetadataError, match=words):
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [1, 1]), **options)

@@ -14,6 +14,7 @@ import numpy as np
 from . import _checks, _paths, _store
 from ._cache import Cache
 from ._sets import is_in
+from ._words import counted
 from .errors import IntegrityError, NotFoundError
 from .format import arrays, batches, cells, columns, metadata
 from .format.metadata import LevelFacts
@@ -116,7 +117,7 @@ class Groups(Mapping[str, np.ndarray]):
         return self._groups.get(name, default)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name!r}: {len(ids):,} objects" for name, ids in self.items())
+        shown = ", ".join(f"{name!r}: {counted(len(ids), 'object')}" for name, ids in self.items())
         return f"<Groups of {self._where}: {shown or 'none'}>"
 
 

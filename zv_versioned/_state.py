@@ -120,9 +120,7 @@ def check_level(meta: DatasetMeta, level: object) -> int:
     """
     if not is_whole(level) or level not in meta.levels:
         there = ", ".join(map(str, meta.levels))
-        raise NotFoundError(
-            f"dataset {meta.name!r} has no level {level!r}; levels are numbers, and it has {there}"
-        )
+        raise NotFoundError(f"dataset {meta.name!r} has no level {level!r}; it has: {there}")
     return int(level)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from . import _checks, _reopen
 from ._groups import Groups, load_groups
 from ._twins import twin
+from ._words import counted
 from .errors import MetadataError, ReadOnlyError
 from .format.metadata import (
     LINK_ATTRIBUTES,
@@ -327,7 +328,8 @@ class Level(Conversions, LevelValues, Measures):
 
     def _told(self) -> str:
         """The level in a few words."""
-        told = f"{self.vertex_count:,} vertices, {self.num_objects:,} objects"
+        vertices = counted(self.vertex_count, "vertex", "vertices")
+        told = f"{vertices}, {counted(self.num_objects, 'object')}"
         if self.coarsened_from is not None:
             told += f", coarsened from level {self.coarsened_from}"
         return told + (", which has changed since: stale" if self.stale else "")

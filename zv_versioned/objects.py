@@ -11,6 +11,7 @@ import numpy as np
 
 from . import _checks
 from ._twins import twin
+from ._words import counted
 from .errors import ArrayError, NotFoundError
 from .geometry import Geometry, html_table
 from .reading import query
@@ -130,7 +131,7 @@ class Objects:
         return True
 
     def __repr__(self) -> str:
-        return f"<{len(self):,} objects of {self._level!r}>"
+        return f"<{counted(len(self), 'object')} of {self._level!r}>"
 
     def _repr_html_(self) -> str:
         ids = self._level.object_ids()

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import _paths
 from ._ids import Ids, joined
+from ._words import counted
 from .geometry import html_table
 
 
@@ -91,7 +92,8 @@ class CommitResult(Mapping[str, Any]):
     def __repr__(self) -> str:
         return (
             f"<CommitResult: {self.snapshot_id} on {self.branch!r}, "
-            f"{self.vertices_committed:,} new vertices, {self.objects_committed:,} new objects>"
+            f"{counted(self.vertices_committed, 'new vertex', 'new vertices')}, "
+            f"{counted(self.objects_committed, 'new object')}>"
         )
 
     def _repr_html_(self) -> str:
@@ -108,14 +110,15 @@ def describe(changes: Mapping[str, Any]) -> list[str]:
     parts = []
     if changes.get("batches_added"):
         parts.append(
-            f"append {changes['vertices_added']:,} vertices in {changes['objects_added']:,} new "
-            "objects to"
+            f"append {counted(changes['vertices_added'], 'vertex', 'vertices')} in "
+            f"{counted(changes['objects_added'], 'new object')} to"
         )
     if changes.get("objects_removed"):
-        parts.append(f"remove {changes['objects_removed']:,} objects from")
+        parts.append(f"remove {counted(changes['objects_removed'], 'object')} from")
     if changes.get("batches_merged"):
         merged, made = changes["batches_merged"], changes["batches_made"]
-        parts.append(f"merge {merged:,} batches into {made:,} (vertices are numbered anew) of")
+        these = counted(merged, "batch", "batches")
+        parts.append(f"merge {these} into {made:,} (vertices are numbered anew) of")
     for key, verb in (("attributes_written", "write"), ("attributes_dropped", "drop")):
         if changes.get(key):
             parts.append(f"{verb} {', '.join(changes[key])} of")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import _io, _paths, _state, _store
 from ._ids import Ids
 from ._said import default_message, parse_message, parse_metadata
+from ._words import counted
 from .errors import ConflictError, ReadOnlyError
 from .format.metadata import DatasetMeta, LevelFacts
 from .format.table import BatchTable, new_transaction_id, origin_of
@@ -390,7 +391,8 @@ class Transaction(StagesDatasets):
         self._dropped()
 
     def __enter__(self) -> Transaction:
-        return self
+        with self._changing():
+            return self
 
     def __exit__(
         self,
@@ -404,7 +406,7 @@ class Transaction(StagesDatasets):
             self.commit()
 
     async def __aenter__(self) -> Transaction:
-        return self
+        return self.__enter__()
 
     async def __aexit__(
         self,
@@ -418,7 +420,8 @@ class Transaction(StagesDatasets):
         rows = [("branch", self.branch), ("from", self.base_snapshot_id), ("it", self._standing())]
         for key, stage in self._stages.items():
             done = stage.summary()
-            staged = f"{done['vertices_added']:,} vertices, {done['objects_added']:,} new objects"
+            vertices = counted(done["vertices_added"], "vertex", "vertices")
+            staged = f"{vertices}, {counted(done['objects_added'], 'new object')}"
             rows.append((f"staged on {stage_name(*key)!r}", staged))
         return html_table("Transaction", rows)
 
@@ -426,7 +429,7 @@ class Transaction(StagesDatasets):
         staged = sum(stage.summary()["batches_added"] for stage in self._stages.values())
         return (
             f"<Transaction on {self.branch!r} from {self.base_snapshot_id}: {self._standing()}, "
-            f"{staged} batches staged>"
+            f"{counted(staged, 'batch', 'batches')} staged>"
         )
 
 

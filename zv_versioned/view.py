@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _checks, _reopen, _state
+from ._words import counted
 from .errors import ZVError
 from .format.metadata import DatasetMeta
 from .geometry import html_table
@@ -118,7 +119,8 @@ class View(Mapping[str, "Dataset"]):
         rows = [("snapshot", self.snapshot_id), ("branch", self.branch or "none, pinned")]
         for name, dataset in self.items():
             level = dataset[0]
-            size = f"{level.vertex_count:,} vertices, {level.num_objects:,} objects"
+            vertices = counted(level.vertex_count, "vertex", "vertices")
+            size = f"{vertices}, {counted(level.num_objects, 'object')}"
             rows.append((f"dataset {name!r}", f"{dataset.kind}, {size}"))
         return rows
 

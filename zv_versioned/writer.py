@@ -100,6 +100,7 @@ class ZVWriter(WritesGeometry, WritesAttributes, WritesObjects):
     abort = _io.coroutine_of(abort_sync)
 
     def __enter__(self) -> ZVWriter:
+        self._transaction.__enter__()
         return self
 
     def __exit__(
@@ -112,7 +113,7 @@ class ZVWriter(WritesGeometry, WritesAttributes, WritesObjects):
             self._transaction.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> ZVWriter:
-        return self
+        return self.__enter__()
 
     async def __aexit__(
         self,

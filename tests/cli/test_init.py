@@ -28,7 +28,13 @@ def test_it_says_in_json_what_it_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [("--bounds", "0,0:1,1"), ("--chunk-shape", "1,1"), ("--unit", "nanometer")]
+    "option",
+    [
+        ("--bounds", "0,0:1,1"),
+        ("--chunk-shape", "1,1"),
+        ("--expected-vertices", "9"),
+        ("--unit", "nanometer"),
+    ],
 )
 def test_what_is_of_a_dataset_wants_one(tmp_path: Path, option: tuple[str, str]) -> None:
     assert "it is of a dataset" in failed("init", tmp_path / "brain", *option, code=2)
@@ -50,6 +56,16 @@ def test_it_makes_a_dataset_as_it_was_asked_to(tmp_path: Path) -> None:
     assert dataset.chunk_shape == (4, 8)
     assert dataset.vertex_dtype == "float64"
     assert [axis["unit"] for axis in dataset.axes] == ["nanometer"] * 2
+
+
+def test_cells_fit_the_vertices_that_are_expected(tmp_path: Path) -> None:
+    made = ("init", tmp_path / "brain", "--dataset", "p", "--bounds", "0,0,0:160,160,160")
+    run(*made, "--expected-vertices", "10000000")
+    assert zvv.Repository.open(tmp_path / "brain").view()["p"].chunk_shape == pytest.approx(
+        (10,) * 3
+    )
+    text = failed(*made, "--expected-vertices", "9", "--chunk-shape", "1,1,1", code=2)
+    assert "give one of them" in text
 
 
 def test_a_dataset_is_made_in_a_repository_that_is_there(known: Any) -> None:

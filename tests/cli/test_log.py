@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
 from _cli import failed, run, run_csv, run_json, run_lines
 
 
@@ -71,3 +73,24 @@ def test_an_object_has_a_history_of_its_own(known: Any) -> None:
     assert [row["message"] for row in rows] == ["more of 10", "first"]
     assert len(run_json("log", "--object", 10, "-n", 1, "-r", known.path)["commits"]) == 1
     assert "object 5" in failed("log", "--object", 5, "-r", known.path, code=40)
+
+
+NASTY = "red \x1b[31m\x9b2J\x07 \r over\nline, two\t\u202e"
+
+
+def test_control_characters_are_escaped_in_all_forms(known: Any) -> None:
+    with known.repository.transaction(message=NASTY, author="A\x1bda") as tx:
+        tx.writer("synapses").append_vertices_sync(
+            np.ones((2, 3), "f4"),
+            attributes={"word": ["a\x1b", "plain\nline"], "confidence": np.ones(2, "f4")},
+        )
+    for form in ("text", "json", "jsonl", "csv"):
+        for command in (["log"], ["read", "--attributes", "all"], ["show"]):
+            printed = run(*command, "-r", known.path, "-o", form)
+            assert not set(printed) & set("\x1b\x9b\x07\r\u202e"), (form, command)
+    assert run_json("log", "-r", known.path)["commits"][0]["message"] == NASTY
+    assert run_lines("log", "-r", known.path)[0]["message"] == NASTY
+    row = run_csv("log", "-r", known.path)[0]
+    assert (json.loads(row["message"]), json.loads(row["author"])) == (NASTY, "A\x1bda")
+    words = [row["word"] for row in run_csv("read", "-r", known.path, "--attributes", "all")]
+    assert words[-2:] == ['"a\\u001b"', "plain\nline"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
 from _cli import run, run_csv, run_json
 
 
@@ -37,3 +39,18 @@ def test_bytes_by_array_and_what_could_be_saved(known: Any) -> None:
     storage = run_json("stats", "--storage", "-r", known.path)["storage"]
     assert storage["total"] == storage["live"] + storage["history"] + storage["unused"]
     assert "needed by nothing" in run("stats", "--storage", "-r", known.path)
+
+
+@pytest.mark.parametrize("how", ["damaged", "missing"])
+def test_commits_before_damage_are_counted_and_the_damage_is_named(known: Any, how: str) -> None:
+    if (known.path / "repo").exists():
+        pytest.skip("the history is in one file in version 2 of icechunk's format")
+    file = known.path / "snapshots" / known.snapshots[0]
+    file.write_bytes(b"x" * 99) if how == "damaged" else file.unlink()
+    text = run("stats", "-r", known.path, code=23)
+    assert text.startswith(f"main at {known.snapshots[2][:8]}: at least 2 commits; 1 branch")
+    assert f"snapshots/{known.snapshots[0]} is {how}" in text
+    assert text.splitlines()[-1].split()[3:6] == ["20", "4", "2"]
+    data = json.loads(run("stats", "-r", known.path, "-o", "json", code=23))["data"]
+    assert (data["commits"], data["datasets"][0]["vertices"]) == (2, 20)
+    assert f"snapshots/{known.snapshots[0]}" in data["damaged"]

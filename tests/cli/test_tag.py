@@ -45,8 +45,9 @@ def test_what_cannot_be_done_changes_nothing(known: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tag", "branch"])
+@pytest.mark.parametrize("how", ["damaged", "missing"])
 def test_one_that_is_damaged_is_listed_with_its_file_beside_the_others(
-    known: Any, kind: str
+    known: Any, kind: str, how: str
 ) -> None:
     file = known.path / f"refs/{kind}.a1/ref.json"
     for name in ("a1", "b2"):
@@ -55,16 +56,25 @@ def test_one_that_is_damaged_is_listed_with_its_file_beside_the_others(
         pytest.skip("icechunk 2 has them all in the file that leads to everything")
     plural = {"tag": "tags", "branch": "branches"}[kind]
     before = run_json(kind, "-r", known.path)[plural]
-    file.write_bytes(file.read_bytes()[:30])
+    file.unlink() if how == "missing" else file.write_bytes(file.read_bytes()[:30])
     damaged, *others = run_json(kind, "-r", known.path, code=23)[plural]
     assert others == before[1:]
     assert [damaged[name] for name in ("name", "snapshot_id", "time")] == ["a1", None, None]
-    assert f"refs/{kind}.a1/ref.json is damaged" in damaged["damaged"]
+    assert f"refs/{kind}.a1/ref.json is {how}" in damaged["damaged"]
     text = run(kind, "-r", known.path, code=23)
-    assert f"refs/{kind}.a1/ref.json is damaged" in text
+    assert f"refs/{kind}.a1/ref.json is {how}" in text
     assert "b2" in text
     rows = run_csv(kind, "-r", known.path, code=23)
     assert [row["name"] for row in rows if row["damaged"]] == ["a1"]
+    with pytest.raises(zvv.IntegrityError, match=f"refs/{kind}.a1/ref.json is {how}"):
+        known.repository.view(**{kind: "a1"})
+    if how == "missing":
+        getattr(known.repository, f"create_{kind}")("a1", at=known.snapshots[1])
+        assert run_json(kind, "-r", known.path)[plural] == before
+        getattr(known.repository, f"delete_{kind}")("a1")
+        assert [row["name"] for row in run_json(kind, "-r", known.path)[plural]] == [
+            row["name"] for row in before[1:]
+        ]
 
 
 def test_one_whose_commit_is_damaged_is_listed_with_what_it_points_to() -> None:

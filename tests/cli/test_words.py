@@ -118,3 +118,74 @@ def test_long_tables_have_the_cells_of_the_other_forms(known: Any) -> None:
         '1,7,2.0,3.0,,false,"[3, 4]",,',
         '2,7,4.0,5.0,2021-01-01,true,"[5, 6]",,"c""d"',
     ]
+
+
+_WRONG: list[tuple[str, int, str]] = [
+    ("merge try --on-conflict foo", 11, "--on-conflict must be fail, ours or theirs, got 'foo'"),
+    ("merge try --ff-only", 21, "cannot be fast-forwarded; leave --ff-only out"),
+    ("compact --max-batches 1", 11, "--max-batches must be a whole number from 2 up, got 1"),
+    ("expire --older-than 99999999999d", 2, "'99999999999d' is an age that nothing has"),
+    ("gc --older-than 999999999d", 11, "--older-than 999,999,999 days is an age that nothing has"),
+    ("expire --keep-last 1 -b v1", 11, "'v1' is a tag, and what a tag stands for never expires; "
+     "--branch takes branches"),
+    ("log --object 1", 2, "Invalid value for --dataset: name a dataset"),
+    ("read", 2, "Invalid value for DATASET: name a dataset"),
+    ("read synapses --seed 1", 2, "it goes with --sample"),
+    ("read synapses --bbox 1,2:3,4", 11, "--bbox has 2 axes"),
+    ("read synapses --bbox 5,5,5:1,1,1", 11, "--bbox is reversed"),
+    ("read synapses --near 1,1:1", 11, "--near 1.0,1.0:1.0: the point needs 3 numbers"),
+    ("read synapses --where confidence>x", 11, "--where: 'confidence' > 'x'"),
+    ("read synapses --level 3", 40, "dataset 'synapses' has no level 3; it has: 0"),
+    ("revert main --parent 3", 11, "--parent must be 1, for"),
+    ("export a.csv -d synapses -X foo=1", 11, "no option 'foo'; it has: delimiter, vertices_only"),
+    ("import p.csv -d n -X foo=1", 11, "it has: --positions, --object-id"),
+    ("import p.csv -d n --bounds 0,0,0:1,1,1", 11, "Check the unit, or give larger --bounds"),
+    ("import p.csv -d n --kind foo", 11, "--kind 'foo' is unknown; choose one of point_cloud"),
+    ("import p.csv -d n --append", 2, "No such option: --append; zvv append adds files"),
+    ("append p.csv -d synapses --bounds 0:1", 2, "--bounds; --out-of-bounds expand lets"),
+    ("append p.csv -d synapses --objects 10", 11, "leave --object-id and --objects out"),
+    ("fsck --no-data --read-data-subset 1/3", 2, "exclude each other"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "code", "says"), _WRONG, ids=[line for line, *_ in _WRONG])
+def test_a_wrong_option_is_named_as_the_command_line_has_it(
+    known: Any, line: str, code: int, says: str
+) -> None:
+    repo = known.repository
+    repo.create_branch("try", at="main~1")
+    repo.create_tag("v1")
+    with repo.transaction("try") as tx:
+        tx.create_dataset("other", kind="mesh", bounds=([0], [1]))
+    with repo.transaction("main") as tx:
+        tx.create_dataset("more", kind="mesh", bounds=([0], [1]))
+    Path("p.csv").write_text("x,y,z\n1,2,3\n")
+    before = repo.resolve("main")
+    said = failed(*line.split(), "-r", known.path, code=code)
+    assert says in said
+    assert "None" not in said
+    assert repo.resolve("main") == before
+
+
+def test_an_option_of_a_command_before_it_says_where_it_goes(known: Any) -> None:
+    said = failed("-r", known.path, "fsck", code=2)
+    assert "No such option: -r before the command; it goes behind it: zvv COMMAND -r" in said
+    # And in JSON, as every other message.
+    said = failed("-o", "json", "log", code=2)
+    assert "it goes behind it" in said
+
+
+def test_numbers_of_one_are_singular(known: Any) -> None:
+    from zv_versioned import Finding, FsckReport
+
+    repo = known.repository
+    with repo.transaction(message=None) as tx:
+        tx.writer("synapses").append_vertices_sync(
+            np.ones((1, 3), "f4"), attributes={"confidence": np.ones(1, "f4")}
+        )
+    assert repo.log(limit=1)[0].message == "append 1 vertex in 1 new object to synapses"
+    assert "1 new vertex, 1 new object>" in repr(tx.result)
+    report = FsckReport("here", [Finding("damaged", "a", "b", "c")])
+    assert "here: 1 fault>" in repr(report)
+    report = repo.expire(keep_last=3)
+    assert "expired 1 snapshot," in repr(report)

@@ -171,8 +171,8 @@ def test_a_diff_is_plain_values_for_json_and_a_table(repo: zvv.Repository) -> No
     assert document["levels"][0]["object_ids"]["added"] == [7]
     frame = diff.to_pandas()
     assert frame.loc[0, ["vertices_a", "vertices_b", "objects_added"]].tolist() == [10, 15, 1]
-    assert "+1 objects" in repr(diff)
-    assert "+1 objects" in diff._repr_html_()
+    assert "+1 object" in repr(diff)
+    assert "+1 object" in diff._repr_html_()
 
 
 # ---- blame, history ----------------------------------------------------------------------------

@@ -266,7 +266,7 @@ def test_a_merge_is_reverted_to_the_parent_that_is_said(repo: zvv.Repository) ->
     repo.merge("try")
     with pytest.raises(zvv.MetadataError, match="parent=1 or parent=2"):
         repo.revert("main")
-    with pytest.raises(zvv.MetadataError, match="from 1 to 2, got 3"):
+    with pytest.raises(zvv.MetadataError, match="parent must be 1 or 2, got 3"):
         repo.revert("main", parent=3)
     repo.revert("main", parent=1)
     assert content(repo) == before

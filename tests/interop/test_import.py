@@ -184,6 +184,22 @@ def test_the_bounds_are_those_of_the_files_unless_they_are_given(
     assert (dataset.bounds, dataset.chunk_shape) == (((0, 0, 0), (16, 16, 16)), (4, 4, 8))
 
 
+def test_cells_fit_the_vertices_that_were_counted_or_are_expected(
+    repo: zvv.Repository, tmp_path: Path
+) -> None:
+    long = tmp_path / "7.csv"
+    long.write_text("x\n" + "\n".join(map(str, range(25_001))) + "\n")
+    line: Any = {"positions": ["x"], "objects": "file"}
+    import_csv(repo, long, "counted", **line)
+    assert repo.view()["counted"].chunk_shape == pytest.approx((25_000 / 11,))
+    import_csv(repo, long, "expected", expected_vertices=50_000, **line)
+    assert repo.view()["expected"].chunk_shape == pytest.approx((1250,))
+    import_csv(repo, long, "wide", bounds=([0], [110_000]), **line)
+    assert repo.view()["wide"].chunk_shape == pytest.approx((10_000,))
+    with pytest.raises(zvv.MetadataError, match="give one of them"):
+        import_csv(repo, long, "both", expected_vertices=9, chunk_shape=[1], **line)
+
+
 def test_what_is_out_of_bounds_is_refused_or_makes_them_grow(
     repo: zvv.Repository, table: Path
 ) -> None:

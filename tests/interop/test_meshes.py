@@ -276,3 +276,27 @@ def test_formats_are_not_mixed(repo: zvv.Repository, tmp_path: Path) -> None:
         tx.create_dataset("p", kind="point_cloud", bounds=([0, 0, 0], [1, 1, 1]))
     with pytest.raises(zvv.MetadataError, match="'point_cloud'"):
         export_meshes(level_of(repo, "p"), tmp_path / "p.ply")
+
+
+@pytest.mark.parametrize("suffix", ["obj", "ply", "stl"])
+def test_faces_that_name_a_vertex_twice_go_out_and_come_in(
+    repo: zvv.Repository, tmp_path: Path, suffix: str
+) -> None:
+    corners = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [4, 4, 0]], "f4")
+    faces = [[0, 1, 2], [1, 3, 3], [2, 1, 3], [3, 3, 3]]
+    with repo.transaction() as tx:
+        tx.create_dataset("m", kind="mesh", bounds=([0] * 3, [9] * 3), chunk_shape=[3] * 3)
+        tx.writer("m").append_mesh_sync(corners, faces)
+    level = repo.view()["m"][0]
+    export_meshes(level, tmp_path / f"a.{suffix}")
+    import_meshes(repo, tmp_path / f"a.{suffix}", "again", bounds=([0] * 3, [9] * 3))
+    again = repo.view()["again"][0]
+
+    def shape(level: zvv.Level) -> list[list[list[float]]]:
+        return sorted(level.positions()[level.faces()].tolist())
+
+    assert shape(level) == sorted(corners[faces].tolist())
+    assert shape(again) == shape(level)
+    repo.compact()
+    assert shape(repo.view()["m"][0]) == shape(level)
+    assert repo.fsck().ok

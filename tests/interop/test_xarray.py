@@ -462,6 +462,15 @@ def some(n: int = 20, dim: str = "vertex") -> xr.Dataset:
     )
 
 
+def test_cells_of_what_is_written_fit_it() -> None:
+    repo = zvv.Repository.create("memory://")
+    ds = xr.Dataset({"x": ("vertex", np.arange(25_001, dtype="f4"))})
+    ds.zv.to_zv(repo, "line", axes=["x"], object_ids=None)
+    assert repo.view()["line"].chunk_shape == pytest.approx((25_000 / 11,))
+    ds.zv.to_zv(repo, "wide", axes=["x"], object_ids=None, chunk_shape=[10_000])
+    assert repo.view()["wide"].chunk_shape == (10_000,)
+
+
 def test_vertices_are_appended_from_one_variable_an_axis() -> None:
     repo = filled()
     ds = some()

@@ -20,6 +20,7 @@ import tests._profiles  # noqa: F401
 import zv_versioned as zvv
 from zv_versioned.errors import MetadataError, NotFoundError
 from zv_versioned.history.graph import History
+from zv_versioned.maintenance import expire as expire_module
 from zv_versioned.storage import hidden
 
 
@@ -317,3 +318,15 @@ def test_what_was_merged_by_a_commit_that_a_reset_took_from_the_branch_can_expir
     assert hidden.kept_parents(story.repo._backend) == []
     collect(story.repo)
     assert story.log("main") == ["m0", "begin", "root"]
+
+
+def test_notes_of_transactions_are_read_only_where_something_expires(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+    real = expire_module.writers
+    monkeypatch.setattr(expire_module, "writers", lambda f: looked.append(f) or real(f))
+    assert story.repo.expire(timedelta(days=1), dry_run=False).expired == ()
+    assert looked == []
+    assert story.repo.expire(keep_last=1).expired
+    assert len(looked) == 1

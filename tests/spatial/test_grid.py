@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from zv_versioned.errors import ArrayError, MetadataError
 from zv_versioned.spatial.boxes import Box
-from zv_versioned.spatial.grid import BLOCK_CELLS, MARGIN, Grid, default_chunk_shape
+from zv_versioned.spatial.grid import (
+    BLOCK_CELLS,
+    CELL_VERTICES,
+    MARGIN,
+    Grid,
+    default_chunk_shape,
+    expected,
+)
 
 INF = float("inf")
 edges = st.one_of(
@@ -290,3 +297,49 @@ def test_bounds_a_few_ulps_wide_have_cells_by_default(lo: float, ulps: int, nega
 )
 def test_the_narrowest_and_the_widest_bounds_have_cells_by_default(lo: float, hi: float) -> None:
     assert cells_by_default(lo, hi) <= 8
+
+
+# --- cells for so many vertices -------------------------------------------------------------------
+
+
+@given(
+    ndim=st.integers(1, 4),
+    vertices=st.integers(1, 10**10),
+    extent=st.floats(1e-6, 1e9),
+    lo=st.floats(-1e6, 1e6),
+)
+def test_cells_fit_the_vertices_that_are_expected(
+    ndim: int, vertices: int, extent: float, lo: float
+) -> None:
+    bounds = box([lo] * ndim, [lo + extent] * ndim)
+    assume(extent >= 2.0**-20 * abs(lo))
+    sizes = default_chunk_shape(bounds, vertices)
+    wanted = (vertices / CELL_VERTICES) ** (1 / ndim)
+    a_side = [
+        math.floor(b / size) - math.floor(a / size) + 1
+        for a, b, size in zip(bounds.lo, bounds.hi, sizes, strict=True)
+    ]
+    assert Grid.for_bounds(bounds, sizes).ndim == ndim or max(a_side) > 2**20
+    for count, size in zip(a_side, sizes, strict=True):
+        # Cells are counted from the zero of the axis, which can lie within the bounds' only one.
+        assert count <= max(math.ceil(wanted), 2)
+        # As many as that, or one less where the bounds begin within a cell.
+        assert extent / size >= max(math.ceil(wanted) - 1.001, 0.999)
+
+
+def test_a_flat_axis_has_one_cell_and_the_others_all_that_are_needed() -> None:
+    sizes = default_chunk_shape(box([0, 0, 5], [100, 100, 5]), 16 * CELL_VERTICES)
+    assert [round(size) for size in sizes] == [25, 25, 1]
+
+
+def test_the_default_suits_a_million_vertices_in_a_volume() -> None:
+    bounds = box([0] * 3, [1000] * 3)
+    assert default_chunk_shape(bounds, 1_000_000) == default_chunk_shape(bounds)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3, 4])
+def test_what_is_there_already_never_makes_cells_larger_than_by_default(ndim: int) -> None:
+    usual = 8**ndim * CELL_VERTICES
+    assert expected(ndim, None) is None
+    assert expected(ndim, usual) is None
+    assert expected(ndim, 2 * usual) == 2 * usual

@@ -802,7 +802,7 @@ def test_a_forked_child_fails_at_once_and_is_told_to_spawn(local_location: str) 
             create=lambda: Backend.create(location + "2"), open=lambda: Backend.open(location),
             exists=lambda: Backend.exists(location), branches=backend.branches, tags=backend.tags,
             branch_tip=lambda: backend.branch_tip("main"),
-            tag_target=lambda: backend.tag_target("t"),
+            tag_target=lambda: backend.tag_target("t"), lost=lambda: backend.lost("tag"),
             create_branch=lambda: backend.create_branch("b", tip),
             delete_branch=lambda: backend.delete_branch("b"),
             create_tag=lambda: backend.create_tag("t", tip),

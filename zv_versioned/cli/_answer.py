@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +23,28 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .._words import counted
 from ._exit import VERSION
 from ._plain import plain
 
-__all__ = ["Answer", "Form", "counted", "facts", "line", "stdout", "table"]
+__all__ = ["Answer", "Form", "as_json", "cell", "counted", "facts", "line", "stdout", "table"]
 
 _WIDE = 10_000
-_JSON = partial(json.dumps, ensure_ascii=False, allow_nan=False)
+_dumped = partial(json.dumps, ensure_ascii=False, allow_nan=False)
+_CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What JSON leaves as it is, and terminals, or programs that read lines, may act upon."""
+_NO_CELL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\r(?!\n)|" + _CONTROL.pattern)
+"""The same of a text in a cell of CSV, in which there are tabs and ends of lines."""
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """JSON in which all control characters are escaped."""
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", _dumped(value, indent=indent))
+
+
+def cell(text: str) -> str:
+    """A text as a cell of CSV has it: with control characters, as JSON."""
+    return as_json(text) if _NO_CELL.search(text) else text
 
 
 class Form(StrEnum):
@@ -78,10 +94,10 @@ class Answer:
             self.text(stdout())
         elif form is Form.JSON:
             document = {"version": VERSION, "command": command, "data": plain(self._document())}
-            sys.stdout.write(_JSON(document, indent=2) + "\n")
+            sys.stdout.write(as_json(document, indent=2) + "\n")
         elif form is Form.JSONL:
             for row in self._table():
-                sys.stdout.write(_JSON(plain(row)) + "\n")
+                sys.stdout.write(as_json(plain(row)) + "\n")
         else:
             self._write_csv()
         sys.stdout.flush()
@@ -95,7 +111,7 @@ class Answer:
     def _write_csv(self) -> None:
         if self.blocks is not None:
             writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerow(self.columns or ())
+            writer.writerow(map(cell, self.columns or ()))
             for block in self.blocks():
                 writer.writerows(zip(*block, strict=True))
             return
@@ -103,7 +119,7 @@ class Answer:
         first = next(rows, None)
         columns = self.columns or list(first or ())
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(columns)
+        writer.writerow(map(cell, columns))
         for row in itertools.chain([first] if first is not None else [], rows):
             writer.writerow([_cell(row.get(column)) for column in columns])
 
@@ -112,7 +128,9 @@ def _cell(value: Any) -> Any:
     value = plain(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return _JSON(value) if isinstance(value, list | dict) else value
+    if isinstance(value, str):
+        return cell(value)
+    return as_json(value) if isinstance(value, list | dict) else value
 
 
 def stdout() -> Console:
@@ -132,11 +150,6 @@ def line(value: object) -> str:
     """The first line of a text of the user's, without what could move a cursor."""
     first = next(iter(str(value).splitlines()), "")
     return "".join(c if c.isprintable() else "\ufffd" for c in first)
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """``1 commit``, ``2 commits``; `many` is a plural that is not made with s."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def table(*columns: str) -> Table:

@@ -28,6 +28,12 @@ HISTORY = "History"
 MAINTENANCE = "Maintenance"
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+_OF_COMMANDS = ("-r", "--repository", "-O", "--storage-option", "-o", "--output", "-q", "--quiet")
+_ELSEWHERE = {
+    ("import", "--append"): "zvv append adds files to a dataset that is there",
+    ("append", "--bounds"): "--out-of-bounds expand lets those of the dataset grow",
+}
+"""Options that people look for where they are not, and what they may want."""
 _JSON_WANTED = re.compile(r"(?:-o|--output)=?(jsonl?)")
 
 
@@ -46,7 +52,7 @@ class _Group(TyperGroup):
         try:
             context = super().make_context(info_name, args, parent, **extra)
         except _UsageError as error:
-            raise _ended(error, as_json=as_json) from error
+            raise _ended(_hinted(error), as_json=as_json) from error
         context.meta[__name__] = as_json
         return context
 
@@ -54,7 +60,21 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except _UsageError as error:
-            raise _ended(error, as_json=ctx.meta[__name__]) from error
+            raise _ended(_hinted(error), as_json=ctx.meta[__name__]) from error
+
+
+def _hinted(error: Any) -> Any:
+    """A wrong option, with where it would be right."""
+    name = getattr(error, "option_name", None)
+    if name is None or error.ctx is None:
+        return error
+    command = "" if error.ctx.parent is None else error.ctx.command.name
+    if not command and name in _OF_COMMANDS:
+        error.message += f" before the command; it goes behind it: zvv COMMAND {name} …"
+    elif (command, name) in _ELSEWHERE:
+        error.message += f"; {_ELSEWHERE[command, name]}"
+        error.possibilities = None
+    return error
 
 
 def _ended(error: Any, *, as_json: bool) -> Exception:

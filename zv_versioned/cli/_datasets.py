@@ -14,8 +14,15 @@ from ._answer import line, table
 __all__ = ["choose", "dataset_columns", "dataset_rows", "dataset_table"]
 
 
-def choose(view: View, name: str | None) -> str:
+def choose(view: View, name: str | None, hint: str = "--dataset") -> str:
     """The dataset that was named, or the only one.
+
+    Parameters
+    ----------
+    view : View
+    name : str or None
+    hint : str
+        How it is named on the command line.
 
     Raises
     ------
@@ -27,7 +34,7 @@ def choose(view: View, name: str | None) -> str:
     if len(view.datasets) == 1:
         return view.datasets[0]
     there = ", ".join(map(repr, view.datasets)) or "none"
-    raise typer.BadParameter(f"name a dataset; there are: {there}", param_hint="DATASET")
+    raise typer.BadParameter(f"name a dataset; there are: {there}", param_hint=hint)
 
 
 def dataset_columns() -> tuple[str, ...]:

@@ -108,6 +108,7 @@ def report(
     message = said(str(error)) or type(error).__name__
     if isinstance(error, KeyboardInterrupt):
         message = str(error) or "interrupted; nothing was changed"
+    message = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in message)
     trace = traceback.format_exception(error) if debug else []
     if as_json:
         _print_json(_kind(error), message, code, _details(error), trace)

@@ -13,7 +13,7 @@ import typer
 __all__ = ["ball", "box", "conditions", "key_values", "moment", "names", "numbers", "object_ids"]
 
 Box = tuple[tuple[float, ...], tuple[float, ...]]
-_AGE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(d|h|min|s)", re.ASCII)
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|s)", re.ASCII)
 _SECONDS = {"d": 86_400.0, "h": 3_600.0, "min": 60.0, "s": 1.0}
 _CONDITION = re.compile(r"\s*(.+?)\s*(==|!=|<=|>=|<|>|\bnot in\b|\bin\b)\s*(.*?)\s*", re.DOTALL)
 
@@ -30,6 +30,15 @@ def numbers(text: str, hint: str) -> tuple[float, ...]:
             f"{text!r}: numbers with commas between them are expected, such as 0,0,0",
             param_hint=hint,
         ) from error
+
+
+def cells(chunk_shape: str | None, expected_vertices: int | None) -> tuple[float, ...] | None:
+    """The edges of a cell, where nothing else says how large it is."""
+    if chunk_shape is not None and expected_vertices is not None:
+        raise typer.BadParameter(
+            "it goes in place of --chunk-shape; give one of them", param_hint="--expected-vertices"
+        )
+    return None if chunk_shape is None else numbers(chunk_shape, "--chunk-shape")
 
 
 def box(text: str | None, hint: str = "--bbox") -> Box | None:
@@ -69,7 +78,13 @@ def moment(text: str | None, hint: str = "--older-than") -> datetime | timedelta
         return None
     age = _AGE.fullmatch(text.strip())
     if age is not None:
-        return timedelta(seconds=float(age[1]) * _SECONDS[age[2]])
+        try:
+            return timedelta(seconds=float(age[1]) * _SECONDS[age[2]])
+        except OverflowError as error:
+            raise typer.BadParameter(
+                f"{text!r} is an age that nothing has: there are no dates before the year 1",
+                param_hint=hint,
+            ) from error
     try:
         return datetime.fromisoformat(text.strip())
     except ValueError as error:

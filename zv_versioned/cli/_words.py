@@ -25,10 +25,26 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = (
         r"add to it with zvv append -d \1",
     ),
     (re.compile(r"\"theirs\" or a function of the conflict"), "or theirs"),
-    (re.compile(r"leave object_ids out"), "leave --object-id out"),
+    (
+        re.compile(r"\"fail\", \"ours\", \"theirs\" or a function of a conflict"),
+        "fail, ours or theirs",
+    ),
+    (re.compile(r", or None for no limit"), ""),
+    (re.compile(r"merge with ff=\"allow\""), "leave --ff-only out"),
+    (re.compile(r"; refs are branches$"), "; --branch takes branches"),
+    (re.compile(r"leave object_ids out"), "leave --object-id and --objects out"),
     (re.compile(r"repo\.(gc|fsck|expire|compact)\(\)"), r"zvv \1"),
+    (re.compile(r"fsck with repair=True"), "zvv fsck --repair"),
 )
-"""Calls, and the commands that do the same."""
+"""What is said of calls, and of the commands that do the same."""
+
+_GROW = re.compile(r"pass out_of_bounds=\"expand\" to let the bounds grow")
+_NO_OPTION = re.compile(r"(has no option .*); it has: ([\w, ]+)$")
+_NEAR = re.compile(r"near=\(\((?P<point>[^()]*)\), (?P<radius>[^()]*)\)")
+_FIRST = re.compile(r"(?P<name>[a-z]+)(?=: | (?:has|is|must|needs) | ')")
+"""An argument that a message begins with."""
+_THINGS = frozenset({"attributes", "branch", "dataset", "level", "message", "object"})
+"""Arguments that are called like what they name, so that a message may begin with that."""
 
 _ARGUMENT = re.compile(
     r"(?<![\w.'\"-])(?P<name>[a-z][a-z_]*)=(?P<value>'[^']*'|\"[^\"]*\"|\[[^\]]*\]|[\w.+-]*\w|…)?"
@@ -63,6 +79,17 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
     for pattern, words in _PHRASES:
         message = pattern.sub(words, message)
 
+    if "out_of_bounds" not in flags and "bounds" in flags:
+        message = _GROW.sub("give larger --bounds", message)
+    message = _NO_OPTION.sub(
+        lambda match: f"{match[1]}; it has: {_options(match[2], flags)}", message
+    )
+    if "near" in flags:
+        message = _NEAR.sub(_as_ball, message)
+    first = _FIRST.match(message)
+    if first is not None and first["name"] in flags.keys() - _THINGS:
+        message = flags[first["name"]] + message[first.end() :]
+
     def argument(match: re.Match[str]) -> str:
         name, value = match["name"], match["value"] or ""
         flag = flags.get(_ALIASES.get(name, name))
@@ -74,6 +101,17 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
 
     message = _ARGUMENT.sub(argument, message)
     return _BARE.sub(lambda match: flags.get(_ALIASES.get(match[0], match[0]), match[0]), message)
+
+
+def _options(listed: str, flags: Mapping[str, str]) -> str:
+    """Of all that a function takes, the options of a format, and those with flags of their own."""
+    own = [name for name in listed.split(", ") if name in _format_options()]
+    return ", ".join(flags.get(name, name) for name in own) or "none"
+
+
+def _as_ball(match: re.Match[str]) -> str:
+    point = ",".join(part.strip() for part in match["point"].split(","))
+    return f"--near {point}:{match['radius']}"
 
 
 def _format_options() -> set[str]:

@@ -47,7 +47,7 @@ def branch(
         return listed(
             "branch",
             "branches",
-            repository.list_branches(),
+            sorted({*repository.list_branches(), *repository._backend.lost("branch")}),
             lambda branch: repository.view(branch=branch).snapshot_id,
             lambda tip: repository.log(tip, limit=1)[0],
         )

@@ -74,6 +74,10 @@ def fsck(
     Ends with 23 where anything is wrong.
     """
     subset = _subset(read_data_subset)
+    if no_data and subset is not None:
+        raise typer.BadParameter(
+            "--no-data and --read-data-subset exclude each other", param_hint="--no-data"
+        )
     with bar(settings) as show:
         report = check_location(
             settings.location(),

@@ -25,7 +25,7 @@ from ._importing import (
     run_import,
     run_scan,
 )
-from ._parse import box, numbers
+from ._parse import box, cells
 from ._settings import Settings
 
 
@@ -64,6 +64,16 @@ def import_(
             help="Edges of a cell. Default: an eighth of the bounds.",
         ),
     ] = None,
+    expected_vertices: Annotated[
+        int | None,
+        typer.Option(
+            "--expected-vertices",
+            metavar="N",
+            min=1,
+            help="In place of --chunk-shape: how many there will be, about. Default: those of "
+            "the files, where they are looked through.",
+        ),
+    ] = None,
     dtype: Dtype = None,
     unit: Annotated[
         str | None, typer.Option("--unit", help="Of the axes, such as nanometer.")
@@ -93,7 +103,8 @@ def import_(
         message=message,
         kind=kind,
         bounds=box(bounds, "--bounds"),
-        chunk_shape=None if chunk_shape is None else numbers(chunk_shape, "--chunk-shape"),
+        chunk_shape=cells(chunk_shape, expected_vertices),
+        expected_vertices=expected_vertices,
         dtype=dtype,
         unit=unit,
         **own,

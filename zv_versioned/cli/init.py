@@ -13,7 +13,7 @@ from ..format.metadata import KINDS
 from ..repository import Repository
 from ._answer import Answer
 from ._app import START, command
-from ._parse import box, numbers
+from ._parse import box, cells
 from ._settings import Settings
 
 
@@ -57,6 +57,15 @@ def init(
             help="Edges of a cell. Default: an eighth of the bounds.",
         ),
     ] = None,
+    expected_vertices: Annotated[
+        int | None,
+        typer.Option(
+            "--expected-vertices",
+            metavar="N",
+            min=1,
+            help="In place of --chunk-shape: how many there will be, about.",
+        ),
+    ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="Of the coordinates.")] = "float32",
     unit: Annotated[
         str | None, typer.Option("--unit", help="Of the axes, such as nanometer.")
@@ -77,6 +86,7 @@ def init(
         for option, given in (
             ("--bounds", bounds),
             ("--chunk-shape", chunk_shape),
+            ("--expected-vertices", expected_vertices),
             ("--unit", unit),
         ):
             if given is not None:
@@ -88,6 +98,7 @@ def init(
     corners = box(bounds, "--bounds")
     if corners is None:
         raise typer.BadParameter("a dataset needs its bounds", param_hint="--bounds")
+    shape = cells(chunk_shape, expected_vertices)
     axes: list[dict[str, str]] | None = None
     if unit is not None:
         axes = [{"name": axis, "type": "space", "unit": unit} for axis in "xyz"[: len(corners[0])]]
@@ -97,7 +108,8 @@ def init(
             dataset,
             kind=kind,
             bounds=corners,
-            chunk_shape=None if chunk_shape is None else numbers(chunk_shape, "--chunk-shape"),
+            chunk_shape=shape,
+            expected_vertices=expected_vertices,
             vertex_dtype=dtype,
             axes=axes,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from rich.text import Text
 from ..geometry import Geometry
 from ..level import Level
 from ..reading.query import Filters
-from ._answer import Answer, Form, counted, line, table
+from ._answer import Answer, Form, as_json, cell, counted, line, table
 from ._app import DATA, command
 from ._datasets import choose
 from ._parse import ball, box, conditions, names, object_ids
@@ -89,12 +88,16 @@ def read(
         int | None,
         typer.Option("--sample", min=0, help="So many of them, drawn at random."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of --sample.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of --sample; 0 where left out.")
+    ] = None,
     count: Annotated[bool, typer.Option("--count", help="Print only how many there are.")] = False,
 ) -> Answer:
     """Print vertices, with their objects and attributes."""
     if sample is not None and (limit is not None or count):
         raise typer.BadParameter("it goes with neither --limit nor --count", param_hint="--sample")
+    if seed is not None and sample is None:
+        raise typer.BadParameter("it goes with --sample", param_hint="--seed")
     filters: Filters = {
         "bbox": box(bbox),
         "near": ball(near),
@@ -102,14 +105,14 @@ def read(
         "where": conditions(where),
     }
     view = settings.open().view(ref)
-    name = choose(view, dataset)
+    name = choose(view, dataset, "DATASET")
     source = view[name][level]
     if count:
         filters["limit"] = limit
         return _counted(name, source, source.count(**filters), view.snapshot_id)
     columns = names(attributes) or ()
     if sample is not None:
-        found = source.sample(sample, seed, attributes=columns, **filters)
+        found = source.sample(sample, seed or 0, attributes=columns, **filters)
     else:
         filters["limit"] = _SHOWN if limit is None and settings.form is Form.TEXT else limit
         found = source.read(attributes=columns, **filters)
@@ -171,7 +174,7 @@ def _cells(column: np.ndarray) -> list[Any]:
     """A column as the other forms have it: float64, and nothing for what JSON has not."""
     kind = column.dtype.kind
     if column.ndim > 1:
-        return [json.dumps(plain(row), ensure_ascii=False) for row in column]
+        return [as_json(plain(row)) for row in column]
     if kind == "b":
         return list(np.where(column, "true", "false").tolist())
     if kind == "f":
@@ -182,6 +185,8 @@ def _cells(column: np.ndarray) -> list[Any]:
         return listed
     if kind in "mM":
         return [None if text == "NaT" else text for text in column.astype(str).tolist()]
+    if kind in "OUT":
+        return [cell(value) if isinstance(value, str) else value for value in column.tolist()]
     return list(column.tolist())
 
 

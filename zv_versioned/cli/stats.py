@@ -8,10 +8,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..maintenance.stats import storage_facts
+from ..maintenance.stats import commits_of, storage_facts
 from ._answer import Answer, counted, facts, line, table
 from ._app import DATA, command
 from ._datasets import dataset_columns, dataset_rows, dataset_table
+from ._exit import DAMAGED
 from ._refs import complete_ref, short
 from ._settings import Settings
 
@@ -39,7 +40,7 @@ def stats(
     files = counted_bytes.storage
     rows = dataset_rows(view)
     branches, tags = repository.list_branches(), repository.list_tags()
-    commits = len(repository.log(view.snapshot_id))
+    commits, damaged = commits_of(repository, view.snapshot_id)
     data = {
         "location": repository.location,
         "ref": ref,
@@ -47,6 +48,7 @@ def stats(
         "branches": branches,
         "tags": tags,
         "commits": commits,
+        "damaged": damaged,
         "datasets": rows,
         "sizes": sizes,
         "storage": None if files is None else files.to_dict(),
@@ -54,10 +56,14 @@ def stats(
 
     def text(console: Console) -> None:
         said = (
-            f"{ref} at {short(view.snapshot_id)}: {counted(commits, 'commit')}; "
+            f"{ref} at {short(view.snapshot_id)}: {'' if damaged is None else 'at least '}"
+            f"{counted(commits, 'commit')}; "
             f"{counted(len(branches), 'branch', 'branches')}, {counted(len(tags), 'tag')}"
         )
         console.print(Text(said), soft_wrap=True)
+        if damaged is not None:
+            told = f"earlier commits cannot be counted: {line(damaged)}"
+            console.print(Text(told, style="red"), soft_wrap=True)
         console.print()
         dataset_table(console, rows)
         if files is not None:
@@ -66,7 +72,8 @@ def stats(
             console.print()
             facts(console, [(name, f"{size:,} bytes") for name, size in storage_facts(files)])
 
-    return Answer(data, text, rows, columns=dataset_columns())
+    code = 0 if damaged is None else DAMAGED
+    return Answer(data, text, rows, columns=dataset_columns(), exit_code=code)
 
 
 def _print_sizes(console: Console, sizes: list[dict[str, Any]]) -> None:

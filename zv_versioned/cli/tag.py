@@ -45,7 +45,7 @@ def tag(
         return listed(
             "tag",
             "tags",
-            repository.list_tags(),
+            sorted({*repository.list_tags(), *repository._backend.lost("tag")}),
             lambda tag: repository.view(tag=tag).snapshot_id,
             lambda tip: repository.log(tip, limit=1)[0],
         )

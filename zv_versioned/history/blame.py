@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _state
 from .._sets import distinct, without
+from .._words import counted
 from ..errors import NotFoundError
 from ..format.table import origin_of
 from ..geometry import html_table
@@ -90,20 +91,24 @@ class Blame:
     def _facts(self) -> list[tuple[str, str]]:
         counts = np.bincount(self.commit, minlength=len(self.commits) + 1)
         facts = [
-            (info.snapshot_id, f"{counts[i]:,} objects: {info.message}")
+            (info.snapshot_id, f"{counted(int(counts[i]), 'object')}: {info.message}")
             for i, info in enumerate(self.commits)
         ]
         if counts[-1]:
-            facts.append(("not in the history", f"{counts[-1]:,} objects: {self._lost()}"))
+            facts.append(
+                ("not in the history", f"{counted(int(counts[-1]), 'object')}: {self._lost()}")
+            )
         return facts
 
     def _lost(self) -> str:
-        return f"{len(distinct(self.origins[self.expired])):,} commits that have expired"
+        number = len(distinct(self.origins[self.expired]))
+        return f"{counted(number, 'commit that has', 'commits that have')} expired"
 
     def __repr__(self) -> str:
         n = len(distinct(self.object_ids))
         lost = f" and {self._lost()}" if self.expired.any() else ""
-        return f"<Blame: {n:,} objects from {len(self.commits):,} commits{lost}>"
+        commits = counted(len(self.commits), "commit")
+        return f"<Blame: {counted(n, 'object')} from {commits}{lost}>"
 
     def _repr_html_(self) -> str:
         return html_table("Blame", self._facts())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._words import counted
 from ..geometry import html_table
 from ..result import stage_name
 from .diff_groups import GroupDiff
@@ -111,15 +112,15 @@ class LevelDiff:
 
     def told(self) -> str:
         """The difference in a line."""
-        parts = [f"{self.vertices[0]:,} → {self.vertices[1]:,} vertices"]
+        parts = [f"{self.vertices[0]:,} → {counted(self.vertices[1], 'vertex', 'vertices')}"]
         counts = (
-            ("+", self.objects_added, "objects"),
-            ("-", self.objects_removed, "objects"),
-            ("~", self.objects_changed, "objects changed"),
+            ("+", self.objects_added, "object", "objects"),
+            ("-", self.objects_removed, "object", "objects"),
+            ("~", self.objects_changed, "object changed", "objects changed"),
         )
-        parts += [f"{sign}{len(ids):,} {what}" for sign, ids, what in counts if len(ids)]
+        parts += [f"{sign}{counted(len(ids), *what)}" for sign, ids, *what in counts if len(ids)]
         for a in self.attributes:
-            told = f"{a.path} {a.change} ({a.values:,} values)"
+            told = f"{a.path} {a.change} ({counted(a.values, 'value')})"
             if a.differing is not None:
                 told += f", {a.differing:,} differ"
                 told += "" if a.largest is None else f" by {a.largest:g} at most"

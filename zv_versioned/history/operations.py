@@ -449,5 +449,6 @@ def _parent(history: History, snapshot: str, number: int | None, verb: str) -> s
             )
         return parents[0]
     if isinstance(number, bool) or number not in range(1, len(parents) + 1):
-        raise MetadataError(f"parent must be from 1 to {len(parents)}, got {number!r}")
+        there = "1 or 2" if len(parents) > 1 else f"1, for {snapshot} has one parent"
+        raise MetadataError(f"parent must be {there}, got {number!r}")
     return parents[number - 1]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._words import counted
 from ..format.metadata import FAMILIES
 from ..format.table import BatchTable
 from ..geometry import html_table
@@ -72,7 +73,7 @@ class MergeResult:
         for conflict in self.conflicts:
             facts.append((f"resolved for {conflict.choice}", conflict.what))
         for name, (old, _) in self.renumbered.items():
-            facts.append((f"new ids in {name!r}", f"{len(old):,} objects"))
+            facts.append((f"new ids in {name!r}", counted(len(old), "object")))
         return facts
 
     def __repr__(self) -> str:

@@ -8,7 +8,8 @@ nothing.
 
 from ._export import ExportOptions, ExportResult
 from ._formats import FORMATS, FileInfo, Format, export_file, import_file, scan_file
-from ._import import ImportOptions, ImportResult
+from ._import import ImportResult
+from ._into import ImportOptions
 from ._progress import Progress
 from .csv import export_csv, import_csv
 from .distributed import import_distributed

@@ -13,7 +13,8 @@ from ..errors import MetadataError, NotFoundError
 from . import csv, geojson, las, meshes, parquet, streamlines, swc
 from ._export import ExportOptions, ExportResult
 from ._files import Paths, files_of
-from ._import import ImportOptions, ImportResult
+from ._import import ImportResult
+from ._into import ImportOptions
 from ._pieces import Scan, Source
 from .zarr_vectors_export import export_zarr_vectors
 from .zarr_vectors_import import SUFFIXES, import_zarr_vectors, is_store, open_zarr_vectors

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _checks
 from ..errors import ArrayError, MetadataError
-from ..format.metadata import GRAPHS, LINES, MESHES
+from ..format.metadata import GRAPHS, KINDS, LINES, MESHES
 from ..spatial.boxes import Box
+from ..spatial.grid import expected
 from ..writing.append import Given, append_lines, append_links, append_points
+from ._into import Into
 from ._pieces import Piece, Scan, Source, scan
-from ._progress import Progress, Report, silent
+from ._progress import Progress
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
-
     from ..repository import Repository
     from ..transaction import Transaction
     from ..writer import ZVWriter
@@ -26,9 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Added",
-    "ImportOptions",
     "ImportResult",
-    "Into",
     "add_groups",
     "add_levels",
     "append",
@@ -41,84 +38,6 @@ __all__ = [
     "result",
     "target",
 ]
-
-
-class ImportOptions(TypedDict, total=False):
-    """The keyword arguments that all imports have in common.
-
-    Attributes
-    ----------
-    branch : str
-        Where the commit goes; "main" where left out.
-    message, author : str
-        Of the commit; the message says what was imported where left out.
-    metadata : mapping
-        Facts of your own for the commit, JSON.
-    append : bool
-        Add to a dataset that is there. Else it is created, and must not be.
-    kind : str
-        The kind of geometry of a new dataset, where a format leaves a choice:
-        "polyline" in place of "streamline", "graph" in place of "skeleton".
-    bounds : (lo, hi)
-        Of a new dataset. Left out, files that do not say theirs are looked through
-        first.
-    chunk_shape : sequence of float
-        Edges of a cell of a new dataset; at most 8 cells an axis where left out.
-    dtype : dtype-like
-        Of the coordinates; says that rounding to it is meant. Left out, that of
-        the files; it must then fit the dataset exactly.
-    unit : str
-        Of the axes of a new dataset, such as "nanometer"; takes the place of what
-        the files say.
-    out_of_bounds : {"raise", "expand"}
-        What to do with vertices outside the bounds of the dataset.
-    extend : bool
-        With `append`: objects that are there may go on.
-    progress : callable
-        Called with a :class:`Progress` again and again.
-    """
-
-    branch: str
-    message: str | None
-    author: str | None
-    metadata: Mapping[str, Any] | None
-    append: bool
-    kind: str | None
-    bounds: tuple[Sequence[float], Sequence[float]] | None
-    chunk_shape: Sequence[float] | None
-    dtype: DTypeLike | None
-    unit: str | None
-    out_of_bounds: str
-    extend: bool
-    progress: Report | None
-
-
-@dataclass(frozen=True)
-class Into:
-    """What :class:`ImportOptions` say, checked for names."""
-
-    branch: str = "main"
-    message: str | None = None
-    author: str | None = None
-    metadata: Mapping[str, Any] | None = None
-    append: bool = False
-    kind: str | None = None
-    bounds: tuple[Sequence[float], Sequence[float]] | None = None
-    chunk_shape: Sequence[float] | None = None
-    dtype: Any = None
-    unit: str | None = None
-    out_of_bounds: str = "raise"
-    extend: bool = False
-    progress: Report | None = None
-
-    def __post_init__(self) -> None:
-        _checks.flag(self.append, "append")
-        _checks.flag(self.extend, "extend")
-
-    @property
-    def report(self) -> Report:
-        """Where progress goes."""
-        return self.progress or silent
 
 
 @dataclass(frozen=True)
@@ -183,10 +102,10 @@ def import_source(repo: Repository, source: Source, dataset: str, into: Into) ->
         If somebody else has committed to the branch meanwhile; nothing is
         committed.
     """
-    box = None if into.append else new_bounds(source, into)
+    box, counted = (None, None) if into.append else new_bounds(source, into)
     added = Added()
     with begin(repo, source, dataset, into) as tx:
-        kind = target(tx, source, dataset, into, box)
+        kind = target(tx, source, dataset, into, box, counted)
         first, done = first_free(tx, dataset), 0
         into.report(Progress("import", 0, source.total, source.unit))
         counts = []
@@ -218,8 +137,23 @@ def begin(repo: Repository, source: Source, dataset: str, into: Into) -> Transac
     )
 
 
-def target(tx: Transaction, source: Source, dataset: str, into: Into, box: Box | None) -> str:
-    """Create the dataset, or find it there; returns its kind."""
+def target(
+    tx: Transaction,
+    source: Source,
+    dataset: str,
+    into: Into,
+    box: Box | None,
+    counted: int | None = None,
+) -> str:
+    """Create the dataset, or find it there; returns its kind.
+
+    Parameters
+    ----------
+    box : Box or None
+        Of a new one.
+    counted : int, optional
+        The vertices of the source, where they have been counted.
+    """
     if box is None:
         meta = tx._meta(dataset)
         if meta.ndim != source.ndim:
@@ -239,7 +173,12 @@ def target(tx: Transaction, source: Source, dataset: str, into: Into, box: Box |
         dataset,
         kind=kind,
         bounds=(box.lo.tolist(), box.hi.tolist()),
-        chunk_shape=source.chunk_shape if into.chunk_shape is None else into.chunk_shape,
+        chunk_shape=source.chunk_shape if into.own_cells else into.chunk_shape,
+        expected_vertices=(
+            expected(source.ndim, counted)
+            if into.own_cells and source.chunk_shape is None
+            else into.expected_vertices
+        ),
         vertex_dtype=source.dtype if into.dtype is None else into.dtype,
         axes=_axes(source, into.unit),
         metadata=source.metadata,
@@ -260,6 +199,8 @@ def _refuse_texts(tx: Transaction, source: Source, dataset: str) -> None:
 
 
 def _other_kind(source: Source, kind: str) -> MetadataError:
+    if kind not in KINDS:
+        return MetadataError(f"kind {kind!r} is unknown; choose one of {', '.join(KINDS)}")
     return MetadataError(
         f"{source.files[0]} ({source.format}) holds what a dataset of kind {source.kind!r} has, "
         f"and one of kind {kind!r} cannot take it; import it into another dataset"
@@ -283,8 +224,8 @@ def _axes(source: Source, unit: str | None) -> list[dict[str, str]] | None:
     return [{**axis, "unit": unit} if axis.get("type") == "space" else axis for axis in axes]
 
 
-def new_bounds(source: Source, into: Into) -> Box:
-    """The bounds of a new dataset: given, known, or looked for.
+def new_bounds(source: Source, into: Into) -> tuple[Box, int | None]:
+    """The bounds of a new dataset: given, known, or looked for; and its vertices where counted.
 
     Raises
     ------
@@ -293,9 +234,9 @@ def new_bounds(source: Source, into: Into) -> Box:
     """
     if into.bounds is not None:
         lo, hi = (np.asarray(side, np.float64) for side in into.bounds)
-        return Box(lo, hi)
+        return Box(lo, hi), source.vertices
     if source.bounds is not None:
-        return source.bounds
+        return source.bounds, source.vertices
     done = 0
 
     def seen(piece: Piece) -> None:
@@ -308,7 +249,7 @@ def new_bounds(source: Source, into: Into) -> Box:
         found |= scan(part, seen)
     if found.box is None:
         raise nothing_there(source)
-    return found.box
+    return found.box, found.vertices
 
 
 def nothing_there(source: Source) -> ArrayError:
@@ -365,7 +306,7 @@ def add_levels(tx: Transaction, source: Source, dataset: str, into: Into, done: 
         tx.create_level(
             dataset,
             coarser.level,
-            chunk_shape=coarser.chunk_shape if into.chunk_shape is None else None,
+            chunk_shape=coarser.chunk_shape if into.own_cells else None,
             coarsened_from=coarser.coarsened_from,
             method=coarser.method,
         )

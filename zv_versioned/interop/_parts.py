@@ -33,7 +33,8 @@ from ..format.metadata import (
 from ..format.table import BatchRow
 from ..writing import values as _values
 from ..writing.stage import LevelStage
-from ._import import Into, append
+from ._import import append
+from ._into import Into
 from ._pieces import Part, Piece, Scan
 
 __all__ = ["Looked", "Place", "Task", "Written", "look", "own_ids", "tasks_of", "write"]

@@ -173,6 +173,8 @@ class Source:
     texts : mapping of str to str
         Of attributes that are text, where a file could have meant numbers: the first
         that is none, and where it is.
+    vertices : int, optional
+        How many there are, where that is known without looking through the parts.
     """
 
     format: str
@@ -191,6 +193,7 @@ class Source:
     chunk_shape: tuple[float, ...] | None = None
     coarser: Sequence[Coarser] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    vertices: int | None = None
 
     def pieces(self) -> Iterator[Piece]:
         """All of it, piece by piece."""

@@ -22,7 +22,8 @@ from ._columns import FLOAT, INT, TEXT, UNSEEN, convert, first_other, kind_of, w
 from ._csv_rows import Block, Range, blocks_of, place_of, ranges_of
 from ._export import ExportOptions, ExportResult, Part, Selected
 from ._files import Paths, files_of, made
-from ._import import ImportOptions, ImportResult, Into, import_source
+from ._import import ImportResult, import_source
+from ._into import ImportOptions, Into
 from ._pieces import BATCH_VERTICES, Piece, Scan, Source, grouped
 from ._progress import Progress
 from ._tables import Mapped, map_columns, no_columns, one_id, points_only
@@ -193,6 +194,7 @@ def open_csv(
         axes=[{"name": name, "type": "space"} for name in mapped.positions],
         total=total,
         texts={name: others[c] for c, name in mapped.attributes.items() if c in others},
+        vertices=found.vertices,
     )
 
 

@@ -29,9 +29,7 @@ from ._files import Paths
 from ._formats import check_options, format_of
 from ._import import (
     Added,
-    ImportOptions,
     ImportResult,
-    Into,
     add_groups,
     add_levels,
     begin,
@@ -40,6 +38,7 @@ from ._import import (
     result,
     target,
 )
+from ._into import ImportOptions, Into
 from ._parts import Looked, Place, Task, Written, look, own_ids, tasks_of, write
 from ._pieces import Scan, Source
 from ._progress import Progress
@@ -178,7 +177,8 @@ class _Run:
             kind = tx._meta(dataset).kind if into.append else into.kind or source.kind
             looked = self._look(source, kind)
             refuse_empty(source, [told.scan.vertices for told in looked], into)
-            kind = target(tx, source, dataset, into, self._bounds(source, looked))
+            counted = sum(told.scan.vertices for told in looked)
+            kind = target(tx, source, dataset, into, self._bounds(source, looked), counted)
             with tx._staging(dataset, 0) as stage, stage.uploading():
                 place, tasks = self._prepare(tx, stage, source, looked)
                 written = self._write(tx, source, place, tasks)

@@ -26,7 +26,8 @@ from ..format.metadata import LINES, POINTS
 from ._export import ExportOptions, ExportResult, Part, Selected, lookup
 from ._features import Feature, features, values_of
 from ._files import Paths, files_of, made, reading
-from ._import import ImportOptions, ImportResult, Into, import_source
+from ._import import ImportResult, import_source
+from ._into import ImportOptions, Into
 from ._pieces import BATCH_VERTICES, Piece, Scan, Source, grouped
 from ._progress import Progress
 
@@ -174,6 +175,7 @@ def open_geojson(
         axes=_axes(looked),
         metadata={"geojson": looked.facts} if looked.facts else {},
         total=total,
+        vertices=looked.scan.vertices,
     )
 
 

@@ -24,7 +24,8 @@ from ..spatial.boxes import Box
 from ._export import ExportOptions, ExportResult, Part, Selected
 from ._extras import need
 from ._files import Paths, files_of, ids_of, made, reading
-from ._import import ImportOptions, ImportResult, Into, import_source
+from ._import import ImportResult, import_source
+from ._into import ImportOptions, Into
 from ._pieces import BATCH_VERTICES, Piece, Source
 from ._tables import OBJECT_ID, Mapped, map_columns, no_columns, one_id, points_only
 
@@ -151,6 +152,7 @@ def open_las(
         metadata={"las": _kept(headers[0], paths[0])},
         total=sum(header.point_count for header in headers),
         unit="points",
+        vertices=sum(header.point_count for header in headers),
     )
 
 

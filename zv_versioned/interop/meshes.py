@@ -20,7 +20,8 @@ from ..format.metadata import MESHES
 from ._export import ExportOptions, ExportResult, Part, Selected
 from ._extras import need
 from ._files import Paths, files_of, given_ids, made, reading
-from ._import import ImportOptions, ImportResult, Into, import_source
+from ._import import ImportResult, import_source
+from ._into import ImportOptions, Into
 from ._objects import one_by_one
 from ._pieces import BATCH_VERTICES, Piece, Source, grouped
 

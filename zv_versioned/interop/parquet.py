@@ -23,7 +23,8 @@ from ..spatial.boxes import Box
 from ._export import ExportOptions, ExportResult, Part, Selected
 from ._extras import need
 from ._files import Paths, files_of, made, reading
-from ._import import ImportOptions, ImportResult, Into, import_source
+from ._import import ImportResult, import_source
+from ._into import ImportOptions, Into
 from ._pieces import BATCH_VERTICES, Piece, Source, grouped
 from ._tables import OBJECT_ID, Mapped, map_columns, no_columns, one_id, points_only
 
@@ -169,6 +170,7 @@ def open_parquet(
         metadata=first.facts.get("metadata", {}),
         total=sum(sum(file.groups) for file in files),
         unit="rows",
+        vertices=sum(sum(file.groups) for file in files),
     )
 
 

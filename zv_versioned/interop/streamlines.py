@@ -23,7 +23,8 @@ from ..format.metadata import LINES
 from ._export import OBJECT_IDS, ExportOptions, ExportResult, Part, Selected, lookup
 from ._extras import need
 from ._files import Paths, files_of, made, reading
-from ._import import ImportOptions, ImportResult, Into, import_source
+from ._import import ImportResult, import_source
+from ._into import ImportOptions, Into
 from ._pieces import BATCH_VERTICES, Piece, Source, grouped
 from ._trx import TrxWriter, open_trx
 

@@ -21,7 +21,8 @@ from ..errors import ArrayError, MetadataError
 from ..format.metadata import GRAPHS
 from ._export import ExportOptions, ExportResult, Part, Selected, lookup
 from ._files import Paths, files_of, given_ids, made, reading
-from ._import import ImportOptions, ImportResult, Into, import_source
+from ._import import ImportResult, import_source
+from ._into import ImportOptions, Into
 from ._objects import one_by_one
 from ._pieces import BATCH_VERTICES, Piece, Source, grouped
 

@@ -13,6 +13,7 @@ from .._sets import distinct
 from ..errors import ArrayError, MetadataError
 from ..format.table import REMOVED
 from ..repository import Repository
+from ..spatial.grid import expected
 from ..transaction import Transaction
 
 if TYPE_CHECKING:
@@ -159,7 +160,8 @@ class ZVAccessor:
         bounds : (lo, hi), optional
             Left out, the smallest and largest coordinates.
         chunk_shape : sequence of float, optional
-            Edges of a cell; see :meth:`Transaction.create_dataset`.
+            Edges of a cell; left out, as many cells as these vertices need, and 8 an axis
+            at least. See :meth:`Transaction.create_dataset`.
         axes : sequence of str, optional
             Names of the axes, and where there is no variable ``positions``, of the
             variables that hold the coordinates. Left out, what ``axis`` says, else x,
@@ -205,6 +207,9 @@ class ZVAccessor:
             kind="point_cloud",
             bounds=self._bounds(sources) if bounds is None else bounds,
             chunk_shape=chunk_shape,
+            expected_vertices=(
+                expected(len(names), sources[0].shape[0]) if chunk_shape is None else None
+            ),
             vertex_dtype=np.result_type(*(source.dtype for source in sources)),
             axes=[self._axis(name) for name in names],
         )

@@ -21,7 +21,8 @@ from ..errors import IntegrityError, MetadataError
 from ..format.metadata import LINES, POINTS
 from ._export import ExportOptions, ExportResult, Part, Selected, lookup
 from ._files import made
-from ._import import Into, append
+from ._import import append
+from ._into import Into
 from ._pieces import BATCH_VERTICES, Piece
 from ._progress import Progress, Report
 

@@ -12,7 +12,8 @@ import zarr
 from ..errors import ArrayError, MetadataError, NotFoundError
 from ..format.metadata import KINDS
 from ..spatial.boxes import Box
-from ._import import ImportOptions, ImportResult, Into, import_source
+from ._import import ImportResult, import_source
+from ._into import ImportOptions, Into
 from ._pieces import BATCH_VERTICES, Source
 from ._zv_level import ZVLevel, quiet
 from ._zv_links import EXPLICIT

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import _paths, _state, _store
 from .._beside import beside
+from .._words import counted
 from ..errors import ConflictError, MetadataError
 from ..format import arrays, batches, digest, metadata
 from ..format.table import LINEAGE, REMOVED, BatchRow, BatchTable, new_content_id
@@ -106,9 +107,10 @@ class Compaction:
     def _facts(self) -> list[tuple[str, str]]:
         facts = [("snapshot", self.snapshot_id), ("branch", self.branch)]
         for name, level in self.levels.items():
-            told = f"{level.batches_before:,} batches to {level.batches_after:,}"
+            told = f"{counted(level.batches_before, 'batch', 'batches')} to {level.batches_after:,}"
             if level.vertices_dropped:
-                told += f", {level.vertices_dropped:,} removed vertices dropped"
+                dropped = counted(level.vertices_dropped, "removed vertex", "removed vertices")
+                told += f", {dropped} dropped"
             facts.append((f"level {name!r}", told))
         return facts
 

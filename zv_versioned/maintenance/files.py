@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._words import counted
 from ..errors import IntegrityError
 from ..format import cells, shards
 from ..format.cells import CellCodec
@@ -33,11 +34,14 @@ _ICECHUNK = ("chunks/", "manifests/", "snapshots/", "transactions/", "refs/", "o
 _HARMLESS = "Does no harm; repo.gc() removes it once it is old enough"
 
 _WHAT = {
-    "chunks": "chunks",
-    "manifests": "manifests",
-    "snapshots": "snapshots",
-    "transactions": "transaction logs",
-    "writers": "notes of transactions whose processes are gone",
+    "chunks": ("chunk", "chunks"),
+    "manifests": ("manifest", "manifests"),
+    "snapshots": ("snapshot", "snapshots"),
+    "transactions": ("transaction log", "transaction logs"),
+    "writers": (
+        "note of a transaction whose process is gone",
+        "notes of transactions whose processes are gone",
+    ),
 }
 
 Progress = Callable[[str, int, int], None]
@@ -232,8 +236,9 @@ class FileCheck:
             if paths and kind not in ("unfinished", "overwritten"):
                 total = sum(sizes[path] for path in paths)
                 place = LEASES if kind == "writers" else kind
-                what = f"{len(paths):,} {_WHAT[kind]}, {total:,} bytes, which nothing needs"
-                yield Finding(UNUSED, place, what, "They do no harm; repo.gc() removes them")
+                these = counted(len(paths), *_WHAT[kind])
+                what = f"{these}, {total:,} bytes, which nothing needs"
+                yield Finding(UNUSED, place, what, "This does no harm; repo.gc() removes it")
 
     def _users(self, chunks: Iterable[bytes]) -> dict[bytes, set[str]]:
         """The snapshots that need each of some damaged chunks; these are whole no more."""
@@ -331,17 +336,23 @@ class FileCheck:
         inventory, sealed = self.inventory, self.inventory.sealed
         if sealed.damaged:
             lines = ", ".join(map(str, sealed.damaged[:5]))
-            what = f"{len(sealed.damaged):,} lines are damaged (line {lines})"
+            what = f"{counted(len(sealed.damaged), 'damaged line')} (line {lines})"
             yield Finding(DAMAGED, SEALS_FILE, what, "fsck with repair=True writes it anew")
         if sealed.torn:
             what = "the last line was cut short: a process was killed as it wrote it"
             yield Finding(DAMAGED, SEALS_FILE, what, "The next change takes it back")
+        if inventory.sizes.get(SEALS_FILE) == 0:
+            # Whoever makes it writes to it, and it is never written anew without a line.
+            what = "it is empty, and a line was written into it with every change"
+            way = "fsck with repair=True seals all that can be read, as it is"
+            yield Finding(DAMAGED, SEALS_FILE, what, way)
         unsealed = sorted(set(inventory.unsealed))
         if unsealed:
             shown = ", ".join(unsealed[:3]) + (", …" if len(unsealed) > 3 else "")
+            files = counted(len(unsealed), "file")
             what = (
-                f"says nothing of {len(unsealed):,} files ({shown}); they can be read, but whether "
-                "they are as they were written cannot be told"
+                f"says nothing of {files} ({shown}); what is there can be read; whether "
+                "it is as it was written cannot be told"
             )
             yield Finding(
                 UNSEALED, SEALS_FILE, what, "fsck with repair=True seals them as they are"
@@ -370,7 +381,7 @@ class FileCheck:
 
         lost = inventory.lost_states() - len(inventory.strays)
         if lost > 0:
-            what = f"{lost:,} earlier states of the file repo are gone; nothing needs them"
+            what = f"{counted(lost, 'earlier state')} of the file repo, gone; nothing needs them"
             yield Finding(UNUSED, "overwritten", what, "their seals do no harm")
 
     def _note(self, path: str) -> bytes:

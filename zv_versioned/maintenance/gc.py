@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._words import counted
 from ..errors import IntegrityError, StorageError
 from ..geometry import html_table
 from ..storage import hidden, leases
@@ -62,7 +63,7 @@ class Collection:
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = [
-            ("removed", f"{self.files_removed:,} files, {self.bytes_removed:,} bytes"),
+            ("removed", f"{counted(self.files_removed, 'file')}, {self.bytes_removed:,} bytes"),
             ("older than", self.older_than.isoformat()),
         ]
         if self.bytes_before is not None and self.bytes_after is not None:
@@ -248,8 +249,11 @@ def _collect(backend: Backend, folder: Path, cutoff: datetime) -> Collection:
     for kind, paths in listed.items():
         if kind != "overwritten":
             _remove(folder, paths)
+    backend.seal()
     now = Inventory(folder, sizes=_sizes(folder, "overwritten"))
     fresh = {p for p in superseded(now) if p in inventory.sizes}
+    if backend.ledger is not None and not backend.ledger.root_fits():
+        fresh = set()  # it could not be sealed, and an earlier state alone says that it is whole
     listed["overwritten"] = {p for p in fresh if _older(folder, p, cutoff) is not None}
     _remove(folder, listed["overwritten"])
     _remove_empty(folder / "refs")

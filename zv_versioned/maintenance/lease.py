@@ -101,8 +101,7 @@ class Lease:
             If it is that of a transaction, and had ended so long ago that what was
             staged may be gone.
         """
-        if self._released:
-            raise ReadOnlyError(f"this lease of {self.snapshot_id} was released; make another")
+        self._check()
         ttl = self._ttl if ttl is None else _span(ttl)
         before, self._ref = self._ref, self._take(ttl)
         leases.release(self._backend, before)
@@ -113,7 +112,12 @@ class Lease:
             leases.release(self._backend, self._ref)
             self._released = True
 
+    def _check(self) -> None:
+        if self._released:
+            raise ReadOnlyError(f"this lease of {self.snapshot_id} was released; make another")
+
     def __enter__(self) -> Lease:
+        self._check()
         return self
 
     def __exit__(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import _paths, _store
+from .._words import counted
 from ..errors import ZVError
 from ..format.table import BatchTable
 from ..reading.links import live_links
@@ -49,7 +50,7 @@ def repair_seals(ledger: Ledger, inventory: Inventory) -> list[str]:
         return done
     ledger.rewrite(Sealed(seals))
     if fresh:
-        done.append(f"{len(fresh):,} files were sealed")
+        done.append(f"sealed {counted(len(fresh), 'file')}")
     if sealed.damaged or sealed.torn:
         done.append("the seals were written anew")
     return done
@@ -91,8 +92,8 @@ def recounted(reader: LevelReader) -> BatchTable:
     """
     table = reader.state.table
     scalars = {name: column.copy() for name, column in table.scalars.items()}
-    for row, counted in _counted(reader):
-        for name, value in counted.items():
+    for row, found in _counted(reader):
+        for name, value in found.items():
             scalars[name][row] = value
     right = table.with_columns(scalars, {})
     state = replace(reader.state, table=right)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .._words import counted
 from ..errors import IntegrityError
 from ..geometry import html_table
 
@@ -105,7 +106,7 @@ class FsckReport:
         """Raise :class:`IntegrityError` where anything is wrong; it names the first faults."""
         if not self.ok:
             raise IntegrityError(
-                f"{self.location}: {len(self.faults)} faults: "
+                f"{self.location}: {counted(len(self.faults), 'fault')}: "
                 + "; ".join(map(str, self.faults[:3]))
             )
 
@@ -126,12 +127,12 @@ class FsckReport:
             ("files", f"{self.files:,}"),
             ("read", f"{self.bytes_read / 1e6:,.1f} MB, data: {self.data_read}"),
             ("snapshots", f"{self.snapshots:,}"),
-            ("batches", f"{self.batches:,} with {self.vertices:,} vertices"),
+            ("batches", f"{self.batches:,} with {counted(self.vertices, 'vertex', 'vertices')}"),
             *(("repaired", what) for what in self.repaired),
         ]
 
     def __repr__(self) -> str:
-        state = "ok" if self.ok else f"{len(self.faults)} faults"
+        state = "ok" if self.ok else counted(len(self.faults), "fault")
         lines = [f"<FsckReport {self.location}: {state}>"]
         lines += [f"  {name}: {value}" for name, value in self.summary()]
         lines += [f"  {finding}" for finding in self.findings[:_SHOWN]]
@@ -144,5 +145,5 @@ class FsckReport:
         rows += [(f.kind, f"{f.place}: {f.what}. {f.remedy}") for f in self.findings[:_SHOWN]]
         if len(self.findings) > _SHOWN:
             rows.append(("", f"and {len(self.findings) - _SHOWN:,} more"))
-        title = "Check: nothing wrong" if self.ok else f"Check: {len(self.faults)} faults"
-        return html_table(title, rows)
+        found = "nothing wrong" if self.ok else counted(len(self.faults), "fault")
+        return html_table(f"Check: {found}", rows)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from datetime import UTC, datetime
 
+from .._words import counted
 from ..storage.hidden import HIDDEN
 from ..storage.lineage import ROOT_ID
 from ..storage.trailer import parted
@@ -114,7 +115,7 @@ class Rescue:
         where = f"in {', '.join(refs[:4])}" if refs else "in what was merged"
         if not refs and snapshots <= set(self.stranded):
             where = "that no ref leads to"
-        return f"; needed by {len(snapshots):,} snapshots ({shown}) {where}"
+        return f"; needed by {counted(len(snapshots), 'snapshot')} ({shown}) {where}"
 
     def way(self, snapshots: Set[str]) -> str:
         """How to go on where some snapshots are not whole: a copy, or the newest that is."""

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _paths, _state, _store
+from .._words import counted
 from ..errors import IntegrityError, MetadataError
 from ..geometry import html_table
+from ..history.graph import History
 from . import policy
 from .gc import cutoff_of, needed_chunks
 from .inventory import Inventory
@@ -136,9 +138,10 @@ class Stats:
         for level in self.levels:
             name = f"{level.ref}: {level.dataset!r}, level {level.level}"
             told = (
-                f"{level.vertices:,} vertices, {level.objects:,} objects, {level.batches:,} "
-                f"batches ({level.batches_after_compaction:,} once compacted), "
-                f"{level.cells:,} cells, {level.bytes:,} bytes"
+                f"{counted(level.vertices, 'vertex', 'vertices')}, "
+                f"{counted(level.objects, 'object')}, {counted(level.batches, 'batch', 'batches')} "
+                f"({level.batches_after_compaction:,} once compacted), "
+                f"{counted(level.cells, 'cell')}, {level.bytes:,} bytes"
             )
             facts.append((name, told))
         if self.storage is not None:
@@ -172,6 +175,23 @@ def stats(repository: Repository, refs: str | Sequence[str] | None, storage: boo
         raise MetadataError(f"refs are texts, got {refs!r}")
     levels = tuple(level for ref in chosen for level in _levels(repository, ref))
     return Stats(repository.location, levels, _storage(repository) if storage else None)
+
+
+def commits_of(repository: Repository, snapshot_id: str) -> tuple[int, str | None]:
+    """How many commits led to a snapshot, itself included, as far as they can be read.
+
+    Returns
+    -------
+    (int, str or None)
+        Their number, and what is damaged before them; None where they are all.
+    """
+    number = 0
+    try:
+        for _ in History(repository._backend).walk(snapshot_id):
+            number += 1
+    except IntegrityError as error:
+        return number, str(error)
+    return number, None
 
 
 def _levels(repository: Repository, ref: str) -> list[LevelStats]:

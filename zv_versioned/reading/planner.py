@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from zarr.abc.store import Store
 
-from .. import _paths
+from .. import _paths, _store
 from .._cache import Cache
 from .._sets import is_in
 from .._state import LevelState
@@ -27,7 +27,7 @@ from .fetch import RANGE_BYTES, WHOLE_BATCH_BYTES, keep_index
 from .removed import removed_rows
 from .selection import Selection
 
-_AHEAD_BLOCKS = 4
+_AHEAD_BLOCKS = 8
 _AHEAD_SHARDS = 128
 
 
@@ -154,8 +154,10 @@ class Planner(BatchIndexes):
 
         Which shards there are stands in the heads. Where the batch can be in a few
         only, or the box, they are asked for all the same, and it is no harm where
-        one is not there: a round trip is saved.
+        one is not there: a round trip is saved. From a disk each comes by itself.
         """
+        if _store.is_local(self.store):
+            return
         table, grid = self.state.table, self.state.facts.grid
         arrays = [("vertices", self.position_bytes, table.n_vertices)]
         arrays += [(a.path, a.row_bytes, table.content(a.path)) for a in attributes]

@@ -152,6 +152,26 @@ def parse_chunk_shape(chunk_shape: ArrayLike | Sequence[float], ndim: int) -> tu
     return tuple(shape.tolist())
 
 
+def parse_expected_vertices(expected: object, chunk_shape: object) -> int | None:
+    """Read how many vertices are expected, which is said in place of a chunk shape.
+
+    Raises
+    ------
+    MetadataError
+        If it is no positive integer, or both are given.
+    """
+    if expected is None:
+        return None
+    if chunk_shape is not None:
+        raise MetadataError(
+            f"expected_vertices={expected!r} and chunk_shape={chunk_shape!r} both say how large a "
+            "cell is; give one of them"
+        )
+    if isinstance(expected, bool) or not isinstance(expected, int | np.integer) or expected < 1:
+        raise MetadataError(f"expected_vertices must be a positive integer, got {expected!r}")
+    return int(expected)
+
+
 def box_of(positions: np.ndarray) -> Box:
     """The box of at least one vertex; NaN where any coordinate is NaN.
 

@@ -28,7 +28,11 @@ MAX_CELLS_PER_AXIS = 1 << 20
 MAX_CELLS = 1 << 62
 BLOCK_CELLS = 512
 """Most cells of a shard."""
+CELL_VERTICES = 2_500
+"""Vertices that a cell should have: with more, what lies in few places is read along with much
+else; with fewer, reading all of it takes longer."""
 
+_CELLS_PER_AXIS = 8
 _EXACT = 2.0**52
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -249,8 +253,21 @@ def _block_shape(counts: np.ndarray) -> np.ndarray:
             return block
 
 
-def default_chunk_shape(bounds: Box) -> tuple[float, ...]:
-    """Cell edges that give at most 8 cells an axis over closed `bounds`."""
+def default_chunk_shape(bounds: Box, expected_vertices: int | None = None) -> tuple[float, ...]:
+    """Cell edges that give as many cells an axis over closed `bounds`, 8 at most.
+
+    Parameters
+    ----------
+    bounds : Box
+    expected_vertices : int, optional
+        How many there will be, about, spread evenly: as many cells as fit them then.
+    """
+    most = _CELLS_PER_AXIS
+    if expected_vertices is not None:
+        most = _cells_per_axis(max(int((bounds.lo < bounds.hi).sum()), 1), expected_vertices)
+    counts = [most, most - 1]
+    while counts[-1] > 1:
+        counts.append(counts[-1] // 2)
     sizes = []
     for lo, hi in zip(bounds.lo.tolist(), bounds.hi.tolist(), strict=True):
         # Not so small that a cell's address would be inexact, or the edge itself be zero.
@@ -258,10 +275,25 @@ def default_chunk_shape(bounds: Box) -> tuple[float, ...]:
         if lo == hi:
             sizes.append(max(1.0, least))
             continue
-        for count in (8, 7, 6, 4, 2, 1):
+        for count in filter(None, counts):
             # A hair more than the share, so that the upper bound is in the last cell.
             size = max((hi / count - lo / count) * (1 + 2.0**-30), least)
-            if np.floor(hi / size) - np.floor(lo / size) < 8:
+            if np.floor(hi / size) - np.floor(lo / size) < most:
                 break
         sizes.append(size)
     return tuple(sizes)
+
+
+def _cells_per_axis(axes: int, expected_vertices: int) -> int:
+    count = math.ceil(float((expected_vertices / CELL_VERTICES) ** (1 / axes)))
+    return min(max(count, 1), MAX_CELLS_PER_AXIS // 2)
+
+
+def expected(axes: int, vertices: int | None) -> int | None:
+    """Vertices to expect of a dataset that begins with so many, and may have more later.
+
+    None where the cells that there are by default are enough for them, or it is not known.
+    """
+    if vertices is None or _cells_per_axis(axes, vertices) <= _CELLS_PER_AXIS:
+        return None
+    return vertices

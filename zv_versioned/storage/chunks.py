@@ -10,7 +10,8 @@ of formats that are not known here are left to icechunk.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -89,9 +90,10 @@ class LocalChunks:
             if self._nodes is None and self._known:
                 path = f"snapshots/{self._snapshot_id}"
                 raw = self._read(path)
-                self._known = files.version(raw, path) in KNOWN_FORMATS
-                if self._known:
-                    self._nodes = Nodes(raw, path)
+                with self._naming():
+                    self._known = files.version(raw, path) in KNOWN_FORMATS
+                    if self._known:
+                        self._nodes = Nodes(raw, path)
             return self._known
 
     def wrong(self) -> damage.Damage | None:
@@ -107,14 +109,27 @@ class LocalChunks:
             found = self._arrays.get(path)
             if found is None:
                 assert self._nodes is not None
-                node = self._nodes.find(path)
+                with self._naming():
+                    node = self._nodes.find(path)
                 found = self._arrays[path] = [] if node is None else self._chunks(node)
             return found
 
     def _chunks(self, node: files.Node) -> list[Chunks]:
-        paths = [f"manifests/{name}" for name in node.manifests or ()]
-        found = (chunks_in(self._read(path), node.id, path) for path in paths)
+        found = []
+        for path in (f"manifests/{name}" for name in node.manifests or ()):
+            raw = self._read(path)
+            with self._naming():
+                found.append(chunks_in(raw, node.id, path))
         return [chunks for chunks in found if chunks is not None]
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Let the error of a file that is damaged, which names it, say what to do."""
+        try:
+            yield
+        except IntegrityError as error:
+            wrong = damage.Damage(self._folder, str(error))
+            raise wrong.error(f"reading {self._folder} failed") from error
 
     def documents(self, paths: Sequence[str]) -> list[bytes | None]:
         """The ``zarr.json`` of groups and arrays; None where there is none.
@@ -124,7 +139,7 @@ class LocalChunks:
         IntegrityError
             If the snapshot's file is damaged.
         """
-        with self._lock:
+        with self._lock, self._naming():
             assert self._nodes is not None
             nodes = [self._nodes.find(path) for path in paths]
         return [None if node is None else node.document for node in nodes]
@@ -228,16 +243,17 @@ class LocalChunks:
         """Where many chunks of an array lie; None where one is not there."""
         manifests = list(self._arrays.get(path) or self._array(path))
         found: list[Chunk | bytes] = []
-        for at in places:
-            for number, chunks in enumerate(manifests):
-                chunk = chunks.find(at)
-                if chunk is not None:
-                    found.append(chunk)
-                    if number:  # the next one is in the same, as a rule
-                        manifests.insert(0, manifests.pop(number))
-                    break
-            else:
-                return None
+        with self._naming():
+            for at in places:
+                for number, chunks in enumerate(manifests):
+                    chunk = chunks.find(at)
+                    if chunk is not None:
+                        found.append(chunk)
+                        if number:  # the next one is in the same, as a rule
+                            manifests.insert(0, manifests.pop(number))
+                        break
+                else:
+                    return None
         return found
 
     def _find(self, key: str) -> Chunk | bytes | None:
@@ -247,7 +263,11 @@ class LocalChunks:
     def _at(self, path: str, at: tuple[int, ...]) -> Chunk | bytes | None:
         """The same, by the array and the coordinates."""
         for chunks in self._arrays.get(path) or self._array(path):
-            chunk = chunks.find(at)
+            try:
+                chunk = chunks.find(at)
+            except IntegrityError:
+                with self._naming():
+                    raise
             if chunk is not None:
                 return chunk
         return None

@@ -144,7 +144,11 @@ class Handle:
         committed: list[tuple[str, str]] = []
         try:
             with held:
-                since = None if self.ledger is None else self.ledger.root_state()
+                since = None
+                if self.ledger is not None:
+                    if self._depth == 0:
+                        self.ledger.check_root()
+                    since = self.ledger.root_state()
                 self._depth += 1
                 try:
                     yield

@@ -6,7 +6,7 @@ import difflib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -58,6 +58,18 @@ class Refs(Handle, ABC):
             listed = self._repository.list_tags()
         damaged = [] if self.folder is None else damage.left_out(self.folder, listed)
         return sorted({*listed, *damaged})
+
+    def lost(self, kind: str) -> list[str]:
+        """The names of branches or tags that are files, and whose files are gone, sorted.
+
+        Parameters
+        ----------
+        kind : {"branch", "tag"}
+        """
+        self.check_process()
+        if self.ledger is None or self.folder is None or (self.folder / "repo").exists():
+            return []
+        return [name for name in self.ledger.lost_refs(kind) if not name.startswith(HIDDEN)]
 
     def branch_tip(self, name: str) -> str:
         """Return the snapshot id of the tip of branch `name`; NotFoundError if there is none."""
@@ -168,6 +180,10 @@ class Refs(Handle, ABC):
             wrong = None if self.folder is None else damage.of_ref(self.folder, kind, name)
             if wrong is not None:
                 raise wrong.error(f"{kind} {name!r} of {self.location}") from error
+            if self.folder is not None and name in self.lost(kind):
+                path = f"refs/{kind}.{name}/ref.json"
+                wrong = damage.Damage(self.folder, f"{path} is missing", missing=True)
+                raise wrong.error(f"{kind} {name!r} of {self.location}") from error
             if isinstance(error, IntegrityError):
                 raise
             there = self.branches() if kind == "branch" else self.tags()
@@ -176,9 +192,18 @@ class Refs(Handle, ABC):
             ) from error
 
     def _tips(self) -> set[str]:
-        """The snapshots that branches and tags stand at."""
-        tips = {self.branch_tip(name) for name in self.branches()}
-        return tips | {self.tag_target(name) for name in self.tags()}
+        """The snapshots that refs stand at, hidden ones too; not of those that are damaged."""
+        with translated(self.location):
+            branches = self._repository.list_branches()
+        lookups = [
+            *((self._repository.lookup_branch, name) for name in branches),
+            *((self._repository.lookup_tag, name) for name in self.tags()),
+        ]
+        tips = set()
+        for lookup, name in lookups:
+            with suppress(IntegrityError, NotFoundError), translated(self.location):
+                tips.add(lookup(name))
+        return tips
 
 
 def _check_name(kind: str, name: object, *, new: bool = False) -> None:

@@ -32,6 +32,7 @@ import google_crc32c
 
 from ..errors import IntegrityError
 from . import files
+from .damage import Damage
 from .seal_file import SealFile
 
 SEALS_FILE = "zv_versioned.seals"
@@ -185,6 +186,51 @@ class Ledger:
             _log.warning("%s; fsck says more", error)
             return frozenset()
 
+    def root_seal(self) -> Seal | None:
+        """The newest seal of the file ``repo``, which is one of the last lines, as a rule."""
+        try:
+            with open(self._path, "rb", buffering=0) as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _RECENT))
+                recent = file.read()
+        except FileNotFoundError:
+            return None
+        # The first of these lines may be a part of one.
+        return last_seal(recent[recent.find(b"\n") + 1 :], "repo") or last_seal(self._raw(), "repo")
+
+    def root_fits(self) -> bool:
+        """Whether the file ``repo`` of version 2, where there is one, is as it was sealed last."""
+        return self.root_state() is None or self._now("repo") == self.root_seal()
+
+    def check_root(self) -> None:
+        """Refuse to go on from a file ``repo`` of version 2 that is not as somebody wrote it.
+
+        The next change would be built on it, and sealed. Whoever wrote it without sealing it
+        (icechunk alone, or a process that was killed just then) left the state before in
+        ``overwritten``, and an earlier state may have been put back.
+
+        Raises
+        ------
+        IntegrityError
+            If it is neither.
+        """
+        now = self._now("repo")
+        if now[0] == _GONE or (known := self.root_seal()) in (None, now):
+            return
+        if now in self.read().states or self._is_kept(known):
+            return
+        wrong = Damage(
+            self.folder,
+            "its file repo is damaged: its checksum does not fit the seal that it got when it was "
+            "written. Nothing was changed",
+        )
+        raise wrong.error(f"nothing can be changed in {self.folder}")
+
+    def _is_kept(self, state: Seal) -> bool:
+        """Whether an earlier state of ``repo`` is in ``overwritten``."""
+        earlier = (self.folder / "overwritten").glob("*")
+        alike = (path for path in earlier if path.stat().st_size == state[0])
+        return any(seal_of(path.read_bytes()) == state for path in alike)
+
     def root_state(self) -> RootState | None:
         """What is to differ once the file ``repo`` of version 2 was changed; None without one."""
         try:
@@ -263,6 +309,18 @@ class Ledger:
         path = f"refs/{name}/ref.json"
         if seal is not None and os.path.exists(self._root + path):
             self._write([path], lambda _: seal)
+
+    def lost_refs(self, kind: str) -> list[str]:
+        """Branches or tags of version 1 that nobody has deleted, and whose files are gone."""
+        lines = re.compile(rb" refs/%s\.([^\n/]+)/ref\.json\n" % kind.encode())
+        raw = self._raw()
+        names = {name.decode(errors="replace") for name in lines.findall(raw)}
+        paths = {name: f"refs/{kind}.{name}/ref.json" for name in sorted(names)}
+        return [
+            name
+            for name, path in paths.items()
+            if not os.path.exists(self._root + path) and last_seal(raw, path) is not None
+        ]
 
     def everything(self) -> list[str]:
         """Paths of all files that want a seal."""

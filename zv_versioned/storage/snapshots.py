@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -39,7 +39,7 @@ class Snapshots(Refs):
         """
         known = self.snapshot(snapshot_id)
         if self.folder is not None and not (self.folder / "snapshots" / known.id).exists():
-            if known.id in self._tips():
+            if self._is_needed(known.id):
                 wrong = damage.Damage(self.folder, f"snapshots/{known.id} is missing", missing=True)
                 raise wrong.error(self.location)
             raise NotFoundError(
@@ -81,13 +81,41 @@ class Snapshots(Refs):
             try:
                 with translated(self.location):
                     info = next(iterator, None)
-            except NotFoundError:
+            except (IntegrityError, NotFoundError, StorageError) as error:
                 # icechunk 1 remembers a parent that has expired since, and was collected.
                 again = self._reread(info.id)
                 if again.parent_id == info.parent_id:
+                    self._say_damage(info.parent_id, error, known=True)
                     raise
                 yield from self.ancestry(again.parent_id or ROOT_ID)
                 return
+
+    def _say_damage(self, snapshot_id: str | None, error: Exception, *, known: bool) -> None:
+        """Raise what is wrong with the file of a snapshot that icechunk failed at, if anything is.
+
+        Parameters
+        ----------
+        snapshot_id : str or None
+        error : Exception
+            Of icechunk's, which does not name it.
+        known : bool
+            Whether another leads to it, so that its file has to be there.
+        """
+        if self.folder is not None and snapshot_id is not None:
+            wrong = damage.of_snapshot(self.folder, snapshot_id, known=known)
+            if wrong is not None:
+                raise wrong.error(self.location) from error
+
+    def _is_needed(self, snapshot_id: str) -> bool:
+        """Whether a ref leads to a snapshot, which may be missing itself."""
+        tips = self._tips()
+        if snapshot_id in tips:
+            return True
+        for tip in tips:
+            with suppress(IntegrityError, NotFoundError):
+                if any(info.parent_id == snapshot_id for info in self.ancestry(tip)):
+                    return True
+        return False
 
     def _reread(self, snapshot_id: str) -> Any:
         """What is stored of a snapshot now, not what is remembered."""
@@ -205,10 +233,9 @@ class Snapshots(Refs):
                 yield
         except (IntegrityError, NotFoundError, StorageError) as error:
             if self.folder is not None and re.fullmatch(r"[0-9A-Z]{20}", snapshot_id):
-                known = snapshot_id in self._tips()
-                wrong = damage.of_snapshot(self.folder, snapshot_id, known=known)
-                if wrong is not None:
-                    raise wrong.error(self.location) from error
+                there = (self.folder / "snapshots" / snapshot_id).exists()
+                known = not there and self._is_needed(snapshot_id)
+                self._say_damage(snapshot_id, error, known=known)
             if not isinstance(error, NotFoundError):
                 raise
             raise NotFoundError(

@@ -17,7 +17,7 @@ from ..format.axes import parse_axes
 from ..format.metadata import KINDS, DatasetMeta, LevelFacts
 from ..format.table import BatchTable
 from ..result import stage_name
-from ..spatial.boxes import parse_bounds, parse_chunk_shape
+from ..spatial.boxes import parse_bounds, parse_chunk_shape, parse_expected_vertices
 from ..spatial.grid import Grid, default_chunk_shape
 from .levels import level_documents, new_level, without_last
 from .stage import LevelStage
@@ -64,6 +64,7 @@ class StagesDatasets(ABC):
         kind: str,
         bounds: tuple[Sequence[float], Sequence[float]],
         chunk_shape: Sequence[float] | None = None,
+        expected_vertices: int | None = None,
         vertex_dtype: DTypeLike = "float32",
         axes: Sequence[Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -84,7 +85,11 @@ class StagesDatasets(ABC):
             vertex may lie on either.
         chunk_shape : sequence of float, optional
             Edges of a cell, in the units of the coordinates; left out, at most 8
-            cells an axis.
+            cells an axis, or what `expected_vertices` says. It cannot be changed later.
+        expected_vertices : int, optional
+            In place of `chunk_shape`: how many vertices there will be in the end, about.
+            There are as many cells, on every axis the same, as give each some 2,500
+            where the vertices are spread evenly.
         vertex_dtype : dtype-like
             Of the coordinates: float32, float64 or an integer of up to 4 bytes.
         axes : sequence of str or mapping, optional
@@ -111,8 +116,9 @@ class StagesDatasets(ABC):
             raise MetadataError(f"kind {kind!r} is unknown; choose one of {', '.join(KINDS)}")
         box = parse_bounds(bounds)
         ndim = len(box.lo)
+        expected = parse_expected_vertices(expected_vertices, chunk_shape)
         shape = (
-            default_chunk_shape(box)
+            default_chunk_shape(box, expected)
             if chunk_shape is None
             else parse_chunk_shape(chunk_shape, ndim)
         )

@@ -7,7 +7,12 @@ uploaded and forgotten. :mod:`.reading.fetch` reads them back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +22,12 @@ from .format import copied, shards
 from .format.cells import HEADER, MAX_PAYLOAD, CellCodec
 from .spatial.assign import spans
 from .spatial.grid import Grid
+
+# Compressing leaves the interpreter to others; a thread takes longer than a small cell does.
+_LARGE_CELL = 64 << 10
+_MANY_BYTES = 4 << 20
+_THREADS = min(4, os.cpu_count() or 1)
+_AHEAD = 4 * _THREADS
 
 
 @dataclass(frozen=True)
@@ -131,21 +142,55 @@ def encode_rows(
         yield from _encode_copied(rows, order, cell_vertices, blocks, places, codec)
         return
     largest = int(cell_bytes.max())
-    scratch = np.empty(HEADER + largest, np.uint8)
-    body = scratch[HEADER:].view(rows.dtype).reshape(-1, *rows.shape[1:])
+    own = threading.local()
 
-    def cells(members: np.ndarray, cell_places: np.ndarray) -> Iterator[tuple[int, list[bytes]]]:
-        for cell, place in zip(members.tolist(), cell_places.tolist(), strict=True):
-            start, stop = starts[cell], stops[cell]
-            if order is None:
-                body[: stop - start] = rows[start:stop]
-            else:
-                # "clip" skips a check that costs as much as the copy; the order is ours.
-                rows.take(order[start:stop], axis=0, out=body[: stop - start], mode="clip")
-            yield place, codec.encode_framed(scratch[: HEADER + (stop - start) * row_bytes])
+    def encoded(cell: int) -> list[bytes]:
+        scratch: np.ndarray | None = getattr(own, "scratch", None)
+        if scratch is None:
+            scratch = own.scratch = np.empty(HEADER + largest, np.uint8)
+        start, stop = starts[cell], stops[cell]
+        body = scratch[HEADER:].view(rows.dtype).reshape(-1, *rows.shape[1:])[: stop - start]
+        if order is None:
+            body[:] = rows[start:stop]
+        else:
+            # "clip" skips a check that costs as much as the copy; the order is ours.
+            rows.take(order[start:stop], axis=0, out=body, mode="clip")
+        return codec.encode_framed(scratch[: HEADER + (stop - start) * row_bytes])
 
-    for block, members, cell_places in zip(blocks.keys, blocks.rows, blocks.places, strict=True):
-        yield block, shards.pack(places, cells(members, cell_places))
+    in_threads = int(cell_bytes.sum()) >= _MANY_BYTES and cell_bytes.mean() >= _LARGE_CELL
+    with _mapping(in_threads) as each:
+        for block, cells, at in zip(blocks.keys, blocks.rows, blocks.places, strict=True):
+            parts = zip(at.tolist(), each(encoded, cells.tolist()), strict=True)
+            yield block, shards.pack(places, parts)
+
+
+_Mapping = Callable[[Callable[[int], list[bytes]], list[int]], Iterable[list[bytes]]]
+
+
+@contextmanager
+def _mapping(in_threads: bool) -> Iterator[_Mapping]:
+    """How to encode cells in their order: one after the other, or some at a time."""
+    if not in_threads:
+        yield map
+        return
+    with ThreadPoolExecutor(_THREADS, "zv-versioned-encode") as pool:
+
+        def some_ahead(
+            encode: Callable[[int], list[bytes]], cells: list[int]
+        ) -> Iterator[list[bytes]]:
+            going: deque[Future[list[bytes]]] = deque()
+            try:
+                for cell in cells:
+                    going.append(pool.submit(encode, cell))
+                    if len(going) > _AHEAD:
+                        yield going.popleft().result()
+                while going:
+                    yield going.popleft().result()
+            finally:
+                for future in going:
+                    future.cancel()
+
+        yield some_ahead
 
 
 def _encode_copied(

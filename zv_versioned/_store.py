@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -178,8 +178,15 @@ def get_many(
     return checked([*requests, *large], get_present(store, requests, large))
 
 
+def _new_room(size: int) -> np.ndarray:
+    return np.empty(size, np.uint8)
+
+
 def get_wholes(
-    store: Store, array: str, places: Sequence[tuple[int, ...]]
+    store: Store,
+    array: str,
+    places: Sequence[tuple[int, ...]],
+    room_of: Callable[[int], np.ndarray] = _new_room,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Many small chunks of one array, one behind the other.
 
@@ -190,6 +197,8 @@ def get_wholes(
         Its path.
     places : sequence of tuple of int
         The coordinates of the chunks, all of which must be there.
+    room_of : callable, optional
+        Gives memory of so many bytes: what is read of a disk may go there.
 
     Returns
     -------
@@ -206,7 +215,7 @@ def get_wholes(
         local = chunks_of(store)
         if local is not None:
             _io.check_here()
-            found = local.whole(array, places)
+            found = local.whole(array, places, room_of)
             if found is not None:
                 return found[0], np.array(found[1], np.int64)
     except OSError as error:

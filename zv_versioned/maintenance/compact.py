@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _paths, _state, _store
+from .._beside import beside
 from .._words import counted
 from ..errors import ConflictError, MetadataError
 from ..format import arrays, batches, digest, metadata
@@ -26,11 +27,11 @@ from ..reading import removed
 from ..reading.reader import LevelReader
 from ..result import stage_name
 from ..storage.drop import drop_chunks
-from ..writing.append import upload_batch
+from ..writing.append import upload_batch, upload_vertices
 from ..writing.stage import LevelStage
 from . import policy
-from .digest import kept_sums
-from .gather import merged
+from .digest import all_kept_sums
+from .gather import Merging
 from .keys import arrays_of_batches, keys_of_batches
 
 if TYPE_CHECKING:
@@ -298,29 +299,31 @@ def _delete(stage: LevelStage, reader: LevelReader, rows: np.ndarray, free: list
 def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, slot: int) -> BatchRow:
     """Make one batch of several, in a slot that is free."""
     sources = rows.tolist()
-    whole = merged(reader, sources)
+    merging = Merging(reader, sources)
+    vertices, plan = merging.vertices, merging.plan
+    with beside(len(vertices.array), upload_vertices, stage, vertices, plan, slot) as uploaded:
+        batch = merging.batch()
     lineage = _lineage.encode_lineage(_lineage.flattened(reader, sources))
     sums = _sums(reader, sources)
-    row = upload_batch(stage, replace(whole.batch, sums=sums or digest.NOTHING), slot)
+    row = upload_batch(stage, replace(batch, sums=sums or digest.NOTHING), slot, uploaded())
     contents = {**row.contents, LINEAGE: new_content_id()}
     cells = [(LINEAGE, lineage)]
-    if len(whole.retired):
+    if len(merging.retired):
         contents[REMOVED] = new_content_id()
-        cells.append((REMOVED, batches.CODEC.encode(removed.encode_rows(whole.retired))))
+        cells.append((REMOVED, batches.CODEC.encode(removed.encode_rows(merging.retired))))
     _store.set_many(
         stage.store,
         [(_paths.shard_key(_paths.join(stage.path, p), slot, ()), cell) for p, cell in cells],
     )
     if sums is None:  # its digest is taken from what is stored, when somebody asks for it
         row = replace(row, digest_of=0)
-    return replace(row, n_removed_objects=len(whole.retired), contents=contents)
+    return replace(row, n_removed_objects=len(merging.retired), contents=contents)
 
 
 def _sums(reader: LevelReader, rows: list[int]) -> digest.Sums | None:
     """The digest's sums over some batches, where they are known of all."""
     total = digest.NOTHING
-    for row in rows:
-        kept = kept_sums(reader, row)
+    for kept in all_kept_sums(reader, rows):
         if kept is None:
             return None
         total = digest.add(total, kept)

@@ -128,14 +128,21 @@ def _group_sums(ids: np.ndarray) -> Sums:
 
 def kept_sums(reader: LevelReader, row: int) -> Sums | None:
     """What was kept of a batch when it was appended; None where it has changed since."""
-    table = reader.state.table
-    contents = {path: int(ids[row]) for path, ids in table.contents.items()}
-    if int(table.digest_of[row]) != digest.made_of(
-        contents, int(table.id_min[row]), int(table.id_max[row])
-    ):
-        return None
-    mask = (1 << 64) - 1
-    return int(table.digest_a[row]) & mask, int(table.digest_b[row]) & mask
+    return next(all_kept_sums(reader, [row]))
+
+
+def all_kept_sums(reader: LevelReader, rows: Sequence[int]) -> Iterator[Sums | None]:
+    """The same of several batches, at less cost for each."""
+    table, at = reader.state.table, list(rows)
+    paths, mask = list(table.contents), (1 << 64) - 1
+    contents = np.array([table.contents[path][at] for path in paths], np.int64)
+    contents = contents.reshape(len(paths), len(at))
+    columns = ("digest_of", "digest_a", "digest_b", "id_min", "id_max")
+    parts = (getattr(table, name)[at].tolist() for name in columns)
+    for of, *rest in zip(contents.T.tolist(), *parts, strict=True):
+        made, a, b, low, high = rest
+        known = made == digest.made_of(dict(zip(paths, of, strict=True)), low, high)
+        yield (a & mask, b & mask) if known else None
 
 
 def batch_sums(reader: LevelReader, row: int) -> Sums:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import _checks
+from .._beside import beside
 from ..format.batches import is_run
 from ..format.metadata import LINES, TEXT, AttributeMeta
 from ..reading.batches import Batches
@@ -21,27 +22,12 @@ from ..reading.links import ENDS, LINKS, sources_of
 from ..reading.reader import LevelReader
 from ..reading.removed import removed_rows
 from ..reading.values import object_values, spread
-from ..spatial.assign import assign_fragments, spans
+from ..spatial.assign import Assignment, assign_fragments, spans
 from ..spatial.lines import Walk, assign_lines
 from ..spatial.links import LinkPlan, place_line_links, place_links
 from ..writing.append import Batch, Vertices
 from ..writing.objects import Objects
 from ..writing.values import Values
-
-
-@dataclass(frozen=True)
-class Merged:
-    """Several batches as one, not yet uploaded.
-
-    Parameters
-    ----------
-    batch : Batch
-    retired : ndarray of int64
-        Rows of the objects that have nothing left but their id, ascending.
-    """
-
-    batch: Batch
-    retired: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -67,41 +53,83 @@ class _Objects:
     live: np.ndarray
 
 
-def merged(reader: LevelReader, rows: Sequence[int]) -> Merged:
-    """Read some batches (rows of the table, ascending, with a vertex left) as one."""
-    whole = Batches(reader, rows)
-    objects = _objects(whole)
-    pieces = _Pieces.of(whole, objects)
-    wanted = [a for a in reader.state.facts.attributes.values() if _has_any(reader, a, rows)]
-    meta, grid = reader.meta, reader.state.facts.grid
-    positions = _those(whole.vertex_rows("vertices", meta.vertex_dtype, (meta.ndim,)), pieces.live)
-    values = [_values(a, _vertex_values(whole, a, pieces.live)) for a in wanted]
-    box = _checks.box_of_finite(positions)
-    links: LinkPlan | None = None
-    if meta.kind in LINES:
-        walk = _walk(whole, pieces)
-        plan = assign_lines(positions, box, walk, grid)
-        links = place_line_links(walk, plan, ordered=bool(reader.state.facts.link_attributes))
-        live_links = None if pieces.live is None else pieces.live[sources_of(whole.fragments)]
-    else:
-        n_objects, of_cells = len(objects.ids), pieces.of_cells(whole.cell_fragments)
-        plan = assign_fragments(
-            whole.cells, of_cells, pieces.owner, pieces.vertices, n_objects, grid
+class Merging:
+    """Some batches (rows of the table, ascending, with a vertex left) on their way to be one.
+
+    Parameters
+    ----------
+    reader : LevelReader
+    rows : sequence of int
+
+    Attributes
+    ----------
+    vertices : Vertices
+    plan : Assignment
+        Where they go.
+    retired : ndarray of int64
+        Rows of the objects that have nothing left but their id, ascending.
+    """
+
+    def __init__(self, reader: LevelReader, rows: Sequence[int]) -> None:
+        self._reader, self._rows = reader, list(rows)
+        self._whole = whole = Batches(reader, rows)
+        self._objects = _objects(whole)
+        self._pieces = pieces = _Pieces.of(whole, self._objects)
+        self.retired = np.flatnonzero(self._objects.retired)
+        self._walk: Walk | None = None
+        if reader.meta.kind in LINES:
+            self._walk = _walk(whole, pieces)
+            self.vertices = self._read_vertices()
+            array, box = self.vertices.array, self.vertices.box
+            self.plan = assign_lines(array, box, self._walk, reader.state.facts.grid)
+        else:
+            # Their cells are known: where they go follows from the indexes alone.
+            with beside(int(pieces.vertices.sum()), self._assigned) as planned:
+                self.vertices = self._read_vertices()
+            self.plan = planned()
+
+    def _read_vertices(self) -> Vertices:
+        meta = self._reader.meta
+        rows = self._whole.vertex_rows("vertices", meta.vertex_dtype, (meta.ndim,))
+        positions = _those(rows, self._pieces.live)
+        return Vertices(positions, _checks.box_of_finite(positions), meta)
+
+    def _assigned(self) -> Assignment:
+        whole, pieces = self._whole, self._pieces
+        fragments = pieces.of_cells(whole.cell_fragments)
+        grid, n_objects = self._reader.state.facts.grid, len(self._objects.ids)
+        return assign_fragments(
+            whole.cells, fragments, pieces.owner, pieces.vertices, n_objects, grid
         )
-        live_links = None
-        if meta.link_width:
-            ends, live_links = _links(whole, pieces.live)
-            links = place_links(ends, plan)
-    batch = Batch(
-        Vertices(positions, box, meta),
-        Objects(objects.ids, objects.is_new, _by_default(reader, rows, objects), _NOTHING),
-        plan,
-        links,
-        values,
-        _link_values(whole, live_links),
-        _object_values(reader, rows, whole, objects),
-    )
-    return Merged(batch, np.flatnonzero(objects.retired))
+
+    def batch(self) -> Batch:
+        """All of it: what is not known yet is read."""
+        reader, rows, whole, objects = self._reader, self._rows, self._whole, self._objects
+        live = self._pieces.live
+        facts = reader.state.facts
+        links, live_links = self._links()
+        wanted = [a for a in facts.attributes.values() if _has_any(reader, a, rows)]
+        return Batch(
+            self.vertices,
+            Objects(objects.ids, objects.is_new, _by_default(reader, rows, objects), _NOTHING),
+            self.plan,
+            links,
+            [_values(a, _vertex_values(whole, a, live)) for a in wanted],
+            _link_values(whole, live_links),
+            _object_values(reader, rows, whole, objects),
+        )
+
+    def _links(self) -> tuple[LinkPlan | None, np.ndarray | None]:
+        """Where the links go, and which of all those that are stored are there."""
+        reader, whole, live = self._reader, self._whole, self._pieces.live
+        if self._walk is not None:
+            ordered = bool(reader.state.facts.link_attributes)
+            kept = None if live is None else live[sources_of(whole.fragments)]
+            return place_line_links(self._walk, self.plan, ordered=ordered), kept
+        if not reader.meta.link_width:
+            return None, None
+        ends, kept = _links(whole, live)
+        return place_links(ends, self.plan), kept
 
 
 _NOTHING = np.zeros(0, np.int64)

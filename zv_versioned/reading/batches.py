@@ -30,8 +30,23 @@ if TYPE_CHECKING:
     from .reader import LevelReader
 
 _PIECE_BYTES = 16 << 20
+_NEAR_BYTES = 4 << 20
+"""Of what lies on a disk so much is read at a time that it stays in the processor's cache."""
 _CELLS_AT_ONCE = 1 << 14
 """What is known of so many cells stays in the processor's cache."""
+
+
+class _Room:
+    """Memory that is used again and again: the system takes its time to hand out more."""
+
+    def __init__(self) -> None:
+        self._there = np.empty(0, np.uint8)
+
+    def take(self, size: int) -> np.ndarray:
+        """So many bytes; what was there is lost."""
+        if size > len(self._there):
+            self._there = np.empty(size, np.uint8)
+        return self._there[:size]
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,7 @@ class Batches:
         self.rows = np.array(rows, np.int64)
         table = reader.state.table
         self._slots = table.slot[self.rows]
+        self._room = _Room()
         # An index has some 3 bytes a fragment and 20 a cell, and a kilobyte of its own.
         size = 2048 + 8 * table.n_fragments[self.rows] + 24 * table.n_cells[self.rows]
         found = [_read(reader, self.rows[part]) for part in _pieces(size)]
@@ -134,7 +150,7 @@ class Batches:
         cells = _Cells(batch, numbers, block, place, counts * row_bytes)
         path = _paths.join(self.reader.state.path, array)
         out = np.empty(HEADER + int(cells.sizes.sum()), np.uint8)
-        _Filling(self.reader, self._slots, path, row_bytes, cells, out).run()
+        _Filling(self.reader, self._slots, path, row_bytes, cells, out, self._room).run()
         return out[HEADER:].view(dtype).reshape(-1, *row_shape)
 
 
@@ -340,6 +356,8 @@ class _Filling:
     out : ndarray of uint8, shape (8 + total,)
         Filled from byte 8 on, from the end to the beginning: the frame of a cell is
         decompressed along with it, and lies over the end of the cell before.
+    room : _Room
+        For what is read and decoded before the next is.
     """
 
     reader: LevelReader
@@ -348,6 +366,7 @@ class _Filling:
     row_bytes: int
     cells: _Cells
     out: np.ndarray
+    room: _Room
 
     def run(self) -> None:
         """Fill the buffer."""
@@ -388,7 +407,9 @@ class _Filling:
         room = np.bincount(cells.batch, cells.sizes, len(self.slots))
         room += index_bytes * np.bincount(cells.batch[order[first]], minlength=len(self.slots))
         # A piece has whole batches, so that what is decoded later never begins amid it.
-        piece = ((np.cumsum(room) - room) // _PIECE_BYTES)[cells.batch]
+        near = _store.is_local(self.reader.store)
+        most = min(_NEAR_BYTES, _PIECE_BYTES) if near else _PIECE_BYTES
+        piece = ((np.cumsum(room) - room) // most)[cells.batch]
         parts = list(_runs(piece))
 
         def fetch(number: int) -> tuple[_Shards, np.ndarray]:
@@ -405,7 +426,7 @@ class _Filling:
         def begin() -> None:
             fill(last, held.pop())
 
-        if last and not _store.is_local(self.reader.store):
+        if last and not near:
             threads.one_ahead(fetch, fill, begin, last)
         else:
             # Small files are read and decoded in Python, which runs one thread at a time.
@@ -418,7 +439,8 @@ class _Filling:
         cells = cells[order]
         places = np.column_stack([self.slots[cells.batch[first]], cells.block[first]])
         keys = list(map(tuple, places.tolist()))
-        raw, ends = _store.get_wholes(self.reader.store, self.path, keys)
+        # Only of a disk there is no next one on its way meanwhile: it takes the same memory.
+        raw, ends = _store.get_wholes(self.reader.store, self.path, keys, self.room.take)
         return _Shards(self.path, keys, raw, ends, first, order, cells, self._places)
 
     @property

@@ -157,9 +157,11 @@ def _ordered(keys: np.ndarray, bound: int) -> tuple[np.ndarray, np.ndarray]:
         return order, keys[order]
     dtype = np.dtype(np.uint32 if bits <= 32 else np.uint64)
     packed = _sorted_with_rows(keys, dtype)
-    ordered = (packed >> dtype.type(row_bits)).astype(np.int64, copy=False)
+    ordered = packed >> dtype.type(row_bits)
     packed &= dtype.type((1 << row_bits) - 1)
-    return packed.astype(np.int64) if bits <= 32 else packed.view(np.int64), ordered
+    if bits <= 32:
+        return packed.astype(np.int64), ordered.astype(np.int64)
+    return packed.view(np.int64), ordered.view(np.int64)
 
 
 def _row_bits(n: int) -> int:
@@ -263,17 +265,24 @@ def assign_fragments(
         spanned = len(distinct)
     keys = np.repeat(numbers << object_bits, cell_fragments)
     keys |= rows
+    single = int(vertices.sum()) < 2 * len(vertices)
+    if single:  # vertices are hardly more, and one by one they need no looking up
+        keys = np.repeat(keys, vertices)
     order, keys = _ordered(keys, 1 << (object_bits + spanned.bit_length()))
-    sizes = vertices[order]
     fragment_first = run_starts(keys)
     fragment_keys = keys[fragment_first]
     fragment_cell = fragment_keys >> object_bits
     fragment_object = fragment_keys & ((1 << object_bits) - 1)
     cell_first = run_starts(fragment_cell)
-    fragment_vertices = np.add.reduceat(sizes, fragment_first)
+    if single:
+        fragment_vertices = np.diff(fragment_first, append=len(order))
+    else:
+        sizes = vertices[order]
+        fragment_vertices = np.add.reduceat(sizes, fragment_first)
+        order = spans((np.cumsum(vertices) - vertices)[order], sizes)
     dense = fragment_cell[cell_first]
     return Assignment(
-        order=spans((np.cumsum(vertices) - vertices)[order], sizes),
+        order=order,
         cells=grid_numbers(dense, first, counts, grid) if distinct is None else distinct[dense],
         cell_vertices=np.add.reduceat(fragment_vertices, cell_first),
         cell_fragments=np.diff(cell_first, append=len(fragment_cell)),

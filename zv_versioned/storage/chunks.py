@@ -10,7 +10,7 @@ of formats that are not known here are left to icechunk.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -36,6 +36,7 @@ _LARGE = 128 << 10
 _PAGES = 4 << 20
 """Bytes from which on numpy asks for large pages."""
 
+_READS_INTO = hasattr(os, "preadv")
 _ATTRIBUTE = "_zv_versioned_chunks"
 
 
@@ -183,7 +184,10 @@ class LocalChunks:
         return values
 
     def whole(
-        self, path: str, places: Sequence[tuple[int, ...]]
+        self,
+        path: str,
+        places: Sequence[tuple[int, ...]],
+        room_of: Callable[[int], np.ndarray],
     ) -> tuple[np.ndarray, list[int]] | None:
         """Many chunks of one array, one behind the other in one piece of memory.
 
@@ -192,6 +196,8 @@ class LocalChunks:
         path : str
         places : sequence of tuple of int
             Their coordinates.
+        room_of : callable
+            Gives memory of so many bytes for them.
 
         Returns
         -------
@@ -207,36 +213,48 @@ class LocalChunks:
         OSError
             If a file cannot be read.
         """
-        found: list[Chunk | bytes] = []
-        for at in places:
-            chunk = self._at(path, at)
-            if chunk is None:
-                return None
-            found.append(chunk)
+        found = self._all_at(path, places)
+        if found is None:
+            return None
         sizes = (c.length if isinstance(c, Chunk) else len(c) for c in found)
         ends = list(accumulate(sizes))
-        raw = np.empty(ends[-1] if ends else 0, np.uint8)
-        room, start = raw.data, 0
+        raw = room_of(ends[-1] if ends else 0)
+        room, start, folder = raw.data, 0, self._folder_of_chunks
         for at, chunk, end in zip(places, found, ends, strict=True):
-            if not isinstance(chunk, Chunk):
-                room[start:end] = chunk
-            elif not self._fill(path, at, chunk, room[start:end]):
-                return None
+            part = room[start:end]
             start = end
+            if not isinstance(chunk, Chunk):
+                part[:] = chunk
+                continue
+            name, offset, length = chunk
+            try:
+                descriptor = os.open(folder + name, os.O_RDONLY)
+            except FileNotFoundError:
+                return None
+            try:
+                got = _read_into(descriptor, part, offset)
+            finally:
+                os.close(descriptor)
+            if got < length:
+                raise _cut_short(chunk_key(path, at), chunk, length)
         return raw, ends
 
-    def _fill(self, path: str, at: tuple[int, ...], chunk: Chunk, room: memoryview) -> bool:
-        """Read a chunk to where it belongs; whether its file is there."""
-        descriptor = self._open(chunk)
-        if descriptor is None:
-            return False
-        try:
-            got = _read_into(descriptor, room, chunk.offset)
-        finally:
-            os.close(descriptor)
-        if got < len(room):
-            raise _cut_short(chunk_key(path, at), chunk, chunk.length)
-        return True
+    def _all_at(self, path: str, places: Sequence[tuple[int, ...]]) -> list[Chunk | bytes] | None:
+        """Where many chunks of an array lie; None where one is not there."""
+        manifests = list(self._arrays.get(path) or self._array(path))
+        found: list[Chunk | bytes] = []
+        with self._naming():
+            for at in places:
+                for number, chunks in enumerate(manifests):
+                    chunk = chunks.find(at)
+                    if chunk is not None:
+                        found.append(chunk)
+                        if number:  # the next one is in the same, as a rule
+                            manifests.insert(0, manifests.pop(number))
+                        break
+                else:
+                    return None
+        return found
 
     def _find(self, key: str) -> Chunk | bytes | None:
         """Where a chunk lies, or its bytes where they are in the manifest; None for none."""
@@ -343,8 +361,8 @@ def _read(
 
 def _read_into(descriptor: int, room: memoryview, offset: int) -> int:
     """Fill some memory from a file; returns how many bytes there were."""
-    if hasattr(os, "preadv"):
-        return os.preadv(descriptor, [room], offset)
+    if _READS_INTO:
+        return os.preadv(descriptor, (room,), offset)
     value = os.pread(descriptor, len(room), offset)
     room[: len(value)] = value
     return len(value)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _checks, _checks_links, _paths, _store
+from .._beside import beside
 from .._cells_io import Blocks, check_payloads, encode_rows
 from .._upload import Uploader
 from ..errors import ArrayError, MetadataError
@@ -94,12 +95,12 @@ def append_points(stage: LevelStage, positions: Any, given: Given) -> dict[str, 
     if stage.meta.kind in LINES:
         walk = Walk.of_vertices(objects.rows, len(objects.ids))
         given_lines = array, objects.ids, walk, values, walk.line_vertices, ()
-        with _digest.beside(n, _digest.of_lines, *given_lines) as sums:
+        with beside(n, _digest.of_lines, *given_lines) as sums:
             plan = assign_lines(array, vertices.box, walk, grid)
             links: LinkPlan | None = place_line_links(walk, plan, ordered=False)
     else:
         links = None
-        with _digest.beside(n, _digest.of_points, array, objects, values) as sums:
+        with beside(n, _digest.of_points, array, objects, values) as sums:
             plan = assign(array, vertices.box, objects.rows, len(objects.ids), grid)
     objects = objects.without_rows()
     return _publish(stage, Batch(vertices, objects, plan, links, values, (), of_objects, sums()))
@@ -140,7 +141,7 @@ def append_lines(
     walk = Walk.of_lines(counts, objects.rows, len(objects.ids))
     values, of_links = [v.once() for v in values], [v.once() for v in of_links]
     given_lines = array, objects.ids, walk, values, counts, of_links
-    with _digest.beside(n, _digest.of_lines, *given_lines) as sums:
+    with beside(n, _digest.of_lines, *given_lines) as sums:
         plan = assign_lines(array, vertices.box, walk, stage.facts.grid)
         links = place_line_links(walk, plan, ordered=bool(of_links))
     objects = objects.without_rows()
@@ -174,7 +175,7 @@ def append_links(
         _checks_links.within_objects(ends, objects.rows, objects.ids, meta.kind)
     of_objects = object_values(stage, given.object_attributes, objects)
     values, of_links = [v.once() for v in values], [v.once() for v in of_links]
-    with _digest.beside(n, _digest.of_links, array, objects, values, ends, of_links) as sums:
+    with beside(n, _digest.of_links, array, objects, values, ends, of_links) as sums:
         plan = assign(array, vertices.box, objects.rows, len(objects.ids), stage.facts.grid)
         placed = place_links(ends, plan)
     objects = objects.without_rows()
@@ -270,18 +271,35 @@ def _payloads(stage: LevelStage, batch: Batch) -> Iterator[tuple[np.ndarray, int
         yield from ((batch.links.cell_links, v.meta.row_bytes) for v in batch.link_values)
 
 
-def upload_batch(stage: LevelStage, batch: Batch, slot: int) -> BatchRow:
-    """Upload a batch under a slot; returns its row, which is not recorded yet."""
+def upload_vertices(stage: LevelStage, vertices: Vertices, plan: Assignment, slot: int) -> int:
+    """Upload the coordinates of a batch; returns their stored length."""
+    blocks = Blocks.of(plan.cells, stage.facts.grid)
+    array, counts = vertices.array, plan.cell_vertices
+    return _put(stage.upload, stage, slot, "vertices", array, plan.order, counts, blocks)
+
+
+def upload_batch(
+    stage: LevelStage, batch: Batch, slot: int, vertex_bytes: int | None = None
+) -> BatchRow:
+    """Upload a batch under a slot; returns its row, which is not recorded yet.
+
+    Parameters
+    ----------
+    stage : LevelStage
+    batch : Batch
+    slot : int
+    vertex_bytes : int, optional
+        What :func:`upload_vertices` returned, where it was called already.
+    """
+    if vertex_bytes is None:
+        vertex_bytes = upload_vertices(stage, batch.vertices, batch.plan, slot)
     metas = [value.meta for value in batch.all_values]
     fresh = [meta for meta in metas if meta.name not in stage.facts.family(meta.family)]
     if fresh:
         _store.set_many(stage.store, stage.documents_of(fresh))
     upload = stage.upload
-    plan, array = batch.plan, batch.vertices.array
+    plan = batch.plan
     blocks = Blocks.of(plan.cells, stage.facts.grid)
-    vertex_bytes = _put(
-        upload, stage, slot, "vertices", array, plan.order, plan.cell_vertices, blocks
-    )
     for value in batch.values:
         stored = value.stored()
         put_rows(upload, stage, slot, value.meta, stored, plan.order, plan.cell_vertices, blocks)
@@ -299,7 +317,7 @@ def upload_batch(stage: LevelStage, batch: Batch, slot: int) -> BatchRow:
     return BatchRow(
         uuid=new_uuid(),
         slot=slot,
-        n_vertices=len(array),
+        n_vertices=len(batch.vertices.array),
         n_objects=len(objects.ids),
         n_new_objects=int(objects.is_new.sum()),
         n_fragments=len(plan.fragment_object),

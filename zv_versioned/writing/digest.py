@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import ParamSpec
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,28 +14,6 @@ from .objects import Objects
 from .values import Values
 
 POSITION = "position"
-
-P = ParamSpec("P")
-
-_WORTH_A_THREAD = 1 << 14
-"""From so many vertices on, summing takes longer than starting a thread."""
-
-
-@contextmanager
-def beside(
-    n: int, sums: Callable[P, Sums], /, *args: P.args, **kwargs: P.kwargs
-) -> Iterator[Callable[[], Sums]]:
-    """Sum `n` vertices while the block does something else; gives what returns the sums.
-
-    Sorting and summing both leave the interpreter to others while they work.
-    """
-    if n < _WORTH_A_THREAD:
-        done = sums(*args, **kwargs)
-        yield lambda: done
-        return
-    with ThreadPoolExecutor(1, "zv-versioned-digest") as other:
-        future = other.submit(sums, *args, **kwargs)
-        yield future.result
 
 
 def column_of(

@@ -410,6 +410,7 @@ def test_a_repository_whose_folder_was_moved_says_so(tmp_path: Path) -> None:
         with pytest.raises(zvv.StorageError, match="any more: its folder was moved"):
             ask()
     assert "any more: its folder was moved" in repr(repo)
+    assert "any more: its folder was moved" in repo._repr_html_()
     assert zvv.Repository.open(tmp_path / "there").list_branches() == ["main"]
 
 

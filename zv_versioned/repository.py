@@ -454,10 +454,14 @@ class Repository(Verbs, Upkeep):
 
     def _repr_html_(self) -> str:
         rows = [("location", self.location)]
-        for name in self.list_branches():
-            rows.append((f"branch {name}", _or_why_not(self._tip, name)))
-        for name in self.list_tags():
-            rows.append((f"tag {name}", _or_why_not(self._backend.tag_target, name)))
+        backend = self._backend
+        try:
+            for name in sorted({*self.list_branches(), *backend.lost("branch")}):
+                rows.append((f"branch {name}", _or_why_not(self._tip, name)))
+            for name in sorted({*self.list_tags(), *backend.lost("tag")}):
+                rows.append((f"tag {name}", _or_why_not(backend.tag_target, name)))
+        except ZVError as error:  # to be seen where it is shown, rather than break what shows it
+            rows.append(("unreadable", str(error)))
         return html_table(f"Repository {self.location.rsplit('/', 1)[-1]}", rows)
 
 

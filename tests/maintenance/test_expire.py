@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,8 @@ from zv_versioned.errors import MetadataError, NotFoundError
 from zv_versioned.history.graph import History
 from zv_versioned.maintenance import expire as expire_module
 from zv_versioned.storage import hidden
+from zv_versioned.storage.notes import is_idle, read_note
+from zv_versioned.storage.presence import LEASES
 
 
 @pytest.fixture
@@ -330,3 +333,27 @@ def test_notes_of_transactions_are_read_only_where_something_expires(
     assert looked == []
     assert story.repo.expire(keep_last=1).expired
     assert len(looked) == 1
+
+
+def test_of_a_transaction_whose_note_is_damaged_all_stays_that_it_may_have_begun_at(
+    story: Story,
+) -> None:
+    repo = story.repo
+    other = zvv.Repository.open(repo.location)
+    with repo.transaction(message="slow") as tx:
+        tx.writer("p").append_vertices_sync(np.ones((1, 2), "f4"))
+        notes = Path(repo.location, LEASES).glob("writer.*")
+        (note,) = [path for path in notes if not is_idle(read_note(path.read_bytes()) or {})]
+        at = note.stat()
+        raw = bytearray(note.read_bytes())
+        raw[20] ^= 1
+        note.write_bytes(raw)
+        os.utime(note, ns=(at.st_atime_ns, at.st_mtime_ns))
+        for number in range(3):
+            with other.transaction(message=f"fast {number}") as fast:
+                fast.writer("p").append_vertices_sync(np.ones((1, 2), "f4"))
+        done = other.expire(keep_last=1, dry_run=False)
+        assert story.ids["m3"] in done.expired
+        assert story.ids["m7"] not in done.expired
+        other.gc(dry_run=False)
+    assert repo.view()["p"][0].vertex_count == 24

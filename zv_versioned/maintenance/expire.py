@@ -219,14 +219,19 @@ def _plan(
             return found
         # What each began at is in its note alone, so unlike a collection, which asks for the oldest
         # (`oldest_writer`), this reads all of them: 0.05 ms each, where anything expires.
-        always += [writer.base for writer in writers(backend.folder)]
+        open_now = writers(backend.folder)
+        always += [writer.base for writer in open_now]
+        unknown = [writer.began for writer in open_now if not writer.base]
+        if unknown:
+            always += _parents_since(graph, min(unknown))
     else:
-        # A transaction may have begun where a branch stood until its next commit.
-        since = now - LONGEST - SKEW
-        for commit in graph.values():
-            if commit.time >= since:
-                always += commit.parents
+        always += _parents_since(graph, now - LONGEST - SKEW)
     return plan(graph, always, heads)
+
+
+def _parents_since(graph: dict[str, Commit], since: datetime) -> list[str]:
+    """Where transactions may have begun after a moment: where branches stood until a commit."""
+    return [p for commit in graph.values() if commit.time >= since for p in commit.parents]
 
 
 def _over(

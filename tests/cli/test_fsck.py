@@ -87,3 +87,18 @@ def test_seals_are_written_anew_on_request(known: Any) -> None:
     data = run_json("fsck", "--repair", "-r", known.path, code=23)
     assert data["repaired"]
     assert run_json("fsck", "-r", known.path)["ok"]
+
+
+def test_seals_that_were_emptied_are_a_fault_with_the_command_that_mends_it(known: Any) -> None:
+    seals = known.path / "zv_versioned.seals"
+    seals.write_bytes(b"")
+    (known.path / "x\x1b[31m").write_text("mine")
+    text = run("fsck", "-r", known.path, code=23)
+    assert "\x1b" not in text
+    assert "damaged: zv_versioned.seals" in text
+    assert "zvv fsck --repair seals all that can be read" in text
+    (known.path / "x\x1b[31m").unlink()
+    repaired = run("fsck", "--repair", "-r", known.path, code=23)
+    assert "sealed" in repaired
+    assert run("fsck", "-r", known.path).startswith("nothing is wrong\n")
+    assert seals.stat().st_size > 0

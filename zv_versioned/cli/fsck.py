@@ -14,12 +14,13 @@ from rich.text import Text
 from ..interop import Progress
 from ..maintenance.fsck import check_location
 from ..maintenance.report import FsckReport
-from ._answer import Answer, counted, facts
+from ._answer import Answer, counted, facts, line
 from ._app import MAINTENANCE, command
 from ._bars import bar
 from ._exit import DAMAGED
 from ._refs import complete_ref
 from ._settings import Settings
+from ._words import in_flags
 
 _COLUMNS = ("kind", "place", "what", "remedy")
 
@@ -110,6 +111,7 @@ def _print(console: Console, report: FsckReport) -> None:
     for finding in report.findings:
         style = "red" if finding.is_fault else "dim"
         console.print()
-        console.print(Text(f"{finding.kind}: {finding.place}", style=style), soft_wrap=True)
-        console.print(Text(f"  {finding.what}"), soft_wrap=True)
-        console.print(Text(f"  {finding.remedy}"), soft_wrap=True)
+        place, what = (line(" ".join(s.splitlines())) for s in (finding.place, finding.what))
+        console.print(Text(f"{finding.kind}: {place}", style=style), soft_wrap=True)
+        console.print(Text(f"  {what}"), soft_wrap=True)
+        console.print(Text(f"  {in_flags(finding.remedy, {})}"), soft_wrap=True)

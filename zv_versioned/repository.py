@@ -258,8 +258,9 @@ class Repository(Verbs, Upkeep):
     def _resolve(self, ref: str) -> _Resolved:
         if not isinstance(ref, str) or not ref:
             raise MetadataError(f"a branch, tag or snapshot is given as text, got {ref!r}")
-        if ref in self._backend.branches():
-            return _Resolved(self._backend.branch_tip(ref), ref)
+        tip = self._tip_named(ref)
+        if tip is not None:
+            return _Resolved(tip, ref)
         if ref in self._backend.tags():
             return _Resolved(self._backend.tag_target(ref), None)
         back = _BACK.fullmatch(ref)
@@ -281,6 +282,16 @@ class Repository(Verbs, Upkeep):
             f"{', '.join(self._backend.branches())}; tags: "
             f"{', '.join(self._backend.tags()) or 'none'}"
         )
+
+    def _tip_named(self, ref: str) -> str | None:
+        """The tip of a branch; None where it is none."""
+        # Most are, and are not looked for in a list first; what may be an id is, as a rule, one.
+        if _ID_PREFIX.fullmatch(ref.upper()) and ref not in self._backend.branches():
+            return None
+        try:
+            return self._backend.branch_tip(ref)
+        except NotFoundError:
+            return None
 
     def _ancestor(self, ref: str, snapshot_id: str, steps: int) -> str:
         depth = -1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
+from zv_versioned import _cells_io
 from zv_versioned._cache import Cache
 from zv_versioned._cells_io import Blocks, check_payloads, encode_rows
 from zv_versioned.errors import ArrayError, IntegrityError
@@ -268,3 +269,50 @@ def test_a_cell_that_no_cell_can_hold_is_refused_before_it_is_written(
     else:
         with pytest.raises(ArrayError, match="smaller chunk_shape"):
             check_payloads(counts, 12)
+
+
+# ---- cells encoded in several threads ----------------------------------------------
+
+
+@given(seed=st.integers(0, 2**32 - 1), n_cells=st.integers(1, 40), given_order=st.booleans())
+def test_cells_that_are_encoded_in_several_threads_are_those_that_are_encoded_in_one(
+    seed: int, n_cells: int, given_order: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    batch = Batch(rng, 0, n_cells, 400, 40)
+    rows = rng.integers(0, 9, (batch.n, 3)).astype("f4")
+    order = batch.order if given_order else None
+
+    def encoded() -> list[tuple[Any, bytes]]:
+        shards_of = encode_rows(
+            rows,
+            order,
+            batch.cell_vertices,
+            Blocks.of(batch.cells, GRID),
+            GRID.places,
+            CellCodec(4),
+        )
+        return [(block, bytes(shard)) for block, shard in shards_of]
+
+    one_by_one = encoded()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_cells_io, "_LARGE_CELL", 0)
+        patch.setattr(_cells_io, "_MANY_BYTES", 0)
+        assert encoded() == one_by_one
+
+
+def test_what_fails_in_a_thread_that_encodes_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cells_io, "_LARGE_CELL", 0)
+    monkeypatch.setattr(_cells_io, "_MANY_BYTES", 0)
+    batch = Batch(np.random.default_rng(0), 0, 40, 400, 40)
+    rows = np.zeros((batch.n, 3), "f4")
+    done: list[int] = []
+
+    def fails(self: CellCodec, framed: np.ndarray) -> list[bytes]:
+        done.append(len(framed))
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(CellCodec, "encode_framed", fails)
+    with pytest.raises(MemoryError, match="no room"):
+        batch.write(MemoryStore(), rows)
+    assert 0 < len(done) < len(batch.cells)

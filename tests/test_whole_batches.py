@@ -14,7 +14,7 @@ from tests._rich import BOUNDS, KINDS, append, points
 from zv_versioned.errors import IntegrityError
 from zv_versioned.format import batches as format_batches
 from zv_versioned.format.batches import FragmentPage
-from zv_versioned.reading import batches as module
+from zv_versioned.reading import batches, whole_rows
 from zv_versioned.reading.batches import Batches
 from zv_versioned.reading.links import ENDS, LINKS, link_rows_of, whole
 from zv_versioned.reading.reader import LevelReader
@@ -95,9 +95,10 @@ def test_any_batches_read_at_once_are_those_that_are_read_one_by_one(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(format_batches, "_PAGE_ROWS", page)
-        patch.setattr(module, "WHOLE_BATCH_BYTES", whole_bytes)
-        patch.setattr(module, "_PIECE_BYTES", piece)
-        patch.setattr(module, "_CELLS_AT_ONCE", at_once)
+        patch.setattr(whole_rows, "WHOLE_BATCH_BYTES", whole_bytes)
+        patch.setattr(batches, "_PIECE_BYTES", piece)
+        patch.setattr(whole_rows, "_PIECE_BYTES", piece)
+        patch.setattr(whole_rows, "_CELLS_AT_ONCE", at_once)
         reader = written(kind, seed, chunk, sizes)
         count = len(reader.state.table)
         rows = data.draw(st.sets(st.integers(0, count - 1), min_size=1))

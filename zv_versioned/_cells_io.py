@@ -26,8 +26,9 @@ from .spatial.grid import Grid
 # Compressing leaves the interpreter to others; a thread takes longer than a small cell does.
 _LARGE_CELL = 64 << 10
 _MANY_BYTES = 4 << 20
+_LARGEST_CELL = 16 << 20
+"""Each thread holds a cell, and some are encoded and waiting."""
 _THREADS = min(4, os.cpu_count() or 1)
-_AHEAD = 4 * _THREADS
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,7 @@ def encode_rows(
         return codec.encode_framed(scratch[: HEADER + (stop - start) * row_bytes])
 
     in_threads = int(cell_bytes.sum()) >= _MANY_BYTES and cell_bytes.mean() >= _LARGE_CELL
+    in_threads &= largest <= _LARGEST_CELL
     with _mapping(in_threads) as each:
         for block, cells, at in zip(blocks.keys, blocks.rows, blocks.places, strict=True):
             parts = zip(at.tolist(), each(encoded, cells.tolist()), strict=True)
@@ -182,7 +184,7 @@ def _mapping(in_threads: bool) -> Iterator[_Mapping]:
             try:
                 for cell in cells:
                     going.append(pool.submit(encode, cell))
-                    if len(going) > _AHEAD:
+                    if len(going) > 2 * _THREADS:
                         yield going.popleft().result()
                 while going:
                     yield going.popleft().result()

@@ -26,7 +26,7 @@ from ..reading import lineage as _lineage
 from ..reading import removed
 from ..reading.reader import LevelReader
 from ..result import stage_name
-from ..storage.drop import drop_chunks
+from ..storage.drop import drop_chunks, drop_slots, drops_slots
 from ..writing.append import upload_batch, upload_vertices
 from ..writing.stage import LevelStage
 from . import policy
@@ -234,17 +234,12 @@ def _compact_level(
     if not groups:
         return None
     total, done = sum(map(len, groups)), 0
-    anew = total == len(table)
-    free = sorted(set(range(stage.facts.slots)) - (set() if anew else set(table.slot.tolist())))
     made: list[BatchRow] = []
     try:
         with stage.uploading():
-            if anew:  # the snapshot is read, not the session
-                drop_chunks(stage.store, arrays_of_batches(reader))
+            free = _make_room(stage, reader, groups)
             _prepare(stage, reader, groups)
             for rows in groups:
-                if not anew:
-                    _delete(stage, reader, rows, free)
                 made.append(_merge(stage, reader, rows, heapq.heappop(free)))
                 done += len(rows)
                 if progress is not None:
@@ -289,11 +284,24 @@ def _prepare(stage: LevelStage, reader: LevelReader, groups: list[np.ndarray]) -
     _store.set_many(stage.store, items)
 
 
-def _delete(stage: LevelStage, reader: LevelReader, rows: np.ndarray, free: list[int]) -> None:
-    """Delete the chunks of some batches; their slots are `free` then, which is a heap."""
-    _store.delete_many(stage.store, list(keys_of_batches(reader, rows.tolist())))
-    for slot in reader.state.table.slot[rows].tolist():
-        heapq.heappush(free, slot)
+def _make_room(stage: LevelStage, reader: LevelReader, groups: list[np.ndarray]) -> list[int]:
+    """Delete the chunks of all batches that are merged: the snapshot is read, not the session.
+
+    Returns
+    -------
+    list of int
+        The slots that are free then, as a heap.
+    """
+    table, rows = reader.state.table, np.concatenate(groups)
+    left = len(table) - len(rows)
+    if left == 0:
+        drop_chunks(stage.store, arrays_of_batches(reader))
+    elif drops_slots(len(rows), left):
+        drop_slots(stage.store, arrays_of_batches(reader), table.slot[rows])
+    else:
+        for some in groups:
+            _store.delete_many(stage.store, list(keys_of_batches(reader, some.tolist())))
+    return sorted(set(range(stage.facts.slots)) - set(np.delete(table.slot, rows).tolist()))
 
 
 def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, slot: int) -> BatchRow:

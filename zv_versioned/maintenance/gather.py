@@ -17,7 +17,7 @@ from .. import _checks
 from .._beside import beside
 from ..format.batches import is_run
 from ..format.metadata import LINES, TEXT, AttributeMeta
-from ..reading.batches import Batches
+from ..reading.batches import VERTICES, Batches
 from ..reading.links import ENDS, LINKS, sources_of
 from ..reading.reader import LevelReader
 from ..reading.removed import removed_rows
@@ -90,7 +90,7 @@ class Merging:
 
     def _read_vertices(self) -> Vertices:
         meta = self._reader.meta
-        rows = self._whole.vertex_rows("vertices", meta.vertex_dtype, (meta.ndim,))
+        rows = self._whole.vertex_rows(VERTICES, meta.vertex_dtype, (meta.ndim,))
         positions = _those(rows, self._pieces.live)
         return Vertices(positions, _checks.box_of_finite(positions), meta)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._memory import room
 from ..format.blocks import LEAST_BYTES
 from ..format.cells import HEADER
 
@@ -62,7 +63,7 @@ class Target:
     def empty(cls, array: str, row_bytes: int, wanted: Sequence[Wanted]) -> Target:
         """A target with room for all that is wanted."""
         size = HEADER + count(wanted) * row_bytes
-        return cls(array, row_bytes, wanted, np.empty(size, np.uint8))
+        return cls(array, row_bytes, wanted, room(size))
 
     def rows(self, dtype: np.dtype, row_shape: tuple[int, ...]) -> np.ndarray:
         """What was read: (n, *row_shape)."""

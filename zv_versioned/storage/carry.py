@@ -157,7 +157,7 @@ def _forkable(backend: Backend, source: ic.IcechunkStore, branch: str | None) ->
     return session_at(backend, source.session.snapshot_id)
 
 
-def _reindex_array(session: Any, array: str, forward: Any) -> None:
+def reindex_array(session: Any, array: str, forward: Any, backward: Any = None) -> None:
     """Re-index an array, all of whose manifests were read before.
 
     icechunk keeps the interpreter to itself while it re-indexes, also while it
@@ -170,7 +170,7 @@ def _reindex_array(session: Any, array: str, forward: Any) -> None:
             pass
 
     _io.run(read_all())
-    session.reindex_array(f"/{array}", forward)
+    session.reindex_array(f"/{array}", forward, backward)
 
 
 def _reindex(session: Any, move: Move) -> None:
@@ -180,7 +180,7 @@ def _reindex(session: Any, move: Move) -> None:
         slot = slots.get(at[0])
         return None if slot is None else [slot, *at[1:]]
 
-    _reindex_array(session, move.array, forward)
+    reindex_array(session, move.array, forward)
 
 
 # ---- what is staged, and not committed yet -----------------------------------
@@ -272,7 +272,7 @@ class Staged:
             staged.add(tuple(at))
             return [slot, *at[1:]]
 
-        _reindex_array(session, move.array, forward)
+        reindex_array(session, move.array, forward)
         arrived = {(slots[at[0]], *at[1:]) for at in staged}
         left = self._left.setdefault(move.array, set())
         covered = (left | staged) - arrived
@@ -301,5 +301,5 @@ def _put_back(clean: Any, array: str, slots: set[int]) -> set[Coordinates]:
         there.add(tuple(at))
         return at
 
-    _reindex_array(clean, array, same)
+    reindex_array(clean, array, same)
     return there

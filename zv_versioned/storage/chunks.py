@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from .._memory import room
 from .._paths import chunk_key, parted
 from ..errors import IntegrityError
 from . import damage, files
@@ -31,10 +32,10 @@ Request = tuple[str, int, int]
 _MOST_OPEN = 64
 """Files that stay open at a time, for more parts of them: a process may have few left."""
 
-_LARGE = 128 << 10
-"""Bytes of a value that the C library asks the system to make room for."""
-_PAGES = 4 << 20
-"""Bytes from which on numpy asks for large pages."""
+_LARGE = 1 << 10
+"""Bytes of a value that is read into memory that others of the same call are read into, too."""
+_PAGES = 1 << 20
+"""Bytes of all of these from which on that is faster."""
 
 _READS_INTO = hasattr(os, "preadv")
 _ATTRIBUTE = "_zv_versioned_chunks"
@@ -310,7 +311,7 @@ class LocalChunks:
 
 
 class _Room:
-    """Memory for what is large of one call, where that is much: in one piece.
+    """Memory for all but the smallest values of one call, where that is much: in one piece.
 
     The system hands a large piece out in pages of 2 MB, and the values one by one in pages of 4 KB:
     a read of 24 MB then takes 16 ms instead of 7, unless the process has such memory already.
@@ -335,7 +336,7 @@ class _Room:
                 size = wanted.stop - wanted.start
                 total += size if size >= _LARGE else 0
         there = total >= _PAGES and hasattr(os, "preadv")
-        self._left = np.empty(total, np.uint8).data if there else None
+        self._left = room(total).data if there else None
 
     def take(self, size: int) -> memoryview | None:
         """Room for a value; None for one that is small, or where there is none."""

@@ -277,6 +277,10 @@ class Repository(Verbs, Upkeep):
                     f"{ref!r} begins {len(found)} snapshot ids: {', '.join(sorted(found)[:5])}; "
                     "give more of it"
                 )
+        backend = self._backend
+        for kind, target in (("branch", backend.branch_tip), ("tag", backend.tag_target)):
+            if ref in backend.lost(kind):
+                return _Resolved(target(ref), None)  # says that its file is gone
         raise NotFoundError(
             f"{ref!r} is no branch, tag or snapshot of {self.location}; branches: "
             f"{', '.join(self._backend.branches())}; tags: "

@@ -68,6 +68,8 @@ def test_one_that_is_damaged_is_listed_with_its_file_beside_the_others(
     assert [row["name"] for row in rows if row["damaged"]] == ["a1"]
     with pytest.raises(zvv.IntegrityError, match=f"refs/{kind}.a1/ref.json is {how}"):
         known.repository.view(**{kind: "a1"})
+    for command in (["log", "a1"], ["read", "--ref", "a1"], ["merge", "a1"]):
+        assert f"refs/{kind}.a1/ref.json is {how}" in failed(*command, "-r", known.path, code=23)
     if how == "missing":
         getattr(known.repository, f"create_{kind}")("a1", at=known.snapshots[1])
         assert run_json(kind, "-r", known.path)[plural] == before

@@ -130,7 +130,7 @@ def refused(
     commit_of : callable, optional
         Finds the snapshot that a transaction made; asked for compactions.
     """
-    first = conflicts[0]
+    first, made = conflicts[0], None
     remedy = 'resolve it with on_conflict="ours", "theirs" or a function of the conflict'
     if first.kind == "objects":
         remedy = "renumber=True gives those of the other side new ids"
@@ -140,7 +140,7 @@ def refused(
         remedy = first._remedy.format(commit)
     if describe.startswith("commit"):
         remedy = "look at what the branch has by now, and do it again if it is still wanted"
-        if first.kind == "compaction":
+        if first.kind == "compaction" and made is not None:
             remedy = (
                 f"the compaction is {commit}: begin a transaction at what the branch has by now, "
                 "where vertices and links have a new order, and do it again there"

@@ -143,7 +143,10 @@ class Race:
         details = self._sides.details(ours, store, repository._parts)
         merged = merged_index(
             self._sides, details, _OPTIONS, describe,
-            lambda transaction: commit_of(backend, transaction, [session.snapshot_id]),
+            lambda made: (
+                None if made == own["transaction"]  # what it staged itself is no commit yet
+                else commit_of(backend, made, [session.snapshot_id])
+            ),
         )  # fmt: skip
         try:
             moves = all_carries(merged)

@@ -211,6 +211,46 @@ def test_any_mix_of_filters_finds_what_numpy_finds(
 # ---- conditions --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("op", ["==", "!=", "<", "<=", ">", ">="])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tenth", np.array(0.1)),
+        ("tenth", 0.1),
+        ("tenth", np.float64(0.1)),
+        ("tenth", np.float32(0.1)),
+        ("large", np.int64(2**24 + 1)),
+        ("large", 2**24 + 1),
+        ("whole", np.float64(1.5)),
+        ("whole", np.int64(2)),
+        ("x", np.float64(0.1)),
+    ],
+)
+def test_numbers_are_compared_as_numpy_compares_them(op: str, name: str, value: Any) -> None:
+    columns = {
+        "tenth": np.array([0.1, 0.1, 0.7], "f4"),
+        "large": np.array([2**24, 2**24 + 2, 5], "f4"),
+        "whole": np.array([1, 2, 3], "i4"),
+    }
+    points = np.array([[0.1, 0.5], [0.1, 0.6], [0.9, 0.7]], "f4")
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [1, 1]))
+        tx.writer("p").append_vertices_sync(points, attributes=columns)
+    level = repo.view()["p"][0]
+    stored = level.attribute(name) if name in columns else level.positions()[:, 0]
+    compare = {
+        "==": np.equal,
+        "!=": np.not_equal,
+        "<": np.less,
+        "<=": np.less_equal,
+        ">": np.greater,
+        ">=": np.greater_equal,
+    }[op]
+    expected = np.flatnonzero(compare(stored, value)).tolist()
+    assert level.read(where={name: (op, value)}).vertex_ids.tolist() == expected
+
+
 @pytest.mark.parametrize(
     "where",
     [
@@ -534,3 +574,13 @@ def test_axes_go_by_their_own_names_and_objects_that_are_not_there_stay_an_error
     for nothing in ({"row": ("<", -1)}, [("row", "<", 0), ("row", ">", 1)]):
         with pytest.raises(zvv.NotFoundError, match="no object 77"):
             level.read(objects=[77], where=nothing)
+
+
+def test_objects_may_be_a_set(points: Whole) -> None:
+    ids = points.level.object_ids()[:3].tolist()
+    for asked in (set(ids), frozenset(ids), dict.fromkeys(ids).keys()):
+        found = points.level.read(objects=asked)
+        assert set(found.object_ids.tolist()) == set(ids)
+    assert len(points.level.read(objects=set()).positions) == 0
+    with pytest.raises(zvv.ArrayError, match="from 0 to 9223372036854775807"):
+        points.level.read(objects=[2**64])

@@ -589,6 +589,7 @@ def test_a_dataset_for_ten_million_vertices_has_sixteen_cells_an_axis() -> None:
         ({"expected_vertices": 0}, "positive integer, got 0"),
         ({"expected_vertices": True}, "positive integer, got True"),
         ({"expected_vertices": 1e6}, "positive integer, got 1000000.0"),
+        ({"expected_vertices": 10**13}, "at most 1,000,000,000,000, got 10,000,000,000,000"),
         ({"expected_vertices": 9, "chunk_shape": [1, 1]}, "give one of them"),
     ],
 )

@@ -5,6 +5,7 @@ Everything here is checked before a byte is written.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -285,9 +286,14 @@ def ids_asked_for(objects: Any) -> np.ndarray:
     """
     # What is an array already is soon checked, and takes long to be shown.
     known = type(objects) is np.ndarray
+    if isinstance(objects, Set):
+        objects = list(objects)
     ids = np.atleast_1d(objects if known else as_array(objects, f"objects {objects!r}"))
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-        raise ArrayError(f"objects are given by id, whole numbers, got {objects!r}")
+        raise ArrayError(
+            f"objects are given by id, whole numbers from 0 to {MAX_ID}: one, or a list, an array "
+            f"or a set of them; got {objects!r}"
+        )
     if ids.size and (int(ids.min()) < 0 or int(ids.max()) > MAX_ID):
         raise ArrayError(f"object ids are 0 to 2**63 - 1, got {int(ids.min())} to {int(ids.max())}")
     return distinct(ids.astype(np.int64))

@@ -462,6 +462,31 @@ def some(n: int = 20, dim: str = "vertex") -> xr.Dataset:
     )
 
 
+def test_positions_whose_axes_nobody_names_are_written() -> None:
+    repo = zvv.Repository.create("memory://")
+    points = np.random.default_rng(1).uniform(0, 9, (50, 3)).astype("f4")
+    xr.Dataset({"positions": (("vertex", "axis"), points)}).zv.to_zv(repo, "p", object_ids=None)
+    assert [axis["name"] for axis in repo.view()["p"].axes] == ["x", "y", "z"]
+    assert sorted(repo.view()["p"][0].positions().tolist()) == sorted(points.tolist())
+
+
+@pytest.mark.parametrize("index", [-201, 100, 1000, [5, 1000]])
+@pytest.mark.parametrize(
+    "name", ["k", "positions", "object_id", "x", "vertex_id", "objects", "batch"]
+)
+def test_an_index_that_is_out_of_range_is_an_error(name: str, index: Any) -> None:
+    repo = zvv.Repository.create("memory://")
+    points = np.random.default_rng(0).uniform(0, 9, (100, 3)).astype("f4")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0] * 3, [9] * 3))
+        tx.writer("p").append_vertices_sync(points, attributes={"k": np.arange(100)})
+    variable = repo.view()["p"][0].to_xarray()[name]
+    with pytest.raises(IndexError, match="is out of bounds for axis 0 with size 100"):
+        variable.isel({variable.dims[0]: index}).load()
+    first = variable.isel({variable.dims[0]: -100}).values
+    assert (first == variable.values[0]).all()
+
+
 def test_cells_of_what_is_written_fit_it() -> None:
     repo = zvv.Repository.create("memory://")
     ds = xr.Dataset({"x": ("vertex", np.arange(25_001, dtype="f4"))})

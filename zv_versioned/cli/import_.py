@@ -61,7 +61,7 @@ def import_(
         typer.Option(
             "--chunk-shape",
             metavar="N,N,…",
-            help="Edges of a cell. Default: an eighth of the bounds.",
+            help="Edges of a cell. Default: 8 cells on each side, or 7.",
         ),
     ] = None,
     expected_vertices: Annotated[

@@ -54,7 +54,7 @@ def init(
         typer.Option(
             "--chunk-shape",
             metavar="N,N,…",
-            help="Edges of a cell. Default: an eighth of the bounds.",
+            help="Edges of a cell. Default: 8 cells on each side, or 7.",
         ),
     ] = None,
     expected_vertices: Annotated[

@@ -202,16 +202,18 @@ class ZVAccessor:
                 )
             assert tx.result is not None
             return tx.result
+        ndim = sum(1 if source.ndim == 1 else source.shape[1] for source in sources)
         to.create_dataset(
             dataset,
             kind="point_cloud",
             bounds=self._bounds(sources) if bounds is None else bounds,
             chunk_shape=chunk_shape,
             expected_vertices=(
-                expected(len(names), sources[0].shape[0]) if chunk_shape is None else None
+                expected(ndim, sources[0].shape[0]) if chunk_shape is None else None
             ),
             vertex_dtype=np.result_type(*(source.dtype for source in sources)),
-            axes=[self._axis(name) for name in names],
+            # Positions whose axes nobody names have those of any new dataset.
+            axes=[self._axis(name) for name in names] or None,
         )
         return self.append(
             to,

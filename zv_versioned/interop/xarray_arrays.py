@@ -58,6 +58,12 @@ class LevelArray(BackendArray):
                 rows = self._some(np.arange(start, stop, step))
         else:
             numbers = np.atleast_1d(np.asarray(first, np.int64))
+            outside = (numbers < -self.shape[0]) | (numbers >= self.shape[0])
+            if outside.any():
+                raise IndexError(
+                    f"index {int(numbers[outside][0])} is out of bounds for axis 0 with size "
+                    f"{self.shape[0]}"
+                )
             rows = self._some(np.where(numbers < 0, numbers + self.shape[0], numbers))
         if np.ndim(first) == 0 and not isinstance(first, slice):
             rows = rows[0]

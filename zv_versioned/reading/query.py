@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .reader import LevelReader
 
 Names = str | Sequence[str]
-Ids = int | Sequence[int] | np.ndarray
+Ids = int | Sequence[int] | Set[int] | np.ndarray
 BBox = tuple["ArrayLike", "ArrayLike"]
 Near = tuple["ArrayLike", float]
 Where = Mapping[str, Any] | Sequence[tuple[str, str, Any]]

@@ -318,6 +318,12 @@ def _condition(attribute: AttributeMeta, make: Make, op: object, value: Any) -> 
             "condition needs one of one value"
         )
     if op not in _AMONG:
+        if (
+            hasattr(value, "__array__")
+            and not isinstance(value, np.generic)
+            and np.ndim(value) == 0
+        ):
+            value = np.asarray(value)[()]  # what a mean of an array of xarray's is
         return make(op, _comparable(attribute, value, said))
     if isinstance(value, str | bytes | Mapping) or not isinstance(
         value, Sequence | np.ndarray | set | frozenset
@@ -340,7 +346,9 @@ def _listed(value: Any) -> np.ndarray:
 def _comparable(attribute: AttributeMeta, value: Any, said: str) -> Any:
     """A value that numpy compares with those of an attribute in the way that is meant."""
     dtype = attribute.logical_dtype
-    if isinstance(value, np.generic) and dtype.kind not in "mM":
+    # A number of numpy's has a width, and numpy compares in the wider of both.
+    wide = isinstance(value, np.floating) or (isinstance(value, np.integer) and dtype.kind == "f")
+    if isinstance(value, np.generic) and dtype.kind not in "mM" and not wide:
         value = value.item()
     if dtype.kind == "O":
         fits, wanted = isinstance(value, str), "text; a vertex without text matches nothing"
@@ -349,11 +357,12 @@ def _comparable(attribute: AttributeMeta, value: Any, said: str) -> Any:
     elif dtype.kind in "mM":
         return _time(dtype, value, said)
     else:
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = (plain or wide) and value == value
         wanted = "a number; a vertex without one (NaN) matches nothing"
     if not fits:
         raise ArrayError(f"{said}: {attribute.name!r} is compared with {wanted}")
-    return _as_float(value) if dtype.kind == "f" else value
+    return _as_float(value) if dtype.kind == "f" and not wide else value
 
 
 def _as_float(value: float) -> float:

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 from ..errors import ArrayError, MetadataError
 
 _WIDE = 64
+MOST_EXPECTED = 10**12
+"""Vertices that anybody can expect of a dataset."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +171,11 @@ def parse_expected_vertices(expected: object, chunk_shape: object) -> int | None
         )
     if isinstance(expected, bool) or not isinstance(expected, int | np.integer) or expected < 1:
         raise MetadataError(f"expected_vertices must be a positive integer, got {expected!r}")
+    if expected > MOST_EXPECTED:
+        raise MetadataError(
+            f"expected_vertices must be at most {MOST_EXPECTED:,}, got {expected:,}: there is a "
+            "cell for every 2,500, and what is there in fact would be read cell by cell"
+        )
     return int(expected)
 
 

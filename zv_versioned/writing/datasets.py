@@ -94,7 +94,8 @@ class StagesDatasets(ABC):
             Of the coordinates: float32, float64 or an integer of up to 4 bytes.
         axes : sequence of str or mapping, optional
             Names, or mappings with ``name``, ``type`` ("space", "time", …) and
-            ``unit`` (UDUNITS-2, such as "nanometer"); x, y, z by default.
+            ``unit`` (UDUNITS-2, such as "nanometer"); x, y, z by default, and t
+            before them where there are four.
         metadata : mapping, optional
             Facts of your own, JSON.
 

@@ -13,6 +13,7 @@ from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import cpu, default_buffer_prototype
 
 from . import _io
+from ._memory import room
 from ._paths import chunk_key
 from .errors import IntegrityError, NotFoundError, StorageError, ZVError
 from .storage.chunks import chunks_of, wrong_with
@@ -178,15 +179,11 @@ def get_many(
     return checked([*requests, *large], get_present(store, requests, large))
 
 
-def _new_room(size: int) -> np.ndarray:
-    return np.empty(size, np.uint8)
-
-
 def get_wholes(
     store: Store,
     array: str,
     places: Sequence[tuple[int, ...]],
-    room_of: Callable[[int], np.ndarray] = _new_room,
+    room_of: Callable[[int], np.ndarray] = room,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Many small chunks of one array, one behind the other.
 

@@ -6,13 +6,33 @@ import json
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-__all__ = ["ball", "box", "conditions", "key_values", "moment", "names", "numbers", "object_ids"]
+__all__ = [
+    "ChunkShape",
+    "ball",
+    "box",
+    "cells",
+    "conditions",
+    "key_values",
+    "moment",
+    "names",
+    "numbers",
+    "object_ids",
+]
 
 Box = tuple[tuple[float, ...], tuple[float, ...]]
+ChunkShape = Annotated[
+    str | None,
+    typer.Option(
+        "--chunk-shape",
+        metavar="N,N,…",
+        help="Edges of a cell. Default: 8 cells on each side, or 7.",
+    ),
+]
+"""What :func:`cells` reads."""
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|s)", re.ASCII)
 _SECONDS = {"d": 86_400.0, "h": 3_600.0, "min": 60.0, "s": 1.0}
 _CONDITION = re.compile(r"\s*(.+?)\s*(==|!=|<=|>=|<|>|\bnot in\b|\bin\b)\s*(.*?)\s*", re.DOTALL)

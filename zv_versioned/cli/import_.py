@@ -25,7 +25,7 @@ from ._importing import (
     run_import,
     run_scan,
 )
-from ._parse import box, cells
+from ._parse import ChunkShape, box, cells
 from ._settings import Settings
 
 
@@ -56,14 +56,7 @@ def import_(
             help="Of the dataset. Default: those of the files, which are looked through first.",
         ),
     ] = None,
-    chunk_shape: Annotated[
-        str | None,
-        typer.Option(
-            "--chunk-shape",
-            metavar="N,N,…",
-            help="Edges of a cell. Default: 8 cells on each side, or 7.",
-        ),
-    ] = None,
+    chunk_shape: ChunkShape = None,
     expected_vertices: Annotated[
         int | None,
         typer.Option(

@@ -13,7 +13,7 @@ from ..format.metadata import KINDS
 from ..repository import Repository
 from ._answer import Answer
 from ._app import START, command
-from ._parse import box, cells
+from ._parse import ChunkShape, box, cells
 from ._settings import Settings
 
 
@@ -49,14 +49,7 @@ def init(
             help="Smallest and largest coordinates, such as 0,0,0:10,10,5. Needed for a dataset.",
         ),
     ] = None,
-    chunk_shape: Annotated[
-        str | None,
-        typer.Option(
-            "--chunk-shape",
-            metavar="N,N,…",
-            help="Edges of a cell. Default: 8 cells on each side, or 7.",
-        ),
-    ] = None,
+    chunk_shape: ChunkShape = None,
     expected_vertices: Annotated[
         int | None,
         typer.Option(

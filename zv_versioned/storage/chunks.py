@@ -335,7 +335,7 @@ class _Room:
                 wanted = _slice(chunk.length, start, stop)
                 size = wanted.stop - wanted.start
                 total += size if size >= _LARGE else 0
-        there = total >= _PAGES and hasattr(os, "preadv")
+        there = total >= _PAGES and _READS_INTO
         self._left = room(total).data if there else None
 
     def take(self, size: int) -> memoryview | None:

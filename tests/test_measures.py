@@ -201,6 +201,9 @@ def test_what_makes_no_sense_is_refused(points: Whole, monkeypatch: pytest.Monke
         level.sample(1, limit=5)
     with pytest.raises(zvv.NotFoundError, match="'nothing'"):
         level.count(where={"nothing": 1})
+    for verb in (level.count, level.bounds, level.to_pandas):
+        with pytest.raises(TypeError, match="no filter 'box'; there are bbox, near, "):
+            verb(box=([0] * 3, [1] * 3))  # type: ignore[call-arg, operator]
     monkeypatch.setitem(sys.modules, "scipy.spatial", None)
     with pytest.raises(zvv.MissingExtraError, match=r"'zv-versioned\[spatial\]'"):
         level.kdtree()

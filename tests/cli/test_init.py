@@ -24,6 +24,7 @@ def test_it_says_in_json_what_it_made(tmp_path: Path) -> None:
         "location": repo.location,
         "snapshot_id": repo.resolve("main"),
         "dataset": None,
+        "chunk_shape": None,
     }
 
 
@@ -50,6 +51,7 @@ def test_it_makes_a_dataset_as_it_was_asked_to(tmp_path: Path) -> None:
     view = zvv.Repository.open(tmp_path / "brain").view("main")
     dataset = view["synapses"]
     assert data["dataset"] == "synapses"
+    assert data["chunk_shape"] == [4, 8]
     assert data["snapshot_id"] == view.snapshot_id
     assert view.info.message == "begin"
     assert dataset.bounds == ((-8, 0), (16, 32))
@@ -60,12 +62,20 @@ def test_it_makes_a_dataset_as_it_was_asked_to(tmp_path: Path) -> None:
 
 def test_cells_fit_the_vertices_that_are_expected(tmp_path: Path) -> None:
     made = ("init", tmp_path / "brain", "--dataset", "p", "--bounds", "0,0,0:160,160,160")
-    run(*made, "--expected-vertices", "10000000")
+    assert "its cells are 10 × 10 × 10" in run(*made, "--expected-vertices", "1e7")
     assert zvv.Repository.open(tmp_path / "brain").view()["p"].chunk_shape == pytest.approx(
         (10,) * 3
     )
     text = failed(*made, "--expected-vertices", "9", "--chunk-shape", "1,1,1", code=2)
     assert "give one of them" in text
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "1.5", "nan", "many", "1e400", "٣x"])
+def test_vertices_that_nobody_can_count_are_refused(tmp_path: Path, count: str) -> None:
+    made = ("init", tmp_path / "brain", "--dataset", "p", "--bounds", "0,0,0:1,1,1")
+    text = failed(*made, "--expected-vertices", count, code=2)
+    assert "whole number above 0" in text
+    assert not (tmp_path / "brain").exists()
 
 
 def test_a_dataset_is_made_in_a_repository_that_is_there(known: Any) -> None:

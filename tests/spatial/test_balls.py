@@ -68,6 +68,7 @@ def test_numbers_at_the_end_of_what_floats_can_be_are_no_trouble() -> None:
         (([0, 0], 1, 2), "(point, radius)"),
         (("ab", 1), "(point, radius)"),
         (([0, 0], "x"), "(point, radius)"),
+        (([0, 0], "1"), "(point, radius)"),
         (([0, 0, 0], 1), "needs 2 numbers"),
         ((0, 1), "needs 2 numbers"),
         (([0, np.nan], 1), "must be finite"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,16 +13,32 @@ import typer
 
 __all__ = [
     "ChunkShape",
+    "ExpectedVertices",
     "ball",
     "box",
     "cells",
     "conditions",
+    "count",
     "key_values",
     "moment",
     "names",
     "numbers",
     "object_ids",
 ]
+
+
+def count(text: str) -> int:
+    """A whole number above 0, such as ``250000``, ``1e6`` or ``1_000_000``."""
+    try:
+        number = Decimal(text)
+        if number > 0 and number.is_finite() and number.adjusted() < 30 and number % 1 == 0:
+            return int(number)
+    except ArithmeticError:
+        pass
+    raise typer.BadParameter(
+        f"{text!r}: a whole number above 0 is expected, such as 1000000 or 1e6"
+    )
+
 
 Box = tuple[tuple[float, ...], tuple[float, ...]]
 ChunkShape = Annotated[
@@ -33,6 +50,16 @@ ChunkShape = Annotated[
     ),
 ]
 """What :func:`cells` reads."""
+ExpectedVertices = Annotated[
+    int | None,
+    typer.Option(
+        "--expected-vertices",
+        metavar="N",
+        parser=count,
+        help="In place of --chunk-shape: how many there will be, about, such as 1e7. An import "
+        "that looks through its files counts them.",
+    ),
+]
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|s)", re.ASCII)
 _SECONDS = {"d": 86_400.0, "h": 3_600.0, "min": 60.0, "s": 1.0}
 _CONDITION = re.compile(r"\s*(.+?)\s*(==|!=|<=|>=|<|>|\bnot in\b|\bin\b)\s*(.*?)\s*", re.DOTALL)

@@ -25,7 +25,7 @@ from ._importing import (
     run_import,
     run_scan,
 )
-from ._parse import ChunkShape, box, cells
+from ._parse import ChunkShape, ExpectedVertices, box, cells
 from ._settings import Settings
 
 
@@ -57,16 +57,7 @@ def import_(
         ),
     ] = None,
     chunk_shape: ChunkShape = None,
-    expected_vertices: Annotated[
-        int | None,
-        typer.Option(
-            "--expected-vertices",
-            metavar="N",
-            min=1,
-            help="In place of --chunk-shape: how many there will be, about. Default: those of "
-            "the files, where they are looked through.",
-        ),
-    ] = None,
+    expected_vertices: ExpectedVertices = None,
     dtype: Dtype = None,
     unit: Annotated[
         str | None, typer.Option("--unit", help="Of the axes, such as nanometer.")

@@ -13,7 +13,7 @@ from ..format.metadata import KINDS
 from ..repository import Repository
 from ._answer import Answer
 from ._app import START, command
-from ._parse import ChunkShape, box, cells
+from ._parse import ChunkShape, ExpectedVertices, box, cells
 from ._settings import Settings
 
 
@@ -50,15 +50,7 @@ def init(
         ),
     ] = None,
     chunk_shape: ChunkShape = None,
-    expected_vertices: Annotated[
-        int | None,
-        typer.Option(
-            "--expected-vertices",
-            metavar="N",
-            min=1,
-            help="In place of --chunk-shape: how many there will be, about.",
-        ),
-    ] = None,
+    expected_vertices: ExpectedVertices = None,
     dtype: Annotated[str, typer.Option("--dtype", help="Of the coordinates.")] = "float32",
     unit: Annotated[
         str | None, typer.Option("--unit", help="Of the axes, such as nanometer.")
@@ -111,17 +103,20 @@ def init(
 
 
 def _answer(repository: Repository, snapshot: str, dataset: str | None) -> Answer:
+    made = None if dataset is None else repository.view(snapshot_id=snapshot)[dataset]
     data: dict[str, Any] = {
         "location": repository.location,
         "snapshot_id": snapshot,
         "dataset": dataset,
+        "chunk_shape": None if made is None else list(made.chunk_shape),
     }
 
     def text(console: Console) -> None:
-        if dataset is None:
+        if made is None:
             console.print(Text(f"Made an empty repository: {repository.location}"), soft_wrap=True)
         else:
             said = f"Created dataset {dataset!r} as {snapshot[:8]} in {repository.location}"
+            said += f"; its cells are {' × '.join(f'{edge:.4g}' for edge in made.chunk_shape)}"
             console.print(Text(said), soft_wrap=True)
 
     return Answer(data, text)

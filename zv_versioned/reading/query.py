@@ -74,6 +74,7 @@ def parse(
     batches: int | Sequence[int] | None = None,
     limit: int | None = None,
     linked: bool = True,
+    **unknown: object,
 ) -> Request:
     """Check what is asked of a level, and plan it; see :meth:`Level.read`.
 
@@ -86,7 +87,17 @@ def parse(
         As for :meth:`Level.read`.
     linked : bool
         Whether links are wanted too.
+
+    Raises
+    ------
+    TypeError
+        If something else is asked.
     """
+    if unknown:
+        raise TypeError(
+            f"there is no filter {next(iter(unknown))!r}; there are "
+            f"{', '.join(Filters.__annotations__)}"
+        )
     box = None if bbox is None else parse_bbox(bbox, reader.meta.ndim)
     ball = None if near is None else parse_near(near, reader.meta.ndim)
     of_vertices = names(reader, level, attributes, VERTEX_ATTRIBUTES)

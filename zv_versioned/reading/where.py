@@ -359,7 +359,9 @@ def _comparable(attribute: AttributeMeta, value: Any, said: str) -> Any:
     else:
         plain = isinstance(value, int | float) and not isinstance(value, bool)
         fits = (plain or wide) and value == value
-        wanted = "a number; a vertex without one (NaN) matches nothing"
+        wanted = "a number"
+        if value != value:
+            wanted += ", which NaN is not; a vertex without one (NaN) matches no condition"
     if not fits:
         raise ArrayError(f"{said}: {attribute.name!r} is compared with {wanted}")
     return _as_float(value) if dtype.kind == "f" and not wide else value

@@ -76,6 +76,8 @@ def parse_near(near: object, ndim: int) -> Ball:
     try:
         pair: Any = near
         point, given = pair
+        if isinstance(given, str | bytes):
+            raise TypeError("a text is no radius")
         center = np.asarray(point, np.float64)
         radius = float(given)
     except (TypeError, ValueError) as cause:

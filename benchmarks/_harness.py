@@ -94,7 +94,7 @@ def peeked(batches: Iterable[Points]) -> tuple[bool, Iterator[Points]]:
 
 
 class Source:
-    """Makes points in objects of 100; the ids go on from one call to the next and never repeat.
+    """Makes points in objects of 100, or as many as are said; ids go on from call to call.
 
     Where the points are:
 
@@ -105,6 +105,7 @@ class Source:
     - `"cell"`: all points are in one cell.
 
     Dense ids count on from 0. Sparse ids are ones that people have: random integers up to 2**62.
+    None is used again.
     """
 
     def __init__(self, seed: int = 0, *, sparse: bool = False) -> None:
@@ -113,22 +114,22 @@ class Source:
         self._next = 0
         self._used: set[int] = set()
 
-    def points(self, count: int, where: str = "objects") -> Points:
-        """The next `count` points."""
+    def points(self, count: int, where: str = "objects", each: int = PER_OBJECT) -> Points:
+        """The next `count` points, `each` of them an object."""
         positions = self._random.random((count, 3), dtype=np.float32)
-        objects = count // PER_OBJECT
+        objects = count // each
         if where == "objects":
             positions *= np.float32(EXTENT / 50)
             corners = self._random.random((objects, 1, 3), dtype=np.float32) * np.float32(
                 EXTENT * 0.979
             )
-            positions.reshape(objects, PER_OBJECT, 3)[...] += corners
+            positions.reshape(objects, each, 3)[...] += corners
         elif where == "points":
             positions *= np.float32(EXTENT * 0.9999)
         else:
             positions *= np.float32(CELL * 0.998)
             positions += np.float32(CELL * 3.001)
-        return Points(positions, np.repeat(self._ids(objects), PER_OBJECT))
+        return Points(positions, np.repeat(self._ids(objects), each))
 
     def _ids(self, count: int) -> np.ndarray:
         if not self._sparse:

@@ -104,26 +104,36 @@ def compact() -> list[Line]:
     """Compact many small batches of 100 objects each, with a value a point, to one."""
     batches, each = (200, 1_000) if QUICK else (1_000, 1_000)
     lines = []
-    places = (("objects", "in a dozen cells"), ("cell", "in one cell"), ("points", "in all cells"))
-    for where, told in places:
+    # A cloud has 100 points of ten objects, or is one object, of ten points.
+    places = (
+        ("cell", 10, "in one cell"),
+        ("objects", 100, "in a dozen cells"),
+        ("objects", 10, "in 110 cells, each object a small cloud"),
+        ("points", 10, "in all 512 cells, two points in each"),
+    )
+    for where, cloud, told in places:
         with tempfile.TemporaryDirectory() as folder:
             repo, source = _new(folder), Source()
             for batch in range(batches):
-                points = source.points(each, where).valued()
+                points = source.points(each, where, cloud).valued()
                 ids = np.repeat(np.arange(100) + 100 * batch, each // 100)
                 with repo.transaction() as tx:
                     tx.writer("p").append_vertices_sync(
                         points.positions, object_ids=ids, attributes={"value": points.values}
                     )
-            size = 12 * batches * each / 1e6
             repo = zvv.Repository.open(Path(folder, "r"))
-            before = peak_bytes()
-            clock, cpu = time.perf_counter(), time.process_time()
-            repo.compact()
-            clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
-            more = (peak_bytes() - before) / 1e6
-            assert len(repo.view()["p"][0].batches) == 1
-        cost = f"{size / clock:.1f} MB/s ({clock:.2f} s, {cpu:.2f} s of CPU), {more:+.0f} MB"
+            tip, before, found, more = repo.resolve("main"), peak_bytes(), [], 0.0
+            for _ in range(5):
+                clock, cpu = time.perf_counter(), time.process_time()
+                repo.compact()
+                found.append((time.perf_counter() - clock, time.process_time() - cpu))
+                # What threads gave back stays with them: the next round begins with more.
+                more = more or (peak_bytes() - before) / 1e6
+                assert len(repo.view()["p"][0].batches) == 1
+                repo.reset_branch("main", to=tip)
+        clock, cpu = (statistics.median(times) for times in zip(*found, strict=True))
+        speed = 12 * batches * each / 1e6 / clock
+        cost = f"{speed:.1f} MB/s ({clock:.2f} s, {cpu:.2f} s of CPU), {more:+.0f} MB"
         what = f"compaction of {batches:,} batches of {each:,} points, each {told}"
         lines.append((what, cost, "≥ 40 MB/s"))
     return lines

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,3 +37,25 @@ def test_two_rooms_share_nothing() -> None:
     one[:], other[:] = 1, 2
     assert one.max() == 1
     assert not np.shares_memory(one, other)
+
+
+_FAULTS = """
+import resource, sys
+import numpy as np
+from zv_versioned._memory import keep
+if sys.argv[1] == "kept":
+    keep()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for size in range(1, 8):
+    np.ones(size << 19, np.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is another")
+def test_memory_that_is_given_back_is_there_for_what_comes_next() -> None:
+    kept, given_back = (
+        int(subprocess.check_output([sys.executable, "-c", _FAULTS, how]))
+        for how in ("kept", "given back")
+    )
+    assert kept < given_back / 2

@@ -14,7 +14,7 @@ from tests._rich import BOUNDS, KINDS, append, points
 from zv_versioned.errors import IntegrityError
 from zv_versioned.format import batches as format_batches
 from zv_versioned.format.batches import FragmentPage
-from zv_versioned.reading import batches, whole_rows
+from zv_versioned.reading import whole_rows
 from zv_versioned.reading.batches import Batches
 from zv_versioned.reading.links import ENDS, LINKS, link_rows_of, whole
 from zv_versioned.reading.reader import LevelReader
@@ -96,7 +96,6 @@ def test_any_batches_read_at_once_are_those_that_are_read_one_by_one(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(format_batches, "_PAGE_ROWS", page)
         patch.setattr(whole_rows, "WHOLE_BATCH_BYTES", whole_bytes)
-        patch.setattr(batches, "_PIECE_BYTES", piece)
         patch.setattr(whole_rows, "_PIECE_BYTES", piece)
         patch.setattr(whole_rows, "_CELLS_AT_ONCE", at_once)
         reader = written(kind, seed, chunk, sizes)

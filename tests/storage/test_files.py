@@ -121,7 +121,12 @@ def test_a_chunk_that_is_looked_for_is_the_one_in_the_list(
                     assert found == (name, refs.offset[row], refs.length[row])
                 else:
                     assert found == refs.inline[row]
-            assert chunks.find((*coordinates[0], 0)) is None
+            absent = (*coordinates[0], 0)
+            assert chunks.find(absent) is None
+            fresh = lookup.chunks_in(raw, node, path.name)
+            assert fresh is not None
+            some = [*coordinates, absent, coordinates[0]]
+            assert fresh.find_all(some) == [chunks.find(at) for at in some]
         assert lookup.chunks_in(raw, b"8 bytes.", path.name) is None
 
 

@@ -265,8 +265,8 @@ class FragmentPage:
     rank: np.ndarray | None = None
     ends: np.ndarray | None = None
 
-    def take(self, rows: np.ndarray) -> FragmentPage:
-        """Some of the fragments."""
+    def take(self, rows: np.ndarray | slice) -> FragmentPage:
+        """Some of the fragments; of a slice views."""
         return FragmentPage(
             self.object[rows],
             self.vertices[rows],

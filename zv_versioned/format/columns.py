@@ -129,6 +129,10 @@ class Packed:
         except (struct.error, ValueError, TypeError) as error:
             raise IntegrityError(f"a table of columns cannot be read: {error}") from error
 
+    def counts(self, name: str) -> np.ndarray:
+        """How many values each payload has in a column: int64, -1 where it has no such column."""
+        return np.array([-1 if of is None else of.length for of in self._places(name)], np.int64)
+
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """One column of all payloads, one after the other.
 
@@ -137,13 +141,10 @@ class Packed:
         values : ndarray
             Of the widest of their types; of more than one axis as their rows.
         counts : ndarray of int64
-            How many there are of each payload: -1 where it has no such column.
+            As :meth:`counts` has them.
         """
-        layouts = {id(layout): layout for layout in self._layouts}
-        known = {number: _find(layout, name) for number, layout in layouts.items()}
-        there = [known[id(layout)] for layout in self._layouts]
+        there = self._places(name)
         kinds = {(of.dtype, of.row) for of in there if of is not None}
-        counts = np.array([-1 if of is None else of.length for of in there], np.int64)
         if len({row for _, row in kinds}) > 1:
             raise IntegrityError(f"column {name!r} has rows of different shapes")
         raw = self._raw
@@ -156,8 +157,33 @@ class Packed:
             ]
             found.append(np.frombuffer(b"".join(parts), dtype).reshape(-1, *row))
         if len(found) <= 1:
-            return (found[0] if found else np.zeros(0, np.int64)), counts
-        return self._mixed(there, found, [dtype for dtype, _ in kinds]), counts
+            return (found[0] if found else np.zeros(0, np.int64)), self.counts(name)
+        return self._mixed(there, found, [dtype for dtype, _ in kinds]), self.counts(name)
+
+    def fill(self, name: str, out: np.ndarray, counts: np.ndarray) -> None:
+        """Put one column of all payloads, one after the other, into an array.
+
+        Parameters
+        ----------
+        name : str
+        out : ndarray, shape (sum of counts,)
+        counts : ndarray of int64
+            How many values each payload must have.
+
+        Raises
+        ------
+        IntegrityError
+            If one has more or fewer, or no such column.
+        """
+        values, found = self.column(name)
+        if (found != counts).any() or values.ndim != 1:
+            raise IntegrityError(f"a batch's index lacks {name}, or some of them")
+        out[:] = values
+
+    def _places(self, name: str) -> list[_Place | None]:
+        layouts = {id(layout): layout for layout in self._layouts}
+        known = {number: _find(layout, name) for number, layout in layouts.items()}
+        return [known[id(layout)] for layout in self._layouts]
 
     def _mixed(
         self, there: list[_Place | None], found: list[np.ndarray], kinds: list[np.dtype]

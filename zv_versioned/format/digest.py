@@ -22,7 +22,7 @@ hashing", 1997 (sums of hashes, and what they do not withstand); Steele and othe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -343,13 +343,21 @@ def made_of(contents: Mapping[str, int], id_min: int, id_max: int) -> int:
     Values of objects are summed apart and do not count. A run of ids that a merge
     gave anew stands in the table alone.
     """
-    counted = [str(id_min), str(id_max)]
-    counted += sorted(
-        f"{path}={content}"
-        for path, content in contents.items()
-        if content and (path in (REMOVED, INDEX) or path.startswith(("vertex_", "link_")))
-    )
-    raw = hashlib.blake2b("\n".join(counted).encode(), digest_size=8, person=b"zvd1").digest()
+    paths = counted(contents)
+    return made_of_counted(paths, [contents[path] for path in paths], id_min, id_max)
+
+
+def counted(paths: Iterable[str]) -> list[str]:
+    """Those whose contents count, in the order that :func:`made_of_counted` takes them."""
+    some = (p for p in paths if p in (REMOVED, INDEX) or p.startswith(("vertex_", "link_")))
+    return sorted(some, key=lambda path: f"{path}=")
+
+
+def made_of_counted(paths: Sequence[str], contents: Sequence[int], id_min: int, id_max: int) -> int:
+    """As :func:`made_of`, which is quicker where many batches have the same paths."""
+    parts = [f"{path}={content}" for path, content in zip(paths, contents, strict=True) if content]
+    told = "\n".join([str(id_min), str(id_max), *parts])
+    raw = hashlib.blake2b(told.encode(), digest_size=8, person=b"zvd1").digest()
     return int.from_bytes(raw, "little") >> 1 or 1
 
 

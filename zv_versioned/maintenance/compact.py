@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _paths, _state, _store
+from .. import _memory, _paths, _state, _store
 from .._beside import beside
 from .._words import counted
 from ..errors import ConflictError, MetadataError
@@ -233,6 +233,7 @@ def _compact_level(
     groups = policy.groups(stage.meta, stage.facts, table, target_vertices, max_batches)
     if not groups:
         return None
+    _memory.keep()
     total, done = sum(map(len, groups)), 0
     made: list[BatchRow] = []
     try:
@@ -311,8 +312,8 @@ def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, slot: int) 
     vertices, plan = merging.vertices, merging.plan
     with beside(len(vertices.array), upload_vertices, stage, vertices, plan, slot) as uploaded:
         batch = merging.batch()
-    lineage = _lineage.encode_lineage(_lineage.flattened(reader, sources))
-    sums = _sums(reader, sources)
+        lineage = _lineage.encode_lineage(_lineage.flattened(reader, sources))
+        sums = _sums(reader, sources)
     row = upload_batch(stage, replace(batch, sums=sums or digest.NOTHING), slot, uploaded())
     contents = {**row.contents, LINEAGE: new_content_id()}
     cells = [(LINEAGE, lineage)]

@@ -134,14 +134,14 @@ def kept_sums(reader: LevelReader, row: int) -> Sums | None:
 def all_kept_sums(reader: LevelReader, rows: Sequence[int]) -> Iterator[Sums | None]:
     """The same of several batches, at less cost for each."""
     table, at = reader.state.table, list(rows)
-    paths, mask = list(table.contents), (1 << 64) - 1
+    paths, mask = digest.counted(table.contents), (1 << 64) - 1
     contents = np.array([table.contents[path][at] for path in paths], np.int64)
     contents = contents.reshape(len(paths), len(at))
     columns = ("digest_of", "digest_a", "digest_b", "id_min", "id_max")
     parts = (getattr(table, name)[at].tolist() for name in columns)
     for of, *rest in zip(contents.T.tolist(), *parts, strict=True):
         made, a, b, low, high = rest
-        known = made == digest.made_of(dict(zip(paths, of, strict=True)), low, high)
+        known = made == digest.made_of_counted(paths, of, low, high)
         yield (a & mask, b & mask) if known else None
 
 

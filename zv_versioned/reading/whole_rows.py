@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +17,15 @@ from .. import _paths, _store
 from ..errors import IntegrityError
 from ..format import checksums, many, shards
 from ..format.cells import HEADER, items
-from ..spatial.assign import run_starts
+from ..spatial.assign import run_starts, spans
+from ..spatial.grid import Grid
 from . import threads
 from .fetch import WHOLE_BATCH_BYTES, read_rows
 from .wanted import Target, Wanted
 
 if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
     from .reader import LevelReader
 
 _PIECE_BYTES = 16 << 20
@@ -29,6 +33,8 @@ _NEAR_BYTES = 4 << 20
 """Of what lies on a disk so much is read at a time that it stays in the processor's cache."""
 _CELLS_AT_ONCE = 1 << 14
 """What is known of so many cells stays there, too."""
+_CELLS_OF_A_PIECE = 1 << 19
+"""Of an object store more is read at a time, and no more cells than these."""
 
 
 class Room:
@@ -44,44 +50,80 @@ class Room:
         return self._there[:size]
 
 
+def bytes_at_once(store: Store) -> int:
+    """How much of small files is read before it is decoded."""
+    return min(_NEAR_BYTES, _PIECE_BYTES) if _store.is_local(store) else _PIECE_BYTES
+
+
 @dataclass(frozen=True)
-class Cells:
-    """Cells whose rows are wanted, batch after batch and ascending.
+class _Cells:
+    """Cells that are read together, by batch and shard.
 
     Parameters
     ----------
-    batch, numbers, place, sizes : ndarray of int64, shape (C,)
-        The number of its batch, the cell's own, its place in its shard, and its bytes.
-    block : ndarray of int64, shape (C, D)
+    sizes, begins : ndarray of int64, shape (C,)
+        Bytes of each, and where they go.
+    place : ndarray of int64, shape (C,)
+        Which cell of its shard each is.
+    first : ndarray of int64, shape (S,)
+        The first cell of each shard.
+    batch : ndarray of int64, shape (S,)
+        The number of its batch.
+    block : ndarray of int64, shape (S, D)
     """
 
-    batch: np.ndarray
-    numbers: np.ndarray
-    block: np.ndarray
-    place: np.ndarray
     sizes: np.ndarray
+    begins: np.ndarray
+    place: np.ndarray
+    first: np.ndarray
+    batch: np.ndarray
+    block: np.ndarray
 
-    def __getitem__(self, part: slice | np.ndarray) -> Cells:
-        return Cells(
-            self.batch[part],
-            self.numbers[part],
-            self.block[part],
-            self.place[part],
-            self.sizes[part],
-        )
-
-    def shards(self) -> tuple[np.ndarray, np.ndarray]:
-        """The order of the cells by shard, and where in it each shard begins."""
-        batch, block = self.batch, self.block
-        order = np.arange(len(batch))
+    @classmethod
+    def by_shard(
+        cls, grid: Grid, batch: np.ndarray, cells: np.ndarray, sizes: np.ndarray, begin: int
+    ) -> _Cells:
+        """Cells batch after batch, of which the first goes to `begin`."""
+        begins = np.cumsum(sizes) - sizes + begin
+        block, place = grid.blocks(cells)
         apart = batch[1:] != batch[:-1]
         differ = (block[1:] != block[:-1]).any(axis=1)
         if (differ & ~apart).any():
             order = np.lexsort((*block.T[::-1], batch))
-            batch, block = batch[order], block[order]
+            batch, block, place = batch[order], block[order], place[order]
+            sizes, begins = sizes[order], begins[order]
             apart = batch[1:] != batch[:-1]
             differ = (block[1:] != block[:-1]).any(axis=1)
-        return order, np.append(0, np.flatnonzero(apart | differ) + 1)
+        first = np.append(0, np.flatnonzero(apart | differ) + 1)
+        return cls(sizes, begins, place, first, batch[first], block[first])
+
+    def part(self, shards: slice) -> _Cells:
+        """The cells of some of the shards."""
+        cut = np.append(self.first, len(self.sizes))
+        cells = slice(int(cut[shards.start]), int(cut[shards.stop]))
+        return _Cells(
+            self.sizes[cells],
+            self.begins[cells],
+            self.place[cells],
+            self.first[shards] - cells.start,
+            self.batch[shards],
+            self.block[shards],
+        )
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Cells of each shard: (S,) int64."""
+        return np.diff(self.first, append=len(self.sizes))
+
+    def pieces(self, size: np.ndarray, most: int) -> Iterator[slice]:
+        """Cut the shards where batches end, from the end on, into pieces of bounded size.
+
+        Cells of a batch may lie in its shards in another order than they go to, so what is
+        decoded later must not begin amid it.
+        """
+        before = np.cumsum(size) - size
+        piece = before[np.searchsorted(self.batch, self.batch)] // most
+        return (slice(a, b) for a, b in reversed(list(_runs(piece))))
 
 
 @dataclass(frozen=True)
@@ -91,10 +133,14 @@ class Filling:
     Parameters
     ----------
     reader : LevelReader
-    slots : ndarray of int64, shape (B,)
     path : str
     row_bytes : int
-    cells : Cells
+    slots, rows : ndarray of int64, shape (B,)
+        Of each batch that has some.
+    first, n_cells : ndarray of int64, shape (B,)
+        Which of the cells are those of each.
+    cells, counts : ndarray of int64, shape (C,)
+        Cell numbers, and how many rows each has.
     out : ndarray of uint8, shape (8 + total,)
         Filled from byte 8 on, from the end to the beginning: the frame of a cell is
         decompressed along with it, and lies over the end of the cell before.
@@ -103,169 +149,132 @@ class Filling:
     """
 
     reader: LevelReader
-    slots: np.ndarray
     path: str
     row_bytes: int
-    cells: Cells
+    slots: np.ndarray
+    rows: np.ndarray
+    first: np.ndarray
+    n_cells: np.ndarray
+    cells: np.ndarray
+    counts: np.ndarray
     out: np.ndarray
     room: Room
 
     def run(self) -> None:
         """Fill the buffer."""
-        if len(self.cells.batch) == 0:
+        if len(self.slots) == 0:
             return
-        ends = np.cumsum(self.cells.sizes)
-        begins = ends - self.cells.sizes
-        small = self._small()
+        small = self.rows * self.row_bytes <= WHOLE_BATCH_BYTES
         for first, stop in reversed(list(_runs(small))):
-            cells, where = self.cells[first:stop], begins[first:stop]
             if small[first]:
-                self._fill_small(cells, where)
+                self._fill_small(first, stop)
             else:
-                self._fill_large(cells, int(where[0]), int(ends[stop - 1]))
+                self._fill_large(first, stop)
 
-    def _small(self) -> np.ndarray:
-        """Mask of the cells of small batches, which are read as whole shards."""
-        per_batch = np.bincount(self.cells.batch, self.cells.sizes, len(self.slots))
-        return np.asarray((per_batch <= WHOLE_BATCH_BYTES)[self.cells.batch])
+    @cached_property
+    def _begins(self) -> np.ndarray:
+        """Where the rows of each batch begin, and the last ones end: (B + 1,) int64."""
+        return np.append(0, np.cumsum(self.rows)) * self.row_bytes
 
-    def _fill_large(self, cells: Cells, begin: int, end: int) -> None:
-        out = self.out[begin : end + HEADER]
+    def _fill_large(self, first: int, stop: int) -> None:
+        out = self.out[self._begins[first] : self._begins[stop] + HEADER]
         kept = out[:HEADER].copy()
         wanted = []
-        for first, stop in _runs(cells.batch):
-            rows = cells.sizes[first:stop] // self.row_bytes
-            slot = int(self.slots[cells.batch[first]])
-            one = Wanted(slot, cells.numbers[first:stop], rows, len(rows), int(rows.sum()))
-            wanted.append(one)
+        for batch in range(first, stop):
+            of = slice(self.first[batch], self.first[batch] + self.n_cells[batch])
+            there = np.flatnonzero(self.counts[of])
+            cells, rows = self.cells[of][there], self.counts[of][there]
+            total = int(self.rows[batch])
+            wanted.append(Wanted(int(self.slots[batch]), cells, rows, len(rows), total))
         reader = self.reader
         target = Target(self.path, self.row_bytes, wanted, out)
         read_rows(reader.store, reader.state.facts.grid, [target], reader.shard_indexes)
         out[:HEADER] = kept
 
-    def _fill_small(self, cells: Cells, begins: np.ndarray) -> None:
-        index_bytes = shards.index_size(self.reader.state.facts.grid.places)
-        order, first = cells.shards()
-        room = np.bincount(cells.batch, cells.sizes, len(self.slots))
-        room += index_bytes * np.bincount(cells.batch[order[first]], minlength=len(self.slots))
-        # A piece has whole batches, so that what is decoded later never begins amid it.
-        near = _store.is_local(self.reader.store)
-        most = min(_NEAR_BYTES, _PIECE_BYTES) if near else _PIECE_BYTES
-        piece = ((np.cumsum(room) - room) // most)[cells.batch]
-        parts = list(_runs(piece))
-
-        def fetch(number: int) -> tuple[_Shards, np.ndarray]:
-            part = slice(*parts[number])
-            return self._fetched(cells[part]), begins[part]
-
-        def fill(number: int, fetched: tuple[_Shards, np.ndarray]) -> None:
-            found, where = fetched
-            found.unpack(self.row_bytes, self.out, where)
-
-        last = len(parts) - 1
-        held = [fetch(last)]
+    def _fill_small(self, first: int, stop: int) -> None:
+        if _store.is_local(self.reader.store):
+            # Small files are read and decoded in Python, which runs one thread at a time.
+            for cells in self._pieces(first, stop, _CELLS_AT_ONCE):
+                self._unpack(cells, *self._fetch(cells))
+            return
+        pieces = list(self._pieces(first, stop, _CELLS_OF_A_PIECE))[::-1]
+        last = len(pieces) - 1
 
         def begin() -> None:
-            fill(last, held.pop())
+            fill(last, self._fetch(pieces[last]))
 
-        if last and not near:
-            threads.one_ahead(fetch, fill, begin, last)
+        def fill(number: int, fetched: tuple[np.ndarray, np.ndarray]) -> None:
+            self._unpack(pieces[number], *fetched)
+
+        if last:
+            threads.one_ahead(lambda number: self._fetch(pieces[number]), fill, begin, last)
         else:
-            # Small files are read and decoded in Python, which runs one thread at a time.
             begin()
-            for number in range(last - 1, -1, -1):
-                fill(number, fetch(number))
 
-    def _fetched(self, cells: Cells) -> _Shards:
-        order, first = cells.shards()
-        cells = cells[order]
-        places = np.column_stack([self.slots[cells.batch[first]], cells.block[first]])
-        keys = list(map(tuple, places.tolist()))
+    def _pieces(self, first: int, stop: int, most_cells: int) -> Iterator[_Cells]:
+        """The cells of some batches in pieces that are read at once, the last ones first."""
+        grid, n_cells = self.reader.state.facts.grid, self.n_cells[first:stop]
+        most = bytes_at_once(self.reader.store)
+        runs = _runs((np.cumsum(n_cells) - n_cells) // most_cells)
+        for start, end in reversed([(first + a, first + b) for a, b in runs]):
+            cells = self._cells_of(start, end)
+            size = np.add.reduceat(cells.sizes, cells.first) + shards.index_size(grid.places)
+            for part in cells.pieces(size, most):
+                yield cells.part(part)
+
+    def _cells_of(self, start: int, end: int) -> _Cells:
+        batch = np.repeat(np.arange(start, end), self.n_cells[start:end])
+        ends = self.first[start:end] + self.n_cells[start:end]
+        if int(ends[-1] - self.first[start]) == len(batch):
+            which: slice | np.ndarray = slice(self.first[start], ends[-1])
+        else:  # there are batches between them that have no such rows
+            which = spans(self.first[start:end], self.n_cells[start:end])
+        cells, sizes = self.cells[which], self.counts[which] * self.row_bytes
+        there = sizes > 0
+        if not there.all():
+            batch, cells, sizes = batch[there], cells[there], sizes[there]
+        grid, begin = self.reader.state.facts.grid, int(self._begins[start])
+        return _Cells.by_shard(grid, batch, cells, sizes, begin)
+
+    def _keys(self, cells: _Cells) -> list[tuple[int, ...]]:
+        return list(map(tuple, np.column_stack([self.slots[cells.batch], cells.block]).tolist()))
+
+    def _fetch(self, cells: _Cells) -> tuple[np.ndarray, np.ndarray]:
         # Only of a disk there is no next one on its way meanwhile: it takes the same memory.
-        raw, ends = _store.get_wholes(self.reader.store, self.path, keys, self.room.take)
-        return _Shards(self.path, keys, raw, ends, first, order, cells, self._places)
+        return _store.get_wholes(self.reader.store, self.path, self._keys(cells), self.room.take)
 
-    @property
-    def _places(self) -> int:
-        return self.reader.state.facts.grid.places
-
-
-def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Where runs of equal values begin and end; at least one value."""
-    first = run_starts(values).tolist()
-    return zip(first, [*first[1:], len(values)], strict=True)
-
-
-@dataclass(frozen=True)
-class _Shards:
-    """Shards that were fetched whole, one behind the other.
-
-    Parameters
-    ----------
-    path : str
-    keys : list of tuple of int
-        Their coordinates.
-    raw : ndarray of uint8
-    ends : ndarray of int64, shape (S,)
-        One past the last byte of each.
-    first : ndarray of int64, shape (S,)
-        The first cell of each.
-    order : ndarray of int64, shape (C,)
-        Where each cell came in the order of the batches.
-    cells : Cells
-        By shard.
-    places : int
-        Cells of a block.
-    """
-
-    path: str
-    keys: list[tuple[int, ...]]
-    raw: np.ndarray
-    ends: np.ndarray
-    first: np.ndarray
-    order: np.ndarray
-    cells: Cells
-    places: int
-
-    def unpack(self, row_bytes: int, out: np.ndarray, begins: np.ndarray) -> None:
+    def _unpack(self, cells: _Cells, raw: np.ndarray, ends: np.ndarray) -> None:
         """Check and decode the cells; where one is damaged, find out in which shard."""
-        begins = begins[self.order]
-        cut = np.append(self.first, len(begins))
-        batch = self.cells.batch[self.first]
-        before = cut[:-1][np.searchsorted(batch, batch)]
+        stops = np.append(0, ends)
         try:
-            for first, stop in reversed(list(_runs(before // _CELLS_AT_ONCE))):
-                self._unpack(row_bytes, out, begins, slice(first, stop), cut)
+            for part in cells.pieces(cells.counts, _CELLS_AT_ONCE):
+                self._decode(cells.part(part), raw, stops[part.start : part.stop + 1])
         except IntegrityError:
-            for at, key in enumerate(self.keys):
+            for at, key in enumerate(self._keys(cells)):
                 with _store.damage_in(_paths.chunk_key(self.path, key)):
-                    self._unpack(row_bytes, out, begins, slice(at, at + 1), cut)
+                    self._decode(cells.part(slice(at, at + 1)), raw, stops[at : at + 2])
             raise
 
-    def _unpack(
-        self,
-        row_bytes: int,
-        out: np.ndarray,
-        begins: np.ndarray,
-        which: slice,
-        cut: np.ndarray,
-    ) -> None:
-        part = slice(int(cut[which.start]), int(cut[which.stop]))
-        counts = np.diff(cut[which.start : which.stop + 1])
-        ends = self.ends[which]
-        starts = np.append(0, self.ends)[which]
-        tables = ends - shards.index_size(self.places)
+    def _decode(self, cells: _Cells, raw: np.ndarray, cut: np.ndarray) -> None:
+        """Check and decode cells of shards that lie side by side between the cuts."""
+        starts, ends, counts = cut[:-1], cut[1:], cells.counts
+        tables = ends - shards.index_size(self.reader.state.facts.grid.places)
         if (tables < starts).any():
             raise IntegrityError("a shard is shorter than its index: it was cut")
-        if not checksums.fit(self.raw, tables, ends):
+        if not checksums.fit(raw, tables, ends):
             raise shards.damaged_index()
-        at = np.repeat(tables, counts) + 16 * self.cells.place[part]
-        entries = items(self.raw, "V16")[at].view("<u8").reshape(-1, 2)
+        at = np.repeat(tables, counts) + 16 * cells.place
+        entries = items(raw, "V16")[at].view("<u8").reshape(-1, 2)
         room = np.repeat((tables - starts).astype(np.uint64), counts)
         offset, length = entries.T
         if (offset > room).any() or (length > room - offset).any():
             raise IntegrityError("a shard lacks cells that its batch's index names")
         first = np.repeat(starts, counts) + offset.astype(np.int64)
         last = first + length.astype(np.int64)
-        sizes = self.cells.sizes[part]
-        many.unpack(self.raw, first, last, sizes, row_bytes, out, begins[part])
+        many.unpack(raw, first, last, cells.sizes, self.row_bytes, self.out, cells.begins)
+
+
+def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Where runs of equal values begin and end; at least one value."""
+    first = run_starts(values).tolist()
+    return zip(first, [*first[1:], len(values)], strict=True)

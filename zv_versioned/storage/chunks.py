@@ -217,11 +217,10 @@ class LocalChunks:
         found = self._all_at(path, places)
         if found is None:
             return None
-        sizes = (c.length if isinstance(c, Chunk) else len(c) for c in found)
-        ends = list(accumulate(sizes))
+        ends = list(accumulate([c[2] if isinstance(c, Chunk) else len(c) for c in found]))
         raw = room_of(ends[-1] if ends else 0)
         room, start, folder = raw.data, 0, self._folder_of_chunks
-        for at, chunk, end in zip(places, found, ends, strict=True):
+        for number, (chunk, end) in enumerate(zip(found, ends, strict=True)):
             part = room[start:end]
             start = end
             if not isinstance(chunk, Chunk):
@@ -237,25 +236,21 @@ class LocalChunks:
             finally:
                 os.close(descriptor)
             if got < length:
-                raise _cut_short(chunk_key(path, at), chunk, length)
+                raise _cut_short(chunk_key(path, places[number]), chunk, length)
         return raw, ends
 
     def _all_at(self, path: str, places: Sequence[tuple[int, ...]]) -> list[Chunk | bytes] | None:
         """Where many chunks of an array lie; None where one is not there."""
-        manifests = list(self._arrays.get(path) or self._array(path))
-        found: list[Chunk | bytes] = []
+        found: list[Chunk | bytes | None] = [None] * len(places)
+        left = list(range(len(places)))
         with self._naming():
-            for at in places:
-                for number, chunks in enumerate(manifests):
-                    chunk = chunks.find(at)
-                    if chunk is not None:
-                        found.append(chunk)
-                        if number:  # the next one is in the same, as a rule
-                            manifests.insert(0, manifests.pop(number))
-                        break
-                else:
-                    return None
-        return found
+            for chunks in self._arrays.get(path) or self._array(path):
+                if not left:
+                    break
+                for at, chunk in zip(left, chunks.find_all([places[n] for n in left]), strict=True):
+                    found[at] = chunk
+                left = [at for at in left if found[at] is None]
+        return None if left else [chunk for chunk in found if chunk is not None]
 
     def _find(self, key: str) -> Chunk | bytes | None:
         """Where a chunk lies, or its bytes where they are in the manifest; None for none."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from hypothesis import strategies as st
 
 from zv_versioned.format.metadata import AttributeMeta, DatasetMeta, LevelFacts
 from zv_versioned.format.table import INDEX, REMOVED, BatchRow, BatchTable, new_content_id
@@ -313,3 +314,48 @@ def apply(merged: Merged, ours: World, theirs: World) -> World:
         groups = plan.groups
     metadata = merged.datasets[NAME].meta.metadata
     return World(plan.index.facts, table, batches, groups, metadata)
+
+
+# ---- worlds at random ----------------------------------------------------------------------------
+
+
+def name(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def grow(world: World, data: st.DataObject, first: int, steps: int, only: str = "") -> World:
+    """A world after some changes at random; `first` numbers its batches."""
+    for step in range(steps):
+        what = only or data.draw(
+            st.sampled_from(["append", "append", "give", "go on", "write", "remove", "group"])
+        )
+        there = [n for n in world.objects if n not in gone(world)]
+        uuid = name(first + step)
+        if what == "append":
+            attributes = data.draw(st.sets(st.sampled_from("ab")))
+            world = world.append(uuid, data.draw(st.integers(1, 4)), attributes=sorted(attributes))
+        elif what == "give":
+            used = set(world.objects.values())
+            ids = data.draw(st.sets(st.integers(0, 60), min_size=1, max_size=4)) - used
+            world = world.append(uuid, ids=sorted(ids)) if ids else world
+        elif what == "go on" and there:
+            some = data.draw(st.sets(st.sampled_from(there), min_size=1, max_size=3))
+            used = set(world.objects.values())
+            ids = data.draw(st.sets(st.integers(0, 60), max_size=2)) - used
+            world = world.append(uuid, ids=sorted(ids), goes_on=sorted(some))
+        elif what == "write" and len(world.table):
+            rows = st.sets(st.integers(0, len(world.table) - 1), min_size=1)
+            world = world.write(data.draw(st.sampled_from("ab")), sorted(data.draw(rows)))
+        elif what == "remove" and there:
+            world = world.remove(sorted(data.draw(st.sets(st.sampled_from(there), max_size=2))))
+        elif what == "group" and there:
+            some = data.draw(st.sets(st.sampled_from(there), max_size=4))
+            ids = np.array(sorted(world.objects[n] for n in some), np.int64)
+            groups = {**world.groups, data.draw(st.sampled_from("gh")): ids}
+            world = world.regroup(groups)
+    world.check()
+    return world
+
+
+def gone(world: World) -> set[tuple[bytes, int]]:
+    return {b.truly[at] for b in world.batches.values() for at in b.removed}

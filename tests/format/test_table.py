@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,38 @@ def test_buckets_laid_end_to_end_are_the_table(
     chosen = data.draw(st.lists(st.integers(0, max(len(expected) - 1, 0)), max_size=4))
     if expected:
         assert_is(together.take(np.array(chosen, int)), [expected[i] for i in chosen], ndim)
+
+
+@given(case=tables_of_rows, data=st.data())
+def test_tables_are_alike_up_to_the_first_row_that_differs(
+    case: tuple[int, list[BatchRow]], data: st.DataObject
+) -> None:
+    ndim, expected = case
+    whole = BatchTable.from_rows(expected, ndim)
+    assert whole.alike(whole) == len(expected)
+    assert whole.same_as(whole)
+    if not expected:
+        return
+    at = data.draw(st.integers(0, len(expected) - 1))
+    assert whole.take(slice(at)).alike(whole) == at
+    assert not whole.take(slice(at)).same_as(whole)
+    row = expected[at]
+    others = [
+        replace(row, uuid=row.uuid ^ 1),
+        replace(row, head_bytes=row.head_bytes ^ 1),
+        replace(row, contents={**row.contents, "of another name": 1}),
+    ]
+    for other in others:
+        changed = BatchTable.from_rows([*expected[:at], other, *expected[at + 1 :]], ndim)
+        assert changed.alike(whole) == whole.alike(changed) == at
+        assert not whole.same_as(changed)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(3, np.int64), np.zeros(0), np.zeros(0, "S3")])
+def test_a_bucket_with_a_column_that_does_not_fit_is_damaged(wrong: np.ndarray) -> None:
+    whole = columns.unpack(cells.decode(memoryview(BatchTable.empty(2).encode())))
+    with pytest.raises(IntegrityError, match="column"):
+        BatchTable.decode(memoryview(columns.pack({**whole, "n_cells": wrong})))
 
 
 @pytest.mark.parametrize("lost", ["uuid", "lo", "slot", "vertex_bytes"])

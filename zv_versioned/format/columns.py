@@ -29,16 +29,19 @@ def _pad(size: int) -> int:
 def pack(columns: Mapping[str, np.ndarray]) -> bytes:
     """Put columns into one payload, in their order."""
     arrays = {name: np.ascontiguousarray(column) for name, column in columns.items()}
-    head = json.dumps(
-        [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()],
-        separators=(",", ":"),
-    ).encode()
-    head += b" " * _pad(_PREFIX.size + len(head))
+    head = _head(tuple((name, array.dtype.str, array.shape) for name, array in arrays.items()))
     parts: list[bytes | memoryview] = [_PREFIX.pack(_MAGIC, len(head)), head]
     for array in arrays.values():
         parts.append(array.reshape(-1).view(np.uint8).data)
         parts.append(b"\0" * _pad(array.nbytes))
     return b"".join(parts)
+
+
+@lru_cache(64)  # the buckets of one table have the same columns
+def _head(columns: tuple[tuple[str, str, tuple[int, ...]], ...]) -> bytes:
+    """What a payload says of its columns, padded."""
+    head = json.dumps([[*column] for column in columns], separators=(",", ":")).encode()
+    return head + b" " * _pad(_PREFIX.size + len(head))
 
 
 def unpack(payload: memoryview) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ says nothing. So whoever changes a content need not know of ranges.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -61,6 +61,7 @@ SCALARS = {
 }
 _LATER = ("digest_a", "digest_b", "digest_of")
 """Columns that tables which were written before them lack, and are 0 there."""
+_PLACES = {name: place for place, name in enumerate(SCALARS)}
 
 
 def new_uuid() -> np.ndarray:
@@ -163,6 +164,35 @@ class BatchRow:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
+class Scalars(Mapping[str, np.ndarray]):
+    """The columns of whole numbers by their names, in one array: rows are taken of all at once.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64, shape (len(SCALARS), B)
+    """
+
+    __slots__ = ("numbers",)
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self.numbers = numbers
+
+    @classmethod
+    def of(cls, columns: Mapping[str, np.ndarray]) -> Scalars:
+        """Those of some columns, which must be all there are."""
+        return columns if isinstance(columns, cls) else cls(np.array([columns[n] for n in SCALARS]))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        found: np.ndarray = self.numbers[_PLACES[name]]
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SCALARS)
+
+    def __len__(self) -> int:
+        return len(SCALARS)
+
+
 @dataclass(frozen=True)
 class BatchTable:
     """The rows of a level, as columns.
@@ -186,6 +216,13 @@ class BatchTable:
     contents: Mapping[str, np.ndarray]
     ranges: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scalars", Scalars.of(self.scalars))
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        return Scalars.of(self.scalars).numbers
+
     def __getattr__(self, name: str) -> np.ndarray:
         try:
             return self.__dict__["scalars"][name]  # type: ignore[no-any-return]
@@ -202,7 +239,7 @@ class BatchTable:
             np.zeros((0, 16), np.uint8),
             np.zeros((0, ndim)),
             np.zeros((0, ndim)),
-            {name: np.zeros(0, np.int64) for name in SCALARS},
+            Scalars(np.zeros((len(SCALARS), 0), np.int64)),
             {},
         )
 
@@ -217,7 +254,7 @@ class BatchTable:
             np.stack([row.uuid for row in rows]),
             np.stack([row.lo for row in rows]).astype("<f8"),
             np.stack([row.hi for row in rows]).astype("<f8"),
-            {n: np.array([getattr(row, n) for row in rows], t) for n, t in SCALARS.items()},
+            Scalars(np.array([[getattr(row, n) for row in rows] for n in SCALARS], np.int64)),
             {n: np.array([row.contents.get(n, 0) for row in rows], "<i8") for n in names},
             {
                 n: ranges_of(
@@ -240,7 +277,7 @@ class BatchTable:
             np.concatenate([t.uuid for t in tables]),
             np.concatenate([t.lo for t in tables]),
             np.concatenate([t.hi for t in tables]),
-            {n: np.concatenate([t.scalars[n] for t in tables]) for n in SCALARS},
+            Scalars(np.concatenate([t._numbers for t in tables], axis=1)),
             {n: np.concatenate([t.contents.get(n, zero[id(t)]) for t in tables]) for n in names},
             {
                 n: np.concatenate([t.ranges.get(n, unknown[id(t)]) for t in tables])
@@ -254,7 +291,7 @@ class BatchTable:
             self.uuid[rows],
             self.lo[rows],
             self.hi[rows],
-            {n: c[rows] for n, c in self.scalars.items()},
+            Scalars(self._numbers[:, rows]),
             {n: c[rows] for n, c in self.contents.items()},
             {n: r[rows] for n, r in self.ranges.items()},
         )
@@ -285,23 +322,32 @@ class BatchTable:
         ranges: Mapping[str, np.ndarray] | None = None,
     ) -> BatchTable:
         """The same batches with some columns replaced."""
+        numbers = self._numbers
+        if scalars:
+            numbers = numbers.copy()
+            for name, column in scalars.items():
+                numbers[_PLACES[name]] = column
         return BatchTable(
             self.uuid,
             self.lo,
             self.hi,
-            {**self.scalars, **scalars},
+            Scalars(numbers),
             {**self.contents, **contents},
             {**self.ranges, **(ranges or {})},
         )
 
     def same_as(self, other: BatchTable) -> bool:
         """Whether both tables have the same batches with the same columns."""
-        if len(self) != len(other) or (self.uuid != other.uuid).any():
-            return False
-        names = self.contents.keys() | other.contents.keys()
-        return all((self.scalars[n] == other.scalars[n]).all() for n in SCALARS) and all(
-            (self.content(n) == other.content(n)).all() for n in names
-        )
+        return len(self) == len(other) == self.alike(other)
+
+    def alike(self, other: BatchTable) -> int:
+        """How many rows, from the first on, have the same batches with the same columns."""
+        n = min(len(self), len(other))
+        same = (self.uuid[:n] == other.uuid[:n]).all(axis=1)
+        same &= (self._numbers[:, :n] == other._numbers[:, :n]).all(axis=0)
+        for name in self.contents.keys() | other.contents.keys():
+            same &= self.content(name)[:n] == other.content(name)[:n]
+        return n if same.all() else int(np.argmin(same))
 
     @property
     def names(self) -> np.ndarray:
@@ -360,5 +406,10 @@ class BatchTable:
         ranges = {
             name[len(RANGE) :]: column for name, column in table.items() if name.startswith(RANGE)
         }
-        scalars = {name: table[name] for name in SCALARS}
-        return cls(table["uuid"], table["lo"], table["hi"], scalars, contents, ranges)
+        try:
+            numbers = np.array([table[name] for name in SCALARS])
+        except ValueError as error:
+            raise IntegrityError(f"columns of the table of batches do not fit: {error}") from error
+        if numbers.dtype != np.int64:
+            raise IntegrityError(f"a column of the table of batches is of {numbers.dtype}")
+        return cls(table["uuid"], table["lo"], table["hi"], Scalars(numbers), contents, ranges)

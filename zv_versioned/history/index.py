@@ -101,7 +101,7 @@ def _same_facts(a: LevelFacts, b: LevelFacts) -> bool:
 
 def same_meta(a: DatasetMeta, b: DatasetMeta) -> bool:
     """Whether the documents of two datasets say the same."""
-    return a.to_attributes() == b.to_attributes()
+    return a is b or a.to_attributes() == b.to_attributes()
 
 
 Index = Mapping[str, DatasetIndex]

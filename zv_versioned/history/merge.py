@@ -31,6 +31,7 @@ from .conflicts import Conflict
 from .crossings import refuse_crossings
 from .index import DatasetIndex, Index, LevelIndex, defined_alike
 from .lookup import Lookup
+from .merge_added import merge_added
 from .merge_contents import merge_contents
 from .merge_groups import merge_groups
 from .merge_level import LevelMerge, LevelPlan
@@ -230,7 +231,10 @@ class _Dataset:
         if not all(_within(plan.index.table, bounds, ours.vertex_dtype) for plan in plans.values()):
             bounds = ours.bounds.union(theirs.bounds)
         grids = [plan.index.facts.grid.chunk_shape for n, plan in sorted(plans.items()) if n]
-        return replace(ours, bounds=bounds, metadata=metadata, coarser=tuple(grids))
+        coarser = tuple(grids)
+        if bounds is ours.bounds and (metadata, coarser) == (ours.metadata, ours.coarser):
+            return ours
+        return replace(ours, bounds=bounds, metadata=metadata, coarser=coarser)
 
     def _metadata(
         self, base: Mapping[str, Any], ours: DatasetMeta, theirs: DatasetMeta
@@ -287,6 +291,9 @@ class _Dataset:
         if base is None:
             base = LevelIndex(ours.path, replace(_undefined(ours.facts), groups=0), empty)
         three = Three(base, ours, theirs)
+        plan = merge_added(three, self.report, links)
+        if plan is not None:
+            return plan
         crossed = refuse_crossings(three, self.report, self.details)
         if crossed and not self.report.options.virtual:
             # No choice resolves it, and what else would be found here may only follow from it.
@@ -331,9 +338,9 @@ def _bounds(base: Box | None, ours: Box, theirs: Box) -> Box:
     def same(a: Box | None, b: Box) -> bool:
         return a is not None and np.array_equal(a.lo, b.lo) and np.array_equal(a.hi, b.hi)
 
-    if same(base, ours):
-        return theirs
-    return ours if same(base, theirs) else ours.union(theirs)
+    if same(base, theirs):
+        return ours
+    return theirs if same(base, ours) else ours.union(theirs)
 
 
 def _within(table: BatchTable, bounds: Box, dtype: np.dtype[Any]) -> bool:

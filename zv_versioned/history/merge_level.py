@@ -69,6 +69,27 @@ class LevelPlan:
     changed: bool = False
 
 
+def check_room(report: Report, slots: int) -> None:
+    """Refuse a result with more slots than a level has room for."""
+    if slots > CAPACITY:
+        raise ArrayError(
+            f"level {report.level} of dataset {report.dataset!r} would have {slots:,} batches, and "
+            f"has room for {CAPACITY:,}; compact it first"
+        )
+
+
+def counted(facts: LevelFacts, table: BatchTable, slots: int, max_object_id: int) -> LevelFacts:
+    """The facts of a level, once it has the batches of a table."""
+    return replace(
+        facts,
+        slots=slots,
+        vertex_count=int(table.live_vertices.sum()),
+        num_objects=int(table.live_new_objects.sum()),
+        link_count=int(table.live_links.sum()),
+        max_object_id=max_object_id,
+    )
+
+
 @dataclass(frozen=True)
 class LevelMerge:
     """Puts the result of a level together."""
@@ -128,11 +149,7 @@ class LevelMerge:
         new = ours.facts.slots + np.arange(int((~back).sum()))
         slots[added[back]], slots[added[~back]] = wanted[back], new
         end = int(new[-1]) + 1 if len(new) else ours.facts.slots
-        if end > CAPACITY:
-            raise ArrayError(
-                f"level {self.report.level} of dataset {self.report.dataset!r} would have {end:,} "
-                f"batches, and has room for {CAPACITY:,}; compact it first"
-            )
+        check_room(self.report, end)
         return slots, end
 
     def _table(self, slots: np.ndarray) -> BatchTable:
@@ -163,15 +180,8 @@ class LevelMerge:
         return ranges
 
     def _facts(self, table: BatchTable, slots: int) -> LevelFacts:
-        facts = replace(
-            self.three.ours.facts,
-            slots=slots,
-            vertex_count=int(table.live_vertices.sum()),
-            num_objects=int(table.live_new_objects.sum()),
-            link_count=int(table.live_links.sum()),
-            max_object_id=self.numbering.max_object_id,
-            groups=self.groups.content,
-        )
+        facts = counted(self.three.ours.facts, table, slots, self.numbering.max_object_id)
+        facts = replace(facts, groups=self.groups.content)
         for family in FAMILIES:
             facts = facts.with_family(family, self.contents.attributes[family])
         return facts

@@ -8,7 +8,7 @@ else the encoded bytes are copied.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -217,4 +217,4 @@ def _staged_index(
         else:
             known = before[number].table if number in before else None
             levels[number] = LevelIndex(stage.path, stage.facts, stage.table_after(known))
-    return DatasetIndex(replace(meta), levels)
+    return DatasetIndex(meta, levels)

@@ -187,8 +187,8 @@ class _Numbers:
         first = 1 + max(facts[0].max_object_id, int(last.max(initial=-1)))
         rows = self.look.rows.theirs[counted]
         whole = Runs.joined([Runs(table.id_min[rows], table.id_max[rows], counted), given])
-        theirs, first = _count_on(whole, first)
-        ours, first = _count_on(own, first)
+        theirs, first = count_on(whole, first)
+        ours, first = count_on(own, first)
         return _Anew(ours, theirs, max(top, first - 1))
 
     def _choice(self, given: Runs) -> str | None:
@@ -269,8 +269,15 @@ class _Numbers:
         return np.asarray((at >= 0) & (changed.last[at] >= columns["id_max"][runs]))
 
 
-def _count_on(old: Runs, first: int) -> tuple[IdMap, int]:
-    """New ids from `first` on, in the order of the owners; returns the id after them too."""
+def count_on(old: Runs, first: int) -> tuple[IdMap, int]:
+    """New ids from `first` on, in the order of the owners; returns the id after them too.
+
+    Parameters
+    ----------
+    old : Runs
+        Ids that are to become others.
+    first : int
+    """
     # What was counted first is counted first again.
     if len(old) == 0:
         return IdMap.none(), first

@@ -360,11 +360,14 @@ def _table(level: LevelIndex, mine: LevelIndex | None) -> Iterator[tuple[str, by
     before = mine.table if mine is not None else BatchTable.empty(level.table.lo.shape[1])
     had = mine.facts.slots if mine is not None else 0
     buckets, now, then = -(-level.facts.slots // BUCKET), level.table.slot, before.slot
-    # Both are by slot, so that each bucket is a part.
-    bounds = np.arange(buckets + 1) * BUCKET
+    # Both are by slot, so that each bucket is a part, and those before what differs are the same.
+    same = level.table.alike(before)
+    differs = [slots[same] for slots in (now, then) if len(slots) > same]
+    first = min([*differs, had]) // BUCKET
+    bounds = np.arange(first, buckets + 1) * BUCKET
     begin, began = np.searchsorted(now, bounds).tolist(), np.searchsorted(then, bounds).tolist()
-    for bucket in range(buckets):
-        rows = level.table.take(slice(begin[bucket], begin[bucket + 1]))
-        old = before.take(slice(began[bucket], began[bucket + 1]))
+    for at, bucket in enumerate(range(first, buckets)):
+        rows = level.table.take(slice(begin[at], begin[at + 1]))
+        old = before.take(slice(began[at], began[at + 1]))
         if bucket >= -(-had // BUCKET) or not rows.same_as(old):
             yield _state.table_key(level.path, bucket), rows.encode()

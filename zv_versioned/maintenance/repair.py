@@ -95,13 +95,13 @@ def recounted(reader: LevelReader) -> BatchTable:
     for row, found in _counted(reader):
         for name, value in found.items():
             scalars[name][row] = value
+    for name in ("n_removed_vertices", "n_removed_objects", "n_removed_links"):
+        scalars[name][:] = 0
     right = table.with_columns(scalars, {})
     state = replace(reader.state, table=right)
     again = type(reader)(reader.store, reader.meta, state, reader.parts)
     rows = list(range(len(right)))
     removed = removed_rows(again, rows)
-    for name in ("n_removed_vertices", "n_removed_objects", "n_removed_links"):
-        scalars[name][:] = 0
     removals = removals_of(again, removed)
     lossy = sorted(removed)
     masks = live_links(again, lossy, removals) if lossy else {}

@@ -28,6 +28,30 @@ def test_the_least_used_is_forgotten_first() -> None:
     assert [cache.get(name) for name in "abcde"] == ["a", None, "c", "d", "e"]
 
 
+def test_what_lies_in_the_same_memory_is_used_and_forgotten_together() -> None:
+    cache = Cache(40)
+    cache.put_together(["a", "b"], [1, 2], 10)
+    for name in "cde":
+        cache.put(name, name, 10)
+    assert cache.get("b") == 2  # and "a" with it
+    cache.put("f", "f", 10)
+    assert [cache.get(name) for name in "abcdef"] == [1, 2, None, "d", "e", "f"]
+    for name in "cgh":
+        cache.put(name, name, 10)
+    assert [cache.get(name) for name in "ab"] == [None, None]
+
+
+def test_memory_counts_as_long_as_anything_in_it_is_kept() -> None:
+    cache = Cache(40)
+    cache.put_together(["a", "b"], [1, 2], 10)
+    cache.put("a", 3, 10)
+    cache.put("c", "c", 10)
+    cache.put("d", "d", 10)
+    assert [cache.get(name) for name in "acdb"] == [3, "c", "d", 2]
+    cache.put("b", 4, 10)  # the memory of the first two is free now
+    assert [cache.get(name) for name in "abcd"] == [3, 4, "c", "d"]
+
+
 def test_what_would_push_out_too_much_is_not_kept() -> None:
     cache = Cache(40)
     cache.put("a", "a", 10)

@@ -454,9 +454,9 @@ def test_an_attribute_that_is_asked_for_and_compared_is_read_once(
     read: list[str] = []
     target = LevelReader._target
 
-    def watched(self: LevelReader, array: str, *rest: Any) -> Any:
+    def watched(self: LevelReader, array: str, *rest: Any, **options: Any) -> Any:
         read.append(array)
-        return target(self, array, *rest)
+        return target(self, array, *rest, **options)
 
     monkeypatch.setattr(LevelReader, "_target", watched)
     points.level.read(where=[("layer", ">", 0), ("layer", "<", 3)], attributes=["layer"])

@@ -22,6 +22,7 @@ from zv_versioned._store import (
     get_documents_and,
     get_json,
     get_many,
+    get_parts,
     set_many,
 )
 from zv_versioned.errors import IntegrityError, ReadOnlyError, StorageError, ZVError
@@ -77,9 +78,19 @@ def test_values_and_parts_of_values_come_in_the_order_of_the_requests() -> None:
     assert all(value.readonly for value in values)
 
 
+def test_parts_are_the_values_that_were_asked_for() -> None:
+    store = filled(a=b"0123456789", b=b"xyz")
+    parts = get_parts(store, [("b", 0, -1), ("a", 2, 5)], [("a", -3, -1)])
+    assert [bytes(raw[start:stop]) for raw, start, stop in parts] == [b"xyz", b"234", b"789"]
+    with pytest.raises(IntegrityError, match=r"missing: p/0/c/7"):
+        get_parts(store, [("a", 0, -1), ("p/0/c/7", 0, 4)])
+    with pytest.raises(IntegrityError, match="'a' ends before byte 11: it is cut short"):
+        get_parts(store, [("a", 0, 11)])
+
+
 def test_asking_for_nothing_asks_nobody() -> None:
     store = Failing({})
-    assert get_many(store, []) == []
+    assert get_many(store, []) == get_parts(store, []) == []
     set_many(store, [])
     assert store.begun == []
 

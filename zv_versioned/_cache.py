@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 
@@ -24,7 +24,8 @@ class Cache:
         self._limit = limit
         self._used = 0
         self._lock = threading.Lock()
-        self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._items: dict[Hashable, tuple[Any, object]] = {}
+        self._together: OrderedDict[object, tuple[set[Hashable], int]] = OrderedDict()
 
     def get(self, key: Hashable) -> Any:
         """The value under `key`, or None."""
@@ -32,19 +33,34 @@ class Cache:
             item = self._items.get(key)
             if item is None:
                 return None
-            self._items.move_to_end(key)
+            self._together.move_to_end(item[1])
             return item[0]
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
         """Keep `value`, which takes `size` bytes; forget the least used where room is short."""
-        if size > self._limit // 4:
+        self.put_together([key], [value], size)
+
+    def put_together(self, keys: Sequence[Hashable], values: Sequence[Any], size: int) -> None:
+        """Keep values that lie in the same memory, of `size` bytes: they are forgotten together."""
+        if size > self._limit // 4 or not keys:
             return
+        mark = object()
         with self._lock:
-            old = self._items.pop(key, None)
-            if old is not None:
-                self._used -= old[1]
-            self._items[key] = (value, size)
+            for key, value in zip(keys, values, strict=True):
+                self._forget(key)
+                self._items[key] = (value, mark)
+            self._together[mark] = (set(keys), size)
             self._used += size
             while self._used > self._limit:
-                _, (_, forgotten) = self._items.popitem(last=False)
-                self._used -= forgotten
+                for key in list(next(iter(self._together.values()))[0]):
+                    self._forget(key)
+
+    def _forget(self, key: Hashable) -> None:
+        """Drop what is under a key; its memory is free when nothing is left there."""
+        item = self._items.pop(key, None)
+        if item is not None:
+            left, size = self._together[item[1]]
+            left.discard(key)
+            if not left:
+                del self._together[item[1]]
+                self._used -= size

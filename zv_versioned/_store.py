@@ -179,6 +179,36 @@ def get_many(
     return checked([*requests, *large], get_present(store, requests, large))
 
 
+Part = tuple[np.ndarray, int, int]
+"""Some memory (uint8), and where in it a value begins and ends."""
+
+
+def get_parts(
+    store: Store, requests: Sequence[Request], large: Sequence[Request] = ()
+) -> list[Part]:
+    """As :func:`get_many`; what is read of a disk is in one piece of memory, which is lent.
+
+    So it is for what is looked at and dropped, and not kept.
+    """
+    both = [*requests, *large]
+    if not both:
+        return []
+    try:
+        local = chunks_of(store)
+        if local is not None:
+            _io.check_here()
+            found = local.together(both)
+            if found is not None:
+                raw, ends = found
+                parts = [(raw, start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
+                _check_lengths(both, [stop - start for _, start, stop in parts])
+                return parts
+    except OSError as error:
+        raise _unreadable(both, error, store) from error
+    values = get_many(store, requests, large)
+    return [(np.frombuffer(value, np.uint8), 0, len(value)) for value in values]
+
+
 def get_wholes(
     store: Store,
     array: str,
@@ -226,15 +256,20 @@ def get_wholes(
 def checked(requests: Sequence[Request], values: Sequence[memoryview | None]) -> list[memoryview]:
     """What was asked for, all of which must have come; see :func:`get_many`."""
     found = []
-    for (key, start, stop), value in zip(requests, values, strict=True):
+    for (key, _, _), value in zip(requests, values, strict=True):
         if value is None:
             raise _missing(key)
-        if stop >= 0 and len(value) != stop - start:
+        found.append(value)
+    _check_lengths(requests, list(map(len, found)))
+    return found
+
+
+def _check_lengths(requests: Sequence[Request], lengths: Sequence[int]) -> None:
+    for (key, start, stop), length in zip(requests, lengths, strict=True):
+        if stop >= 0 and length != stop - start:
             raise IntegrityError(
                 f"chunk {key!r} ends before byte {stop}: it is cut short. Restore it from a copy"
             )
-        found.append(value)
-    return found
 
 
 def is_local(store: Store) -> bool:
@@ -263,9 +298,7 @@ def get_present(
             _io.check_here()
             return local.get([*requests, *large])
     except OSError as error:
-        raise unreadable(
-            ", ".join(key for key, _, _ in (*requests, *large)[:3]), error, wrong_with(store)
-        ) from error
+        raise _unreadable([*requests, *large], error, store) from error
     try:
         return _io.run(_get_mixed(store, requests, large))
     except ZVError:
@@ -273,6 +306,11 @@ def get_present(
     except Exception:
         # The batched call says neither which value failed nor why; one by one does.
         return [_get_one(store, request) for request in (*requests, *large)]
+
+
+def _unreadable(requests: Sequence[Request], error: OSError, store: Store) -> ZVError:
+    keys = ", ".join(key for key, _, _ in requests[:3])
+    return unreadable(keys, error, wrong_with(store))
 
 
 def files_of(store: Store, keys: Sequence[str]) -> dict[str, Hashable]:

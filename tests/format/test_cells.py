@@ -23,6 +23,10 @@ codecs = st.builds(
 )
 
 
+def room(size: int) -> memoryview:
+    return memoryview(bytearray(size))
+
+
 def decoded(cell: bytes) -> bytes:
     return bytes(cells.decode(memoryview(cell)))
 
@@ -129,3 +133,45 @@ def test_a_sound_cell_that_is_not_one_framed_item_is_an_error() -> None:
     sealed = packed + google_crc32c.value(packed).to_bytes(4, "little")
     with pytest.raises(IntegrityError, match="frame"):
         cells.decode(memoryview(sealed))
+
+
+@given(
+    payloads=st.lists(st.binary(max_size=300), max_size=8),
+    cname=st.sampled_from(["lz4", "zstd"]),
+    most=st.sampled_from([1, 200, 1 << 20]),
+    alone=st.booleans(),
+)
+def test_cells_that_are_decoded_together_are_those_that_each_is(
+    payloads: list[bytes], cname: str, most: int, alone: bool
+) -> None:
+    stored = [CellCodec(4, cname).encode(payload) for payload in payloads]
+    raw = np.frombuffer(b"".join(stored) or b"-", np.uint8)
+    ends = np.cumsum(list(map(len, stored))).tolist()
+    parts = [(raw, end - len(cell), end) for cell, end in zip(stored, ends, strict=True)]
+    if alone:
+        parts = [(np.frombuffer(cell, np.uint8), 0, len(cell)) for cell in stored]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "_TOGETHER_BYTES", most)
+        groups = list(cells.decode_each(parts, room))
+    assert [bytes(payload) for group, _ in groups for payload in group] == payloads
+    for group, held in groups:
+        assert len(group) == 1 or held <= most
+        assert sum(map(len, group)) <= held
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_damage_in_one_of_several_cells_is_noticed(at: int) -> None:
+    stored = [bytearray(CellCodec(4, "zstd").encode(bytes(range(200)))) for _ in range(3)]
+    stored[at][30] ^= 1
+    parts = [(np.frombuffer(cell, np.uint8), 0, len(cell)) for cell in stored]
+    with pytest.raises(IntegrityError, match="checksum"):
+        list(cells.decode_each(parts, room))
+
+
+def test_a_sound_cell_among_several_that_is_no_framed_item_is_an_error() -> None:
+    codec = CellCodec(1, "zstd")
+    framed = np.zeros(HEADER + 5, np.uint8)
+    packed = codec.compress(framed)
+    cell = packed + cells.google_crc32c.value(packed).to_bytes(4, "little")
+    with pytest.raises(IntegrityError, match="not that of a single item"):
+        list(cells.decode_each([(np.frombuffer(cell, np.uint8), 0, len(cell))], room))

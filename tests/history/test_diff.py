@@ -240,13 +240,19 @@ def test_blame_reads_no_vertex(repo: zvv.Repository, monkeypatch: pytest.MonkeyP
     from zv_versioned import _store
 
     asked: list[str] = []
-    get = _store.get_many
 
-    def seen(store: object, requests: list[tuple[str, int, int]]) -> object:
-        asked.extend(key for key, *_ in requests)
-        return get(store, requests)  # type: ignore[arg-type]
+    def watch(name: str) -> None:
+        get = getattr(_store, name)
 
-    monkeypatch.setattr(_store, "get_many", seen)
+        def seen(store: object, requests: list[tuple[str, int, int]], *more: object) -> object:
+            asked.extend(key for key, *_ in requests)
+            return get(store, requests, *more)
+
+        monkeypatch.setattr(_store, name, seen)
+
+    watch("get_many")
+    watch("get_parts")
     repo.blame(7, dataset="p")
     repo.diff("main~2")
+    assert asked
     assert not [key for key in asked if "/vertices/" in key]

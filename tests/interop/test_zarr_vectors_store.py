@@ -360,9 +360,10 @@ def test_an_array_is_as_small_as_the_bounds_and_the_batches_allow(dataset: zvv.D
 def test_cells_that_are_asked_for_together_are_made_by_one_read(
     dataset: zvv.Dataset, array: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = []
-    get_many = _store.get_many
-    monkeypatch.setattr(_store, "get_many", lambda *a: read.append(len(a[1])) or get_many(*a))
+    read: list[int] = []
+    for name in ("get_many", "get_parts"):
+        get = getattr(_store, name)
+        monkeypatch.setattr(_store, name, lambda *a, get=get: read.append(len(a[1])) or get(*a))
     store = dataset.store
     keys = [key for key in listed(store) if key.startswith(f"0/{array}/c/")]
     assert len(keys) > 100

@@ -88,9 +88,9 @@ def test_a_part_of_a_chunk_is_the_same_part(
     assert same(found) == expected
 
 
-@given(data=st.data(), large=st.sampled_from([1, 200, 1 << 20]), pages=st.sampled_from([0, 3_000]))
-def test_parts_that_share_one_piece_of_memory_are_the_same_parts(
-    repo: zvv.Repository, data: st.DataObject, large: int, pages: int
+@given(data=st.data())
+def test_parts_that_are_read_together_are_the_same_parts(
+    repo: zvv.Repository, data: st.DataObject
 ) -> None:
     store = repo.view()._store
     local = chunks.chunks_of(store)
@@ -99,14 +99,19 @@ def test_parts_that_share_one_piece_of_memory_are_the_same_parts(
         st.sampled_from(keys_of(store)), st.integers(-300, 300), st.integers(1, 900)
     ).map(lambda p: (p[0], p[1], -1 if p[1] < 0 else p[1] + p[2]))
     whole = st.tuples(st.sampled_from(keys_of(store)), st.just(0), st.just(-1))
-    requests = data.draw(st.lists(part | whole, min_size=1, max_size=8))
-    expected = local.get(requests)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "_LARGE", large)
-        patch.setattr(chunks, "_PAGES", pages)
-        found = local.get(requests)
-    assert list(map(same, found)) == list(map(same, expected))
-    assert all(value is not None and value.readonly for value in found)
+    requests = data.draw(st.lists(part | whole, max_size=8))
+    found = local.together(requests)
+    assert found is not None
+    raw, ends = found
+    parts = [bytes(raw[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+    assert parts == list(map(same, local.get(requests)))
+
+
+def test_where_one_of_those_read_together_is_missing_there_is_none(repo: zvv.Repository) -> None:
+    local = chunks.chunks_of(repo.view()._store)
+    assert local is not None
+    there = keys_of(repo.view()._store)[0]
+    assert local.together([(there, 0, -1), ("c/c/0/vertices/c/9/9/9/9", 0, -1)]) is None
 
 
 def test_views_of_local_repositories_alone_are_read_directly(repo: zvv.Repository) -> None:
@@ -148,13 +153,7 @@ def test_a_chunk_whose_file_is_gone_is_named(damaged: tuple[zvv.Repository, Path
         level.positions()
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_a_chunk_whose_file_is_cut_short_is_named(
-    damaged: tuple[zvv.Repository, Path], together: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if together:
-        monkeypatch.setattr(chunks, "_LARGE", 1)
-        monkeypatch.setattr(chunks, "_PAGES", 1)
+def test_a_chunk_whose_file_is_cut_short_is_named(damaged: tuple[zvv.Repository, Path]) -> None:
     repo, path = damaged
     level = repo.view()["p"][0]
     os.truncate(path, path.stat().st_size - 100)

@@ -12,6 +12,7 @@ numcodecs' vlen-bytes.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,8 @@ _UINT = struct.Struct("<I")
 _BLOCK_BYTES = 1 << 16
 _MOST_SPLIT = 16
 """Items of so many bytes, at most, blosc takes apart, and counts a block by one of the parts."""
+_TOGETHER_BYTES = 4 << 20
+"""What is decoded together has so many at most, unless it is one cell: it is forgotten together."""
 UNCOMPRESSED = 128
 """Buffers of fewer bytes blosc stores as they are."""
 COPIED = 0x02
@@ -239,7 +242,11 @@ def decode_framed(cell: np.ndarray, framed: np.ndarray) -> None:
 def _unpack(body: np.ndarray, framed: np.ndarray) -> None:
     inflate.inflate(body, framed)
     if FRAME.unpack_from(framed.data, 0) != (1, len(framed) - HEADER):
-        raise IntegrityError("a cell's frame is not that of a single item")
+        raise _no_frame()
+
+
+def _no_frame() -> IntegrityError:
+    return IntegrityError("a cell's frame is not that of a single item")
 
 
 class Decoder:
@@ -290,6 +297,69 @@ class Decoder:
         decode_framed(raw[max(start, 0) : max(stop, 0)], np.empty(max(n, 0), np.uint8))
         # Which has said what is wrong with the cell, unless nothing is.
         raise ValueError(f"{n} bytes do not fit into {len(self._out)} from {begin} on")
+
+
+Stored = tuple[np.ndarray, int, int]
+"""Some bytes (uint8), and where in them a cell begins and ends."""
+
+
+def decode_each(
+    stored: Sequence[Stored], room_of: Callable[[int], memoryview]
+) -> Iterator[tuple[list[memoryview], int]]:
+    """Check and decompress cells of any sizes, some megabytes of them into one piece of memory.
+
+    Parameters
+    ----------
+    stored : sequence of Stored
+    room_of : callable
+        Gives memory of so many bytes.
+
+    Yields
+    ------
+    payloads : list of memoryview
+        Of the next of the cells: those that lie in one piece.
+    held : int
+        Bytes of that.
+
+    Raises
+    ------
+    IntegrityError
+        If one is damaged; :func:`decode` says of each whether it is.
+    """
+    sizes = []
+    for raw, start, stop in stored:
+        cell = raw[start:stop]
+        sizes.append(payload_size(cell))
+        checked_body(cell)  # before its size is believed, and memory taken for it
+    first, end = 0, 0
+    begins: list[int] = []
+    for number, size in enumerate(sizes):
+        if end > 0 and end + size > _TOGETHER_BYTES:
+            yield _decoded(stored[first:number], sizes[first:number], begins, room_of(end)), end
+            first, end, begins = number, 0, []
+        begins.append(end)
+        end += HEADER + size + -size % HEADER
+    if begins:
+        yield _decoded(stored[first:], sizes[first:], begins, room_of(end)), end
+
+
+def _decoded(
+    stored: Sequence[Stored], sizes: Sequence[int], begins: Sequence[int], out: memoryview
+) -> list[memoryview]:
+    """Decompress cells that are checked, each to where its frame begins."""
+    place = inflate.address(np.frombuffer(out, np.uint8))
+    before, source = None, 0
+    payloads = []
+    for (raw, start, _), begin, size in zip(stored, begins, sizes, strict=True):
+        if raw is not before:
+            before, source = raw, inflate.address(raw)
+        n = size + HEADER
+        if inflate.call(source + start, place + begin, n, 1) != n:
+            raise inflate.broken()
+        if FRAME.unpack_from(out, begin) != (1, size):
+            raise _no_frame()
+        payloads.append(out[begin + HEADER : begin + n])
+    return payloads
 
 
 def items(raw: np.ndarray, kind: np.dtype | str) -> np.ndarray:

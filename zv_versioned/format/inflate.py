@@ -56,7 +56,10 @@ call: Inflate = _exported() or by_numcodecs
 
 def address(buffer: np.ndarray) -> int:
     """Where the bytes of a buffer lie."""
-    found: int = buffer.__array_interface__["data"][0]
+    try:
+        found = ctypes.addressof(ctypes.c_char.from_buffer(buffer.data))
+    except (TypeError, ValueError):  # one that must not be written to, or has no bytes
+        found = buffer.__array_interface__["data"][0]
     return found
 
 

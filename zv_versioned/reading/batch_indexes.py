@@ -15,6 +15,7 @@ from zarr.abc.store import Store
 
 from .. import _paths, _store
 from .._cache import Cache
+from .._memory import lent
 from .._sets import distinct
 from .._state import LevelState
 from ..errors import IntegrityError
@@ -117,8 +118,8 @@ class BatchIndexes:
             self.parts.put((uuid, batches.CELLS), head, 48 * len(head.cells) + 2048)
             if all_of_it:
                 # A copy where it is part of something larger, which would be kept with it.
-                kept = memoryview(value if len(value) == _held(value) else bytes(value))
-                self.parts.put((uuid, _WHOLE), kept, len(kept))
+                kept = value if len(value) == _held(value) else bytes(value)
+                self.parts.put((uuid, _WHOLE), np.frombuffer(kept, np.uint8), len(kept))
         return found, values[len(rows) :]
 
     def unknown(
@@ -129,40 +130,49 @@ class BatchIndexes:
         What is known is handed out at once: a moment later it may be forgotten.
         """
         wanting, requests, known = [], [], {}
+        at_hand: list[Section] = []
+        stored: list[_store.Part] = []
         for row, head, section in sections:
             start, stop = head.section(section)
             if stop:
                 uuid = self._uuid(row)
                 payload = self.parts.get((uuid, section))
-                if payload is None and (index := self.parts.get((uuid, _WHOLE))) is not None:
-                    payload = self._decoded((row, head, section), index[start:stop])
-                if payload is None:
+                if payload is not None:
+                    known[row, section] = payload
+                elif (index := self.parts.get((uuid, _WHOLE))) is not None:
+                    at_hand.append((row, head, section))
+                    stored.append((index, start, stop))
+                else:
                     wanting.append((row, head, section))
                     requests.append((self._key(row), start, stop))
-                else:
-                    known[row, section] = payload
+        if at_hand:
+            known.update(self.keep(at_hand, stored))
         return wanting, requests, known
 
-    def _decoded(self, section: Section, value: memoryview) -> memoryview:
-        """Decode a section as it is stored, and keep it."""
-        row, _, place = section
-        with _store.damage_in(self._key(row)):
-            payload = cells.decode(value)
-        self.parts.put((self._uuid(row), place), payload, len(payload))
-        return payload
-
     def keep(
-        self, sections: Sequence[Section], values: Sequence[memoryview]
+        self, sections: Sequence[Section], stored: Sequence[_store.Part]
     ) -> dict[tuple[int, int], memoryview]:
         """Decode sections as they are stored and keep them: by row and place."""
-        pairs = zip(sections, values, strict=True)
-        return {(one[0], one[2]): self._decoded(one, value) for one, value in pairs}
+        names = [(row, place) for row, _, place in sections]
+        found: dict[tuple[int, int], memoryview] = {}
+        try:
+            for payloads, held in cells.decode_each(stored, lent):
+                those = names[len(found) : len(found) + len(payloads)]
+                kept = [(self._uuid(row), place) for row, place in those]
+                self.parts.put_together(kept, payloads, held)
+                found.update(zip(those, payloads, strict=True))
+        except IntegrityError:
+            for (row, _), (raw, start, stop) in zip(names, stored, strict=True):
+                with _store.damage_in(self._key(row)):
+                    cells.decode(raw[start:stop].data)
+            raise
+        return found
 
     def _sections(self, wanted: Sequence[Section]) -> list[memoryview | None]:
         """Payloads of sections of indexes; None where a batch has no such section."""
         wanting, requests, found = self.unknown(wanted)
         if wanting:
-            found.update(self.keep(wanting, _store.get_many(self.store, requests)))
+            found.update(self.keep(wanting, _store.get_parts(self.store, requests)))
         return [found.get((row, section)) for row, _, section in wanted]
 
     def ids_sections(self, rows: Sequence[int]) -> list[Section]:
@@ -202,20 +212,15 @@ class BatchIndexes:
         payloads = iter(self._sections(self.pages_of(selections)))
         result = []
         for s in selections:
-            pages = _by_page(s.head.cell_page_end, s.at)
-            read = [
-                batches.decode_fragments(_present(next(payloads), self._key(s.row))) for _ in pages
-            ]
-            fragments = FragmentPage.concatenate(read)
-            cells_there = sum(int(s.head.cell_page_end[page]) - first for page, first, _ in pages)
-            if len(s.at) < cells_there:
-                starts = s.head.fragment_start
-                before = starts_of([len(page.object) for page in read])[:-1]
-                shift = before - starts[[first for _, first, _ in pages]]
-                shift = np.repeat(shift, [part.stop - part.start for _, _, part in pages])
-                counts = s.head.cell_fragments[s.at].astype(np.int64)
-                fragments = fragments.take(spans(starts[s.at] + shift, counts))
-            result.append(fragments)
+            read = []
+            for page, first, part in _by_page(s.head.cell_page_end, s.at):
+                found = batches.decode_fragments(_present(next(payloads), self._key(s.row)))
+                at, starts = s.at[part], s.head.fragment_start
+                if len(at) < int(s.head.cell_page_end[page]) - first:
+                    counts = s.head.cell_fragments[at].astype(np.int64)
+                    found = found.take(spans(starts[at] - starts[first], counts))
+                read.append(found)
+            result.append(FragmentPage.concatenate(read))
         return result
 
     def know_objects(self, wanted: Sequence[tuple[int, BatchHead, np.ndarray]]) -> None:
@@ -247,19 +252,17 @@ class BatchIndexes:
         """
         pages = _by_page(head.object_page_end, object_rows)
         payloads = self._sections([(row, head, batches.OBJECTS + page) for page, _, _ in pages])
-        read = [batches.decode_objects(_present(one, self._key(row))) for one in payloads]
-        if not read:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        counts = joined([each for each, _ in read])
-        starts = starts_of(counts)
-        before = starts_of([len(each) for each, _ in read])
-        if (starts[before] != starts_of([len(order) for _, order in read])).any():
-            raise IntegrityError(f"the batch index {self._key(row)!r} has stray fragments")
-        # From an object's row in the batch to its place among those of the pages that were read.
-        shift = before[:-1] - np.array([first for _, first, _ in pages])
-        local = object_rows + np.repeat(shift, [part.stop - part.start for _, _, part in pages])
-        picked = counts[local].astype(np.int64)
-        return picked, joined([order for _, order in read])[spans(starts[local], picked)]
+        counts, fragments = [], []
+        # Page by page: all of them one behind the other would be much memory, for little of it.
+        for (_, first, part), payload in zip(pages, payloads, strict=True):
+            each, order = batches.decode_objects(_present(payload, self._key(row)))
+            starts, local = starts_of(each), object_rows[part] - first
+            if starts[-1] != len(order):
+                raise IntegrityError(f"the batch index {self._key(row)!r} has stray fragments")
+            picked = each[local].astype(np.int64)
+            counts.append(picked)
+            fragments.append(order[spans(starts[local], picked)])
+        return joined(counts), joined(fragments)
 
     def object_cells(self, row: int, head: BatchHead, object_rows: np.ndarray) -> np.ndarray:
         """Positions of the cells that hold some objects of a batch, ascending."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import _store
+from .._memory import lent
 from ..errors import IntegrityError
 from ..format import blocks, copied
 from ..format.cells import HEADER, Decoder, decode_framed
@@ -70,12 +71,11 @@ def _together(piece: Sequence[Shard], values: Sequence[Stored]) -> tuple[list[Sh
         groups[-1].append((shard, stored))
         room -= len(shard.places)
     for both in groups:
-        raw = [stored.buffers[0] for _, stored in both]
         counts = [len(shard.places) for shard, _ in both]
-        lengths = np.array(list(map(len, raw)))
-        shift = np.repeat(np.cumsum(lengths) - lengths, counts)
-        start = np.concatenate([stored.start for _, stored in both]) + shift
-        stop = np.concatenate([stored.stop for _, stored in both]) + shift
+        raw, shift = _one_behind_the_other([stored.buffers[0] for _, stored in both])
+        shifts = np.repeat(shift, counts)
+        start = np.concatenate([stored.start for _, stored in both]) + shifts
+        stop = np.concatenate([stored.stop for _, stored in both]) + shifts
         shards_of.append(
             both[0][0]._replace(
                 places=np.concatenate([shard.places for shard, _ in both]),
@@ -83,8 +83,17 @@ def _together(piece: Sequence[Shard], values: Sequence[Stored]) -> tuple[list[Sh
                 sizes=np.concatenate([shard.sizes for shard, _ in both]),
             )
         )
-        stored_of.append(Stored([np.concatenate(raw)], np.zeros(len(start), np.int64), start, stop))
+        stored_of.append(Stored([raw], np.zeros(len(start), np.int64), start, stop))
     return shards_of, stored_of
+
+
+def _one_behind_the_other(raw: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Buffers in one, unless they are one already, and where each begins there: int64."""
+    if all(each is raw[0] for each in raw):
+        return raw[0], np.zeros(len(raw), np.int64)
+    lengths = np.array(list(map(len, raw)))
+    whole = np.frombuffer(lent(int(lengths.sum())), np.uint8)
+    return np.concatenate(raw, out=whole), np.cumsum(lengths) - lengths
 
 
 def _decode_each(
@@ -234,6 +243,8 @@ def _may_be_copies(shard: Shard, stored: Stored) -> np.ndarray:
 def _decode_copied(shard: Shard, stored: Stored, alike: np.ndarray, out: np.ndarray) -> list[int]:
     """Copy the cells of a shard that are copies; returns those of their length that are not."""
     left: list[int] = []
+    if not alike.any():
+        return left
     for number, raw in enumerate(stored.buffers):
         at = np.flatnonzero(alike & (stored.buffer == number))
         if len(at) == 0:

@@ -47,7 +47,7 @@ def read_rows(
     targets: Sequence[Target],
     indexes: Cache,
     more: Sequence[_store.Request] = (),
-    fetched: Callable[[list[memoryview]], Sequence[Ranges | None] | None] | None = None,
+    fetched: Callable[[list[_store.Part]], Sequence[Ranges | None] | None] | None = None,
     *,
     alone: bool = False,
 ) -> None:
@@ -91,7 +91,7 @@ def read_rows(
         held.append(cells)
         del cells  # not held any longer than until it is decoded
     else:
-        values = _store.get_many(store, along)
+        values = _store.get_parts(store, along)
     if fetched is not None:
         some = fetched(values if extra is None else extra) or some
 
@@ -191,7 +191,7 @@ def _indexes(
     pieces: Sequence[Sequence[Shard]],
     indexes: Cache,
     more: Sequence[_store.Request],
-) -> tuple[dict[str, Index], list[memoryview] | None]:
+) -> tuple[dict[str, Index], list[_store.Part] | None]:
     """The indexes of shards of which ranges are wanted.
 
     Those not known yet are fetched in one call, and `more` along with them; where
@@ -210,10 +210,10 @@ def _indexes(
     if not missing:
         return known, None
     requests = [(key, -shards.index_size(places), -1) for key in missing]
-    values = _store.get_many(store, [*requests, *more])
-    for key, value in zip(missing, values, strict=False):
-        known[key] = keep_index(key, value, places, indexes)
-    return known, values[len(missing) :]
+    parts = _store.get_parts(store, [*requests, *more])
+    for key, (raw, start, stop) in zip(missing, parts, strict=False):
+        known[key] = keep_index(key, raw.data[start:stop], places, indexes)
+    return known, parts[len(missing) :]
 
 
 def keep_index(key: str, tail: memoryview, places: int, indexes: Cache) -> Index:
@@ -230,27 +230,39 @@ class _Call:
     def __init__(self) -> None:
         self._batched: list[_store.Request] = []
         self._alone: list[_store.Request] = []
-        self._values: list[np.ndarray] = []
+        self.buffers: list[np.ndarray] = []
+        """What all of it lies in."""
+        self._parts: list[_store.Part] = []
+        self._number: dict[int, int] = {}
 
     def add(self, request: _store.Request, *, large: bool) -> int:
-        """Ask for something; by the number that is returned :meth:`value` gives it."""
+        """Ask for something; by the number that is returned :meth:`part` finds it."""
         requests = self._alone if large else self._batched
         requests.append(request)
         return -len(requests) if large else len(requests) - 1
 
-    def run(self, store: Store, more: Sequence[_store.Request]) -> list[memoryview]:
-        """Fetch all of it; return the values of `more`."""
+    def run(self, store: Store, more: Sequence[_store.Request]) -> list[_store.Part]:
+        """Fetch all of it; return what `more` asked for."""
         n = len(self._batched)
         self._alone.reverse()
-        values = _store.get_many(store, [*self._batched, *more], self._alone)
-        extra = values[n : n + len(more)]
-        del values[n : n + len(more)]
-        self._values = [np.frombuffer(value, np.uint8) for value in values]
+        parts = _store.get_parts(store, [*self._batched, *more], self._alone)
+        extra = parts[n : n + len(more)]
+        del parts[n : n + len(more)]
+        self._parts = parts
+        each = {id(raw): raw for raw, _, _ in parts}
+        self.buffers = list(each.values())
+        self._number = dict(zip(each, range(len(each)), strict=True))
         return extra
 
-    def value(self, number: int) -> np.ndarray:
+    def part(self, number: int) -> _store.Part:
         """What came back."""
-        return self._values[number]
+        return self._parts[number]
+
+    def places(self, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """In which of the buffers some of it lies, and from where on: two of int64."""
+        parts = [self._parts[number] for number in numbers]
+        which = [self._number[id(raw)] for raw, _, _ in parts]
+        return np.array(which, np.int64), np.array([start for _, start, _ in parts], np.int64)
 
 
 @dataclass(frozen=True)
@@ -272,13 +284,20 @@ class _Cut:
     start: np.ndarray
     stop: np.ndarray
 
+    def stored(self, call: _Call) -> Stored:
+        """The cells, in what was fetched."""
+        which, first = call.places(self.numbers)
+        first = first[self.request]
+        return Stored(call.buffers, which[self.request], self.start + first, self.stop + first)
+
 
 def _cut(shard: Shard, index: Index, call: _Call) -> _Cut:
     """Ask for the ranges of some cells of a shard."""
     start, stop = _ranges(index, shard.places, shard.key)
     request, ranges = _joined(start, stop)
     numbers = [call.add((shard.key, a, b), large=b - a >= _ALONE_BYTES) for a, b in ranges.tolist()]
-    return _Cut(numbers, request, start - ranges[request, 0], stop - ranges[request, 0])
+    first = ranges[request, 0]
+    return _Cut(numbers, request, start - first, stop - first)
 
 
 def _fetch(
@@ -287,7 +306,7 @@ def _fetch(
     places: int,
     known: Mapping[str, Index],
     more: Sequence[_store.Request],
-) -> tuple[list[Stored], list[memoryview]]:
+) -> tuple[list[Stored], list[_store.Part]]:
     """The stored bytes of cells, for each shard in the order of its places; and of `more`."""
     call = _Call()
     asked = [
@@ -298,29 +317,23 @@ def _fetch(
     ]
     extra = call.run(store, more)
     wholes = [
-        (shard, call.value(cut))
+        (shard, call.part(cut))
         for shard, cut in zip(piece, asked, strict=True)
         if isinstance(cut, int)
     ]
     of_wholes = _in_wholes(wholes, places)
-    found = []
-    for cut in asked:
-        if isinstance(cut, _Cut):
-            read = [call.value(number) for number in cut.numbers]
-            found.append(Stored(read, cut.request, cut.start, cut.stop))
-        else:
-            found.append(next(of_wholes))
+    found = [cut.stored(call) if isinstance(cut, _Cut) else next(of_wholes) for cut in asked]
     return found, extra
 
 
-def _in_wholes(wholes: Sequence[tuple[Shard, np.ndarray]], places: int) -> Iterator[Stored]:
+def _in_wholes(wholes: Sequence[tuple[Shard, _store.Part]], places: int) -> Iterator[Stored]:
     """Where the cells lie of shards that were fetched as they are."""
     if not wholes:
         return
     tables = []
-    for shard, raw in wholes:
+    for shard, (raw, first, last) in wholes:
         with _store.damage_in(shard.key):
-            tables.append(shards.read_entries(raw.data, places))
+            tables.append(shards.read_entries(raw.data[first:last], places))
     counts = [len(shard.places) for shard, _ in wholes]
     at = np.concatenate([shard.places for shard, _ in wholes])
     at += np.repeat(np.arange(len(wholes)) * places, counts)
@@ -329,11 +342,11 @@ def _in_wholes(wholes: Sequence[tuple[Shard, np.ndarray]], places: int) -> Itera
     lacking = len(start) > 0 and int(start.min()) < 0
     one = np.zeros(max(counts), np.int64)
     done = 0
-    for (shard, raw), n in zip(wholes, counts, strict=True):
+    for (shard, (raw, first, _)), n in zip(wholes, counts, strict=True):
         part = slice(done, done + n)
         if lacking:
             _check_there(start[part], shard.key)
-        yield Stored([raw], one[:n], start[part], stop[part])
+        yield Stored([raw], one[:n], start[part] + first, stop[part] + first)
         done += n
 
 
@@ -360,15 +373,16 @@ def _joined(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray
     ranges : ndarray of int64, shape (R, 2)
     """
     order = np.argsort(start, kind="stable")
-    first, last = start[order], stop[order]
-    apart = np.zeros(len(order), bool)
-    apart[1:] = first[1:] - last[:-1] > _GAP_BYTES
-    if len(order) and int(last[-1]) - int(first[0]) > RANGE_BYTES:
-        # The bytes from the first cell on, counted in whole ranges, step where one is full.
-        apart[1:] |= np.diff((last - first[0]) // RANGE_BYTES) > 0
-    group = np.cumsum(apart)
+    firsts, lasts = start[order].tolist(), stop[order].tolist()
+    # Of one shard there are some hundred cells at most.
+    ranges: list[list[int]] = []
+    group = []
+    for first, last in zip(firsts, lasts, strict=True):
+        if not ranges or first - ranges[-1][1] > _GAP_BYTES or last - ranges[-1][0] > RANGE_BYTES:
+            ranges.append([first, last])
+        else:
+            ranges[-1][1] = max(ranges[-1][1], last)
+        group.append(len(ranges) - 1)
     request = np.empty(len(start), np.int64)
     request[order] = group
-    begin = np.flatnonzero(np.diff(group, prepend=-1))
-    end = np.append(begin[1:], len(start)) - 1
-    return request, np.stack([first[begin], last[end]], axis=1)
+    return request, np.array(ranges, np.int64).reshape(-1, 2)

@@ -127,7 +127,7 @@ def _read_window(
         return reader.rows_looked_at(window, pages, query.needed)
 
     positions, known = reader.read_window(
-        window, query.needed, looked_at=looked_at if by_object else None
+        window, query.needed, looked_at=looked_at if by_object else None, brief=not whole
     )
     values = WindowValues(reader, window, known)
     ids, sizes, asked = reader.fragments_of(window, pages)

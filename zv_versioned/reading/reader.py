@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from .. import _paths
+from .._store import Part
 from ..format.batches import FragmentPage
 from ..format.metadata import TEXT, AttributeMeta
 from ..spatial.assign import spans
@@ -44,8 +45,10 @@ class LevelReader(Planner):
             found.append(Wanted(slot, cells, counts, total, n))
         return found
 
-    def _target(self, array: str, row_bytes: int, wanted: Sequence[Wanted]) -> Target:
-        return Target.empty(_paths.join(self.state.path, array), row_bytes, wanted)
+    def _target(
+        self, array: str, row_bytes: int, wanted: Sequence[Wanted], *, brief: bool = False
+    ) -> Target:
+        return Target.empty(_paths.join(self.state.path, array), row_bytes, wanted, brief=brief)
 
     def rows_of(
         self,
@@ -67,6 +70,7 @@ class LevelReader(Planner):
         *,
         fragments: bool = True,
         looked_at: Callable[[], list[Ranges | None]] | None = None,
+        brief: bool = False,
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Positions and values of all vertices in the selected cells that were not removed.
 
@@ -82,6 +86,8 @@ class LevelReader(Planner):
             Says, once the fragments are known, which rows are looked at, of the positions
             and of each attribute, None for all: what stands for the others may be
             anything. It is not asked where it would spare nothing.
+        brief : bool
+            Whether all of it is soon dropped: some of it is copied, and nothing kept.
 
         Returns
         -------
@@ -90,18 +96,18 @@ class LevelReader(Planner):
             By the names of the attributes.
         """
         wanted = self._wanted(selections)
-        targets = [self._target("vertices", self.position_bytes, wanted)]
+        targets = [self._target("vertices", self.position_bytes, wanted, brief=brief)]
         for a in attributes:
             there = self.state.table.content(a.path)
             has = [want for want, s in zip(wanted, selections, strict=True) if there[s.row]]
-            targets.append(self._target(a.path, a.row_bytes, has))
+            targets.append(self._target(a.path, a.row_bytes, has, brief=brief))
         sections: list[Section] = []
         if fragments:
             sections = self.pages_of(selections) + self.ids_sections([s.row for s in selections])
         wanting, requests, _ = self.unknown(sections)
         partly = looked_at is not None and any(map(has_blocks, targets))
 
-        def fetched(found: list[memoryview]) -> list[Ranges | None] | None:
+        def fetched(found: list[Part]) -> list[Ranges | None] | None:
             self.keep(wanting, found)
             return looked_at() if partly and looked_at is not None else None
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._memory import room
+from .._memory import lent, room
 from ..format.blocks import LEAST_BYTES
 from ..format.cells import HEADER
 
@@ -60,10 +60,13 @@ class Target:
     out: np.ndarray
 
     @classmethod
-    def empty(cls, array: str, row_bytes: int, wanted: Sequence[Wanted]) -> Target:
-        """A target with room for all that is wanted."""
+    def empty(
+        cls, array: str, row_bytes: int, wanted: Sequence[Wanted], *, brief: bool = False
+    ) -> Target:
+        """A target with room for all that is wanted; `brief` where what is read is soon dropped."""
         size = HEADER + count(wanted) * row_bytes
-        return cls(array, row_bytes, wanted, room(size))
+        out = np.frombuffer(lent(size), np.uint8) if brief else room(size)
+        return cls(array, row_bytes, wanted, out)
 
     def rows(self, dtype: np.dtype, row_shape: tuple[int, ...]) -> np.ndarray:
         """What was read: (n, *row_shape)."""

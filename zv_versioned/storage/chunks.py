@@ -10,7 +10,7 @@ of formats that are not known here are left to icechunk.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .._memory import room
+from .._memory import lent
 from .._paths import chunk_key, parted
 from ..errors import IntegrityError
 from . import damage, files
@@ -31,11 +31,6 @@ Request = tuple[str, int, int]
 
 _MOST_OPEN = 64
 """Files that stay open at a time, for more parts of them: a process may have few left."""
-
-_LARGE = 1 << 10
-"""Bytes of a value that is read into memory that others of the same call are read into, too."""
-_PAGES = 1 << 20
-"""Bytes of all of these from which on that is faster."""
 
 _READS_INTO = hasattr(os, "preadv")
 _ATTRIBUTE = "_zv_versioned_chunks"
@@ -167,15 +162,14 @@ class LocalChunks:
         for key, _, _ in requests:
             if key not in found:
                 found[key] = self._find(key)
-        room = _Room(requests, found)
         try:
             for key, start, stop in requests:
                 there = found[key]
                 if isinstance(there, Chunk):
                     if start == 0 and stop < 0:
-                        values.append(self._read_whole(key, there, room))
+                        values.append(self._read_whole(key, there))
                     else:
-                        values.append(self._read_part(key, there, start, stop, opened, room))
+                        values.append(self._read_part(key, there, start, stop, opened))
                 elif there is None:
                     values.append(None)
                 else:
@@ -183,6 +177,56 @@ class LocalChunks:
         finally:
             _close(opened)
         return values
+
+    def together(self, requests: Sequence[Request]) -> tuple[np.ndarray, list[int]] | None:
+        """Values or parts of values, one behind the other in one piece of memory, which is lent.
+
+        Returns
+        -------
+        raw : ndarray of uint8
+        ends : list of int
+            One past the last byte of each.
+            None for both where one of the values is not there.
+
+        Raises
+        ------
+        IntegrityError
+            If a manifest is damaged, or a file ends early.
+        OSError
+            If a file cannot be read.
+        """
+        found: dict[str, Chunk | bytes | None] = {}
+        for key, _, _ in requests:
+            if key not in found:
+                found[key] = self._find(key)
+        parts, ends, end = [], [], 0
+        for key, start, stop in requests:
+            there = found[key]
+            if there is None:
+                return None
+            size = there.length if isinstance(there, Chunk) else len(there)
+            part = _slice(size, start, stop)
+            end += max(part.stop - part.start, 0)
+            parts.append((key, there, part))
+            ends.append(end)
+        room = lent(end)
+        opened: dict[str, int] = {}
+        end = 0
+        try:
+            for (key, there, part), until in zip(parts, ends, strict=True):
+                into = room[end:until]
+                end = until
+                if not isinstance(there, Chunk):
+                    into[:] = there[part]
+                    continue
+                descriptor = self._kept_open(there, opened)
+                if descriptor is None:
+                    return None
+                if _read_into(descriptor, into, there.offset + part.start) < len(into):
+                    raise _cut_short(key, there, part.stop)
+        finally:
+            _close(opened)
+        return np.frombuffer(room, np.uint8), ends
 
     def whole(
         self,
@@ -274,82 +318,40 @@ class LocalChunks:
         except FileNotFoundError:
             return None
 
-    def _read_whole(self, key: str, chunk: Chunk, room: _Room) -> memoryview | None:
-        descriptor = self._open(chunk)
-        if descriptor is None:
-            return None
-        try:
-            return _read(key, chunk, descriptor, 0, chunk.length, room)
-        finally:
-            os.close(descriptor)
-
-    def _read_part(
-        self,
-        key: str,
-        chunk: Chunk,
-        start: int,
-        stop: int,
-        opened: dict[str, int],
-        room: _Room,
-    ) -> memoryview | None:
-        """Part of a chunk, the file of which stays open for the next."""
+    def _kept_open(self, chunk: Chunk, opened: dict[str, int]) -> int | None:
+        """The file of a chunk, which stays open for the next part of it; None where it is gone."""
         descriptor = opened.get(chunk.file)
         if descriptor is None:
             if len(opened) == _MOST_OPEN:
                 _close(opened)
             descriptor = self._open(chunk)
-            if descriptor is None:
-                return None
-            opened[chunk.file] = descriptor
-        wanted = _slice(chunk.length, start, stop)
-        return _read(key, chunk, descriptor, wanted.start, wanted.stop, room)
+            if descriptor is not None:
+                opened[chunk.file] = descriptor
+        return descriptor
 
-
-class _Room:
-    """Memory for all but the smallest values of one call, where that is much: in one piece.
-
-    The system hands a large piece out in pages of 2 MB, and the values one by one in pages of 4 KB:
-    a read of 24 MB then takes 16 ms instead of 7, unless the process has such memory already.
-
-    Parameters
-    ----------
-    requests : sequence of Request
-    found : mapping of str to (Chunk or bytes or None)
-        Where the chunks lie.
-    """
-
-    def __init__(
-        self,
-        requests: Sequence[Request],
-        found: Mapping[str, Chunk | bytes | None],
-    ) -> None:
-        total = 0
-        for key, start, stop in requests:
-            chunk = found[key]
-            if isinstance(chunk, Chunk):
-                wanted = _slice(chunk.length, start, stop)
-                size = wanted.stop - wanted.start
-                total += size if size >= _LARGE else 0
-        there = total >= _PAGES and _READS_INTO
-        self._left = room(total).data if there else None
-
-    def take(self, size: int) -> memoryview | None:
-        """Room for a value; None for one that is small, or where there is none."""
-        if self._left is None or not _LARGE <= size <= len(self._left):
+    def _read_whole(self, key: str, chunk: Chunk) -> memoryview | None:
+        descriptor = self._open(chunk)
+        if descriptor is None:
             return None
-        taken, self._left = self._left[:size], self._left[size:]
-        return taken
+        try:
+            return _read(key, chunk, descriptor, 0, chunk.length)
+        finally:
+            os.close(descriptor)
+
+    def _read_part(
+        self, key: str, chunk: Chunk, start: int, stop: int, opened: dict[str, int]
+    ) -> memoryview | None:
+        """Part of a chunk, the file of which stays open for the next."""
+        descriptor = self._kept_open(chunk, opened)
+        if descriptor is None:
+            return None
+        wanted = _slice(chunk.length, start, stop)
+        return _read(key, chunk, descriptor, wanted.start, wanted.stop)
 
 
-def _read(
-    key: str, chunk: Chunk, descriptor: int, start: int, stop: int, room: _Room
-) -> memoryview:
+def _read(key: str, chunk: Chunk, descriptor: int, start: int, stop: int) -> memoryview:
     """Bytes of a chunk; IntegrityError where the file ends early."""
-    into = room.take(stop - start)
-    if into is None:
-        value = memoryview(os.pread(descriptor, stop - start, chunk.offset + start))
-    else:
-        value = into[: os.preadv(descriptor, [into], chunk.offset + start)].toreadonly()
+    value = memoryview(os.pread(descriptor, stop - start, chunk.offset + start))
     if len(value) < stop - start:
         raise _cut_short(key, chunk, stop)
     return value

@@ -124,9 +124,11 @@ class Table:
 
     def blob(self, field: int) -> bytes | None:
         """A vector of bytes, or a text as bytes; None where it is absent."""
-        if self._place(field) is None:
+        place = self._place(field)
+        if place is None:
             return None
-        return self._buffer.span(*self._vector(field))
+        at = self._buffer.offset(place)
+        return self._buffer.span(at + 4, int(_U32.unpack_from(self._buffer.raw, at)[0]))
 
     def text(self, field: int) -> str:
         """A text; empty where it is absent."""
@@ -161,7 +163,9 @@ class Table:
 
     def tables(self, field: int) -> list[Table]:
         """A vector of tables, one by one."""
-        return [Table(self._buffer, at) for at in self._starts(field).tolist()]
+        start, _ = self._vector(field)
+        steps = enumerate(self.u32s(field))
+        return [Table(self._buffer, start + 4 * number + step) for number, step in steps]
 
     def columns(self, field: int) -> Columns:
         """A vector of tables, by column."""

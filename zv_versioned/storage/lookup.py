@@ -26,6 +26,9 @@ from .flat import Table
 
 # Of fewer tables each is sooner read by itself than all of them by column.
 _FEW = 32
+# Of chunks as many are found one by one as take as long as all of them by column.
+_ALONE = 3
+_BY_COLUMN = 16
 
 
 class Nodes:
@@ -42,17 +45,20 @@ class Nodes:
     def __init__(self, raw: bytes, what: str) -> None:
         self._what = what
         self._root = content(raw, SNAPSHOT, what)
-        self._tables: dict[str, Table] | None = None
+        self._tables: dict[bytes, Table] | None = None
 
     def find(self, path: str) -> Node | None:
         """The node at a path without a slash in front; None where there is none."""
+        name = f"/{path}".encode()
         with reading(self._what):
-            table = self._sought(f"/{path}".encode())
+            table = None
+            if self._tables is None and self._root.length(2) > _FEW:
+                table = self._sought(name)
             if table is None:
                 # What is not found may lie elsewhere in an order that is not known here.
                 if self._tables is None:
-                    self._tables = {t.text(1): t for t in self._root.tables(2)}
-                table = self._tables.get(f"/{path}")
+                    self._tables = {t.blob(1) or b"": t for t in self._root.tables(2)}
+                table = self._tables.get(name)
             return None if table is None else node_of(table)
 
     def _sought(self, path: bytes) -> Table | None:
@@ -98,7 +104,7 @@ class Chunks:
         else:
             index = (row.u32s(0) for row in table.tables(1))
         self._row = {tuple(at): row for row, at in enumerate(index)}
-        self._left = _FEW
+        self._left = _ALONE + len(self._row) // _BY_COLUMN
         self._native: list[Chunk | None] | None = None
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:

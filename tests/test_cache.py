@@ -52,6 +52,15 @@ def test_memory_counts_as_long_as_anything_in_it_is_kept() -> None:
     assert [cache.get(name) for name in "abcd"] == [3, 4, "c", "d"]
 
 
+def test_what_is_put_twice_at_once_is_kept_once() -> None:
+    cache = Cache(40)
+    cache.put_together(["a", "b", "a"], [1, 2, 3], 10)
+    assert [cache.get(name) for name in "ab"] == [3, 2]
+    cache.put("c", "c", 10)
+    cache.put_together(["a", "b"], [4, 5], 10)
+    assert [cache.get(name) for name in "abc"] == [4, 5, "c"]
+
+
 def test_what_would_push_out_too_much_is_not_kept() -> None:
     cache = Cache(40)
     cache.put("a", "a", 10)

@@ -46,9 +46,9 @@ class Cache:
             return
         mark = object()
         with self._lock:
-            for key, value in zip(keys, values, strict=True):
+            for key in keys:
                 self._forget(key)
-                self._items[key] = (value, mark)
+            self._items.update((k, (value, mark)) for k, value in zip(keys, values, strict=True))
             self._together[mark] = (set(keys), size)
             self._used += size
             while self._used > self._limit:

@@ -155,12 +155,14 @@ class BatchIndexes:
         """Decode sections as they are stored and keep them: by row and place."""
         names = [(row, place) for row, _, place in sections]
         found: dict[tuple[int, int], memoryview] = {}
+        done = 0
         try:
             for payloads, held in cells.decode_each(stored, lent):
-                those = names[len(found) : len(found) + len(payloads)]
+                those = names[done : done + len(payloads)]
                 kept = [(self._uuid(row), place) for row, place in those]
                 self.parts.put_together(kept, payloads, held)
                 found.update(zip(those, payloads, strict=True))
+                done += len(payloads)
         except IntegrityError:
             for (row, _), (raw, start, stop) in zip(names, stored, strict=True):
                 with _store.damage_in(self._key(row)):

@@ -9,7 +9,7 @@ import zarr
 from _ours import Side
 
 import zv_versioned as zvv
-from zv_versioned import _store
+from zv_versioned import _writes
 
 _ARRAYS = "abc"
 _MESSAGE = (
@@ -61,7 +61,7 @@ class Commits:
             (f"{name}/c/{self._done}", bytes(size))
             for name, size in zip(_ARRAYS, (108_000, 2_400, 2_600), strict=True)
         ]
-        _store.set_many(session.store, chunks)
+        _writes.set_many(session.store, chunks)
         session.commit(_MESSAGE)
         self._done += 1
         return time.perf_counter() - start

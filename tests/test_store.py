@@ -5,67 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from _stores import Failing, filled
 from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
 import zv_versioned as zvv
 from zv_versioned import _io
-from zv_versioned._store import (
-    get_documents,
-    get_documents_and,
-    get_json,
-    get_many,
-    get_parts,
-    set_many,
-)
+from zv_versioned._store import get_documents, get_documents_and, get_json, get_many, get_parts
+from zv_versioned._writes import set_many
 from zv_versioned.errors import IntegrityError, ReadOnlyError, StorageError, ZVError
-
-
-def filled(**values: bytes) -> MemoryStore:
-    return MemoryStore({key: cpu.Buffer.from_bytes(value) for key, value in values.items()})
-
-
-def contents(store: MemoryStore) -> dict[str, bytes]:
-    return {key: value.to_bytes() for key, value in store._store_dict.items()}
-
-
-class Failing(MemoryStore):
-    """Fails at some keys, and tells which were asked for."""
-
-    def __init__(self, bad: dict[str, Exception], *, data: dict[str, Any] | None = None) -> None:
-        super().__init__(data)
-        self.bad = bad
-        self.begun: list[str] = []
-        self.ended: list[str] = []
-        self.delay = 0.0
-
-    async def _go(self, key: str) -> None:
-        self.begun.append(key)
-        if key in self.bad:
-            raise self.bad[key]
-        await asyncio.sleep(self.delay)
-
-    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-        await self._go(key)
-        return await super().get(key, prototype, byte_range)
-
-    async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
-        return [await self.get(key, prototype, span) for key, span in key_ranges]
-
-    async def set(self, key: str, value: Any, byte_range: Any = None) -> None:
-        await self._go(key)
-        await super().set(key, value)
-        self.ended.append(key)
-
-
-# --- reading ------------------------------------------------------------------------------------
 
 
 def test_values_and_parts_of_values_come_in_the_order_of_the_requests() -> None:
@@ -154,54 +108,6 @@ def test_a_store_that_fails_over_a_document_is_told_from_damage() -> None:
     store = Failing({"p/zarr.json": OSError("timed out")})
     with pytest.raises(StorageError, match=r"p/zarr.json failed: timed out"):
         get_json(store, "p")
-
-
-# --- writing ------------------------------------------------------------------------------------
-
-
-def test_what_was_written_is_there() -> None:
-    store, items = MemoryStore(), [(f"c/{i}", bytes([i])) for i in range(100)]
-    set_many(store, items)
-    assert contents(store) == dict(items)
-
-
-def test_a_write_that_fails_stops_the_others_and_none_goes_on_afterwards() -> None:
-    store = Failing({"3": OSError("disk full")})
-    store.delay = 0.05
-    with pytest.raises(StorageError, match="disk full") as caught:
-        set_many(store, [(str(i), b"x") for i in range(40)])
-    assert type(caught.value) is StorageError
-    begun, ended = list(store.begun), dict(contents(store))
-    time.sleep(0.2)
-    assert (store.begun, contents(store)) == (begun, ended)
-    assert len(begun) < 40
-
-
-def test_a_write_that_fails_names_its_chunk() -> None:
-    store = Failing({"p/0/vertices/c/7": OSError("disk full")})
-    with pytest.raises(StorageError, match="p/0/vertices/c/7"):
-        set_many(store, [("a", b"1"), ("p/0/vertices/c/7", b"2")])
-
-
-def test_writes_that_fail_in_different_ways_at_once_are_still_one_error() -> None:
-    store = Failing({"a": OSError("disk full"), "b": ReadOnlyError("closed")})
-    with pytest.raises(ZVError):
-        set_many(store, [("a", b"1"), ("b", b"2")])
-
-
-def test_writes_at_once_are_bounded() -> None:
-    class Counting(MemoryStore):
-        now = most = 0
-
-        async def set(self, key: str, value: Any, byte_range: Any = None) -> None:
-            self.now += 1
-            self.most = max(self.most, self.now)
-            await asyncio.sleep(0.001)
-            self.now -= 1
-
-    store = Counting()
-    set_many(store, [(str(i), b"") for i in range(200)])
-    assert 1 < store.most <= 64
 
 
 def test_calls_work_inside_a_running_loop_and_from_threads() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from test_store import contents
+from _stores import contents
 from zarr.storage import MemoryStore
 
 from zv_versioned._upload import Uploader

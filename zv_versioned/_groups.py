@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _checks, _paths, _store
+from . import _checks, _paths, _store, _writes
 from ._cache import Cache
 from ._sets import is_in
 from ._words import counted
@@ -167,7 +167,7 @@ def write_groups(stage: LevelStage, groups: Mapping[str, np.ndarray]) -> None:
     node = f"{_paths.join(stage.path, 'groups')}/zarr.json"
     with stage.uploading():
         if not stage.facts.groups:
-            _store.set_many(stage.store, [(node, metadata.dumps(array_document()))])
+            _writes.set_many(stage.store, [(node, metadata.dumps(array_document()))])
         cell = batches.CODEC.encode(encode_groups(groups))
-        _store.set_many(stage.store, [(key_of(stage.path), cell)])
+        _writes.set_many(stage.store, [(key_of(stage.path), cell)])
     stage.regrouped(new_content_id())

@@ -1,28 +1,26 @@
-"""Calls on a zarr store, batched and waited for: the only module that makes them."""
+"""Reads from a zarr store, batched and waited for; with :mod:`zv_versioned._writes` the only
+modules that call one."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
-from zarr.core.buffer import cpu, default_buffer_prototype
+from zarr.core.buffer import default_buffer_prototype
 
 from . import _io
 from ._memory import room
 from ._paths import chunk_key
-from .errors import IntegrityError, NotFoundError, StorageError, ZVError
+from .errors import IntegrityError, NotFoundError, ZVError
 from .storage.chunks import chunks_of, wrong_with
-from .storage.translate import reason, translated, unreadable
+from .storage.translate import translated, unreadable
 
 _PROTOTYPE = default_buffer_prototype()
-_WRITES_AT_ONCE = 16
 
-Value = bytes | bytearray
 Request = tuple[str, int, int]
 """A key and a byte range. (key, 0, -1) asks for the whole value, (key, -n, -1) for the last n
 bytes."""
@@ -38,7 +36,7 @@ def _view(buffer: Any) -> memoryview:
     return memoryview(buffer.as_numpy_array()).toreadonly()
 
 
-async def _get(store: Store, key: str) -> memoryview | None:
+async def get(store: Store, key: str) -> memoryview | None:
     buffer = await store.get(key, _PROTOTYPE)
     if buffer is None:
         # icechunk 1 also answers None where it could not read the snapshot; this then raises.
@@ -73,7 +71,7 @@ async def _get_all(
     store: Store, keys: Sequence[str], chunks: Sequence[str]
 ) -> list[memoryview | None]:
     expected = (_get_expected(store, key) for key in chunks)
-    return list(await asyncio.gather(*(_get(store, key) for key in keys), *expected))
+    return list(await asyncio.gather(*(get(store, key) for key in keys), *expected))
 
 
 async def _get_expected(store: Store, key: str) -> memoryview | None:
@@ -258,7 +256,7 @@ def checked(requests: Sequence[Request], values: Sequence[memoryview | None]) ->
     found = []
     for (key, _, _), value in zip(requests, values, strict=True):
         if value is None:
-            raise _missing(key)
+            raise missing(key)
         found.append(value)
     _check_lengths(requests, list(map(len, found)))
     return found
@@ -340,7 +338,7 @@ def _get_one(store: Store, request: Request) -> memoryview | None:
     return None if buffer is None else _view(buffer)
 
 
-def _missing(key: str) -> IntegrityError:
+def missing(key: str) -> IntegrityError:
     return IntegrityError(
         f"a chunk that this snapshot needs is missing: {key}. Was it removed by hand, or collected "
         "while it was in use? zv-versioned fsck says which files are missing",
@@ -362,141 +360,6 @@ class damage_in:  # noqa: N801
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, IntegrityError):
             raise IntegrityError(f"chunk {self._key!r}: {error}") from error
-
-
-async def _set_all(store: Store, items: Iterable[tuple[str, Value]]) -> None:
-    free = asyncio.Semaphore(_WRITES_AT_ONCE)
-
-    async def put(key: str, value: Value) -> None:
-        async with free:
-            try:
-                await store.set(key, cpu.Buffer.from_bytes(value))
-            except ZVError:
-                raise
-            except Exception as error:
-                raise StorageError(f"writing chunk {key!r} failed: {reason(error)}") from error
-
-    # A TaskGroup: when one write fails the others are stopped and waited for.
-    async with asyncio.TaskGroup() as group:
-        for key, value in items:
-            group.create_task(put(key, value))
-
-
-def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
-    """Begin to write values, as :func:`set_many` does, and return at once.
-
-    Returns
-    -------
-    concurrent.futures.Future
-        For :func:`wait_set`.
-    """
-    return _io.start(_set_all(store, items))
-
-
-def wait_set(begun: Future[None]) -> None:
-    """Return when all is written that :func:`begin_set` began; raises as :func:`set_many`."""
-    try:
-        begun.result()
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from group
-
-
-def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
-    """Write values, several at once; returns when all are written.
-
-    Raises
-    ------
-    StorageError
-        If one fails; the others are then stopped, none goes on behind the
-        caller's back.
-    """
-    if items:
-        wait_set(begin_set(store, items))
-
-
-async def _copy_all(source: Store, target: Store, keys: Iterable[tuple[str, str]]) -> None:
-    free = asyncio.Semaphore(_WRITES_AT_ONCE)
-
-    async def copy(here: str, there: str) -> None:
-        async with free:
-            try:
-                value = await _get(source, here)
-                if value is None:
-                    raise _missing(here)
-                await target.set(there, cpu.Buffer.from_bytes(value))
-            except ZVError:
-                raise
-            except Exception as error:
-                raise StorageError(f"copying chunk {here!r} failed: {reason(error)}") from error
-
-    async with asyncio.TaskGroup() as group:
-        for here, there in keys:
-            group.create_task(copy(here, there))
-
-
-def copy_many(source: Store, target: Store, keys: Sequence[tuple[str, str]]) -> None:
-    """Copy values from one store to another, as they are, a few at a time.
-
-    Parameters
-    ----------
-    source, target : zarr.abc.store.Store
-    keys : sequence of (str, str)
-        Of each value in the source and in the target.
-
-    Raises
-    ------
-    IntegrityError
-        If one that must be there is not.
-    StorageError
-        If the storage fails; the others are then stopped.
-    """
-    if not keys:
-        return
-    try:
-        _io.run(_copy_all(source, target, keys))
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from group
-
-
-async def _delete_all(store: Store, keys: Iterable[str]) -> None:
-    free = asyncio.Semaphore(_WRITES_AT_ONCE)
-
-    async def delete(key: str) -> None:
-        async with free:
-            await store.delete(key)
-
-    async with asyncio.TaskGroup() as group:
-        for key in keys:
-            group.create_task(delete(key))
-
-
-def delete_many(store: Store, keys: Sequence[str]) -> None:
-    """Delete values; it is no error where there is none."""
-    if not keys:
-        return
-    try:
-        _io.run(_delete_all(store, keys))
-    except BaseExceptionGroup as group:
-        error = group.exceptions[0]
-        if isinstance(error, ZVError) or not isinstance(error, Exception):
-            raise error from group
-        raise StorageError(f"deleting chunks failed: {reason(error)}") from error
-
-
-def delete_tree(store: Store, path: str) -> None:
-    """Delete an array or a group with all that lies in it.
-
-    Raises
-    ------
-    StorageError
-        If the storage fails.
-    """
-    try:
-        _io.run(store.delete_dir(path))
-    except ZVError:
-        raise
-    except Exception as error:
-        raise StorageError(f"deleting {path!r} failed: {reason(error)}") from error
 
 
 def children(store: Any, path: str) -> list[str]:

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 from zarr.abc.store import Store
 
-from . import _io, _store
+from . import _io, _writes
 
 # To begin a write costs as much as to write some kilobytes.
 _START_BYTES = 64 << 10
@@ -32,12 +32,12 @@ class Uploader:
         self._store = store
         self._limit = limit
         self._hold = hold
-        self._held: list[tuple[str, _store.Value]] = []
+        self._held: list[tuple[str, _writes.Value]] = []
         self._held_bytes = 0
         self._going: deque[tuple[Future[None], int]] = deque()
         self._going_bytes = 0
 
-    def put(self, key: str, value: _store.Value) -> None:
+    def put(self, key: str, value: _writes.Value) -> None:
         """Take one value.
 
         Raises
@@ -63,7 +63,7 @@ class Uploader:
             self._wait_for_oldest()
         items, size = self._held, self._held_bytes
         self._held, self._held_bytes = [], 0
-        self._going.append((_store.begin_set(self._store, items), size))
+        self._going.append((_writes.begin_set(self._store, items), size))
         self._going_bytes += size
 
     def finish(self) -> None:
@@ -76,7 +76,7 @@ class Uploader:
         while self._going:
             self._wait_for_oldest()
 
-    def take(self) -> list[tuple[str, _store.Value]]:
+    def take(self) -> list[tuple[str, _writes.Value]]:
         """Give back what is held and was not begun to be written: the caller writes it."""
         held, self._held, self._held_bytes = self._held, [], 0
         return held
@@ -91,7 +91,7 @@ class Uploader:
     def _wait_for_oldest(self) -> None:
         future, size = self._going[0]
         try:
-            _store.wait_set(future)
+            _writes.wait_set(future)
         except BaseException:
             self.stop()
             raise

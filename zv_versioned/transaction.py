@@ -11,7 +11,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import _io, _paths, _state, _store
+from . import _io, _paths, _state, _writes
 from ._ids import Ids
 from ._said import default_message, parse_message, parse_metadata
 from ._words import counted
@@ -318,7 +318,7 @@ class Transaction(StagesDatasets):
                 items = [*held, *documents, *self._dataset_changes()]
                 held.clear()
                 prepared.clear()
-                _store.set_many(self._session.store, items)
+                _writes.set_many(self._session.store, items)
                 repository._audit(self._session, self.branch)
                 try:
                     return repository._commit(
@@ -333,7 +333,7 @@ class Transaction(StagesDatasets):
             self._landed = race.publish(message, own, tip)
         return self._landed.snapshot_id
 
-    def _race(self, held: Sequence[tuple[str, _store.Value]]) -> Race:
+    def _race(self, held: Sequence[tuple[str, _writes.Value]]) -> Race:
         """This transaction, where it has lost the race for its branch."""
         before = {n: meta for n, meta in self._written.items() if n not in self._created}
         return Race(

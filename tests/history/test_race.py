@@ -13,7 +13,7 @@ import pytest
 
 import zv_versioned as zvv
 from zv_versioned._paths import chunk_key, parted
-from zv_versioned._store import Value
+from zv_versioned._writes import Value
 from zv_versioned.history.race import Race
 from zv_versioned.storage.lock import LOCK_FILE
 from zv_versioned.transaction import Transaction

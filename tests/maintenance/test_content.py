@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import zv_versioned as zvv
-from zv_versioned import _paths, _store
+from zv_versioned import _paths, _store, _writes
 from zv_versioned.format import arrays, batches, cells, columns, shards
 from zv_versioned.format.metadata import dumps
 from zv_versioned.format.table import new_content_id, ranges_of
@@ -41,7 +41,7 @@ def said(repo: zvv.Repository, branch: str) -> list[str]:
 
 def write(repo: zvv.Repository, branch: str, key: str, value: bytes) -> None:
     session = repo._backend.begin(branch)
-    _store.set_many(session.store, [(key, value)])
+    _writes.set_many(session.store, [(key, value)])
     repo._backend.publish(session, branch, "sabotage", {})
 
 

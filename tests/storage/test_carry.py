@@ -11,7 +11,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zv_versioned import _store
+from zv_versioned import _store, _writes
 from zv_versioned._paths import chunk_key
 from zv_versioned.storage import Backend
 from zv_versioned.storage import carry as carrying
@@ -28,7 +28,7 @@ def make_array(session: Any, name: str) -> None:
 
 
 def write(session: Any, name: str, chunks: Chunks) -> None:
-    _store.set_many(session.store, [(chunk_key(name, at), value) for at, value in chunks.items()])
+    _writes.set_many(session.store, [(chunk_key(name, at), value) for at, value in chunks.items()])
 
 
 def read(store: Any, name: str) -> Chunks:
@@ -128,7 +128,7 @@ def test_an_array_that_each_side_made_by_itself_is_copied(backend: Backend) -> N
 def test_a_chunk_may_be_carried_to_where_it_was(backend: Backend) -> None:
     source = backend.branch_tip("try")
     session = backend.begin("main")
-    _store.delete_many(session.store, [chunk_key("a", (0, 0)), chunk_key("a", (60, 3))])
+    _writes.delete_many(session.store, [chunk_key("a", (0, 0)), chunk_key("a", (60, 3))])
     backend.publish(session, "main", "gone", {})
     assert read(backend.read_store(backend.branch_tip("main")), "a") == {}
     target = backend.begin("main")

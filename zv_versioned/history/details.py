@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .. import _paths, _store
+from .. import _paths, _store, _writes
 from .._cells_io import Blocks
 from .._groups import load_groups
 from ..errors import IntegrityError
@@ -74,7 +74,7 @@ class Source:
         return self._store
 
     @property
-    def unwritten(self) -> Mapping[str, _store.Value] | None:
+    def unwritten(self) -> Mapping[str, _writes.Value] | None:
         """The chunks, where none is in the store yet."""
         return None
 
@@ -86,20 +86,20 @@ class Held(Source):
     somebody has to read them there.
     """
 
-    def __init__(self, store: Any, chunks: Sequence[tuple[str, _store.Value]]) -> None:
+    def __init__(self, store: Any, chunks: Sequence[tuple[str, _writes.Value]]) -> None:
         super().__init__(store)
-        self._chunks: dict[str, _store.Value] | None = dict(chunks)
+        self._chunks: dict[str, _writes.Value] | None = dict(chunks)
 
     @property
     def store(self) -> Any:
         """The store, to which all the chunks are written now."""
         if self._chunks is not None:
-            _store.set_many(self._store, list(self._chunks.items()))
+            _writes.set_many(self._store, list(self._chunks.items()))
             self._chunks = None
         return self._store
 
     @property
-    def unwritten(self) -> Mapping[str, _store.Value] | None:
+    def unwritten(self) -> Mapping[str, _writes.Value] | None:
         """The chunks, where none is in the store yet."""
         return self._chunks
 

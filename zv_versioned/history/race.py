@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .. import _paths, _state, _store
+from .. import _paths, _state, _writes
 from ..result import stage_name
 from ..storage.carry import Move, Staged
 from .details import Held, Snapshot, Source
@@ -85,7 +85,7 @@ class Race:
         before: Mapping[str, DatasetMeta],
         metas: Mapping[str, DatasetMeta],
         stages: Mapping[tuple[str, int], LevelStage],
-        held: Sequence[tuple[str, _store.Value]],
+        held: Sequence[tuple[str, _writes.Value]],
         check: Callable[[], None],
     ) -> None:
         self._check = check
@@ -96,7 +96,7 @@ class Race:
         store = repository._backend.view_store(base_snapshot_id)
         base, source = None, Source(session.store)
         if session.has_uncommitted_changes:
-            _store.set_many(session.store, held)
+            _writes.set_many(session.store, held)
         else:
             base, source = _known_base(before, stages), Held(session.store, held)
         if base is None:

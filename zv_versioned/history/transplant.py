@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .. import _groups, _paths, _state, _store
+from .. import _groups, _paths, _state, _store, _writes
 from .._sets import distinct
 from ..format import arrays, batches, metadata
 from ..format.metadata import FAMILIES, DatasetMeta, LevelFacts
@@ -89,9 +89,9 @@ def transplant(
         levels = {(n, i): plan for n, d in merged.datasets.items() for i, plan in d.levels.items()}
     else:
         for path in _trees_to_delete(ours, merged):
-            _store.delete_tree(store, path)
-    _store.set_many(store, list(_documents(ours, merged, levels, before, others, anew=carried)))
-    items: list[tuple[str, _store.Value]] = []
+            _writes.delete_tree(store, path)
+    _writes.set_many(store, list(_documents(ours, merged, levels, before, others, anew=carried)))
+    items: list[tuple[str, _writes.Value]] = []
     if carried:
         _put_back(store, details, levels)
     elif source.unwritten is not None:
@@ -104,7 +104,7 @@ def transplant(
         )  # fmt: skip
     if any(plan.rewrites for plan in levels.values()):
         # What is rewritten is read first.
-        _store.set_many(store, items)
+        _writes.set_many(store, items)
         items = []
     index = dict(merged.index)
     for (name, number), plan in levels.items():
@@ -116,7 +116,7 @@ def transplant(
         items += _table(finished, None if carried else mine)
         items.append(_facts_document(meta, finished.path, finished.facts))
         index[name] = replace(index[name], levels={**index[name].levels, number: finished})
-    _store.set_many(store, items)
+    _writes.set_many(store, items)
     return index
 
 
@@ -124,12 +124,12 @@ def stamp(store: Any, name: str) -> None:
     """Let a commit that changes nothing else be one: note its name in the root group."""
     root = _state.root_attributes(store)
     root["zv_repository"] = {**root["zv_repository"], "merged": name}
-    _store.set_many(store, [("zarr.json", metadata.dumps(metadata.group(root)))])
+    _writes.set_many(store, [("zarr.json", metadata.dumps(metadata.group(root)))])
 
 
 def placed(
-    chunks: Mapping[str, _store.Value], moves: Sequence[Move]
-) -> list[tuple[str, _store.Value]]:
+    chunks: Mapping[str, _writes.Value], moves: Sequence[Move]
+) -> list[tuple[str, _writes.Value]]:
     """Chunks that are not written yet, under the keys that they get; without those of no move."""
     slots = {move.array: move.slots for move in moves}
     found = []
@@ -280,7 +280,7 @@ def _clear(
         for slot in gone.tolist()
         for key in chunk_keys(mine, array, *heads[slot])
     ]
-    _store.delete_many(store, keys)
+    _writes.delete_many(store, keys)
 
 
 def _put_back(
@@ -308,7 +308,7 @@ def _put_back(
         keys += [_paths.shard_key(array, slot, ()) for slot in ours.slot[at[same]].tolist()]
         if mine.facts.groups and mine.facts.groups == plan.index.facts.groups != its.facts.groups:
             keys.append(_groups.key_of(mine.path))
-    _store.copy_many(details.ours.store, store, [(key, key) for key in keys])
+    _writes.copy_many(details.ours.store, store, [(key, key) for key in keys])
 
 
 # ---- what neither side has just so -------------------------------------------
@@ -334,7 +334,7 @@ def _finish(store: Any, plan: LevelPlan) -> LevelIndex:
     if plan.groups is not None and index.facts.groups:
         cell = batches.CODEC.encode(_groups.encode_groups(plan.groups))
         items.append((_groups.key_of(index.path), cell))
-    _store.set_many(store, items)
+    _writes.set_many(store, items)
     table = _rewrite(store, index, plan.rewrites) if plan.rewrites else index.table
     facts = replace(index.facts, version=new_content_id()) if plan.changed else index.facts
     return LevelIndex(index.path, facts, table)
@@ -350,7 +350,7 @@ def _rewrite(store: Any, index: LevelIndex, rewrites: Sequence[tuple[Rewrite, in
         (shard,) = _store.get_many(store, [(key, 0, -1)])
         with _store.damage_in(key):
             new, head = batches.with_ids(shard, rewrite.ids)
-        _store.set_many(store, [(key, new)])
+        _writes.set_many(store, [(key, new)])
         lengths[np.searchsorted(table.slot, slot)] = head
     return table.with_columns({"head_bytes": lengths}, {})
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _store
+from .. import _writes
 from .._sets import distinct
 from ..errors import MetadataError, StorageError
 from ..format.metadata import FAMILIES, AttributeMeta
@@ -277,5 +277,5 @@ def _declare(stage: LevelStage, attributes: Mapping[str, Mapping[str, AttributeM
     for family, known in attributes.items():
         have = stage.facts.family(family)
         fresh = [meta for name, meta in known.items() if name not in have]
-        _store.set_many(stage.store, stage.documents_of(fresh))
+        _writes.set_many(stage.store, stage.documents_of(fresh))
         stage.facts = stage.facts.with_family(family, {**have, **{m.name: m for m in fresh}})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _memory, _paths, _state, _store
+from .. import _memory, _paths, _state, _writes
 from .._beside import beside
 from .._words import counted
 from ..errors import ConflictError, MetadataError
@@ -282,7 +282,7 @@ def _prepare(stage: LevelStage, reader: LevelReader, groups: list[np.ndarray]) -
         (f"{_paths.join(stage.path, path)}/zarr.json", metadata.dumps(document))
         for path, document in documents
     ]
-    _store.set_many(stage.store, items)
+    _writes.set_many(stage.store, items)
 
 
 def _make_room(stage: LevelStage, reader: LevelReader, groups: list[np.ndarray]) -> list[int]:
@@ -301,7 +301,7 @@ def _make_room(stage: LevelStage, reader: LevelReader, groups: list[np.ndarray])
         drop_slots(stage.store, arrays_of_batches(reader), table.slot[rows])
     else:
         for some in groups:
-            _store.delete_many(stage.store, list(keys_of_batches(reader, some.tolist())))
+            _writes.delete_many(stage.store, list(keys_of_batches(reader, some.tolist())))
     return sorted(set(range(stage.facts.slots)) - set(np.delete(table.slot, rows).tolist()))
 
 
@@ -320,7 +320,7 @@ def _merge(stage: LevelStage, reader: LevelReader, rows: np.ndarray, slot: int) 
     if len(merging.retired):
         contents[REMOVED] = new_content_id()
         cells.append((REMOVED, batches.CODEC.encode(removed.encode_rows(merging.retired))))
-    _store.set_many(
+    _writes.set_many(
         stage.store,
         [(_paths.shard_key(_paths.join(stage.path, p), slot, ()), cell) for p, cell in cells],
     )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import icechunk as ic
 import numpy as np
 
-from .. import _io, _store
+from .. import _io, _writes
 from .._paths import chunk_key
 from .._sets import is_in
 from .hidden import session_at
@@ -134,7 +134,7 @@ def carry(
     for begin in range(0, len(keys), _TOLD_EVERY):
         if progress is not None:
             progress(begin, len(keys))
-        _store.copy_many(source, target.store, keys[begin : begin + _TOLD_EVERY])
+        _writes.copy_many(source, target.store, keys[begin : begin + _TOLD_EVERY])
     if progress is not None and keys:
         progress(len(keys), len(keys))
     return len(keys)
@@ -246,7 +246,7 @@ class Staged:
                 theirs = _put_back(clean, array, {at[0] for at in places})
                 stray += [chunk_key(array, at) for at in sorted(places - theirs)]
             target.merge(clean)
-        _store.delete_many(target.store, stray)
+        _writes.delete_many(target.store, stray)
 
     def _source(self, moves: Sequence[Move]) -> AbstractContextManager[Any]:
         """The session itself, or another like it where moving would cover what was staged."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _store
+from .. import _store, _writes
 from ..format.metadata import dumps
 from .carry import SHARES, reindex_array
 from .translate import translated
@@ -41,11 +41,11 @@ def drop_chunks(store: Any, arrays: Sequence[str]) -> None:
         if document is None:
             continue
         if SHARES:
-            _store.delete_tree(store, f"{array}/c")
+            _writes.delete_tree(store, f"{array}/c")
         else:
-            _store.delete_tree(store, array)
+            _writes.delete_tree(store, array)
             made.append((f"{array}/zarr.json", dumps(document)))
-    _store.set_many(store, made)
+    _writes.set_many(store, made)
 
 
 _AT_ONCE = 30

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _checks, _checks_links, _paths, _store
+from .. import _checks, _checks_links, _paths, _writes
 from .._beside import beside
 from .._cells_io import Blocks, check_payloads, encode_rows
 from .._upload import Uploader
@@ -296,7 +296,7 @@ def upload_batch(
     metas = [value.meta for value in batch.all_values]
     fresh = [meta for meta in metas if meta.name not in stage.facts.family(meta.family)]
     if fresh:
-        _store.set_many(stage.store, stage.documents_of(fresh))
+        _writes.set_many(stage.store, stage.documents_of(fresh))
     upload = stage.upload
     plan = batch.plan
     blocks = Blocks.of(plan.cells, stage.facts.grid)

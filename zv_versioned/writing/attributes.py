@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _checks, _paths, _store
+from .. import _checks, _paths, _writes
 from .._cells_io import Blocks, encode_rows
 from .._upload import Uploader
 from ..errors import ArrayError, MetadataError, NotFoundError
@@ -317,8 +317,8 @@ def _prepare(stage: LevelStage, attribute: AttributeMeta) -> None:
     if known == attribute:
         return
     if known is not None and known.logical == TEXT != attribute.logical:
-        _store.delete_tree(stage.store, _paths.join(stage.path, known.dictionary))
-    _store.set_many(stage.store, stage.documents_of([attribute]))
+        _writes.delete_tree(stage.store, _paths.join(stage.path, known.dictionary))
+    _writes.set_many(stage.store, stage.documents_of([attribute]))
 
 
 def _record(
@@ -364,9 +364,9 @@ def drop_attribute(stage: LevelStage, name: str, of: str) -> None:
     attribute = known[name]
     table = stage.table()
     with stage.uploading():
-        _store.delete_tree(stage.store, _paths.join(stage.path, attribute.path))
+        _writes.delete_tree(stage.store, _paths.join(stage.path, attribute.path))
         if attribute.logical == TEXT:
-            _store.delete_tree(stage.store, _paths.join(stage.path, attribute.dictionary))
+            _writes.delete_tree(stage.store, _paths.join(stage.path, attribute.dictionary))
     none = np.zeros(len(table), np.int64)
     stage.replaced(table.with_columns({}, {attribute.path: none}))
     rest = {n: a for n, a in known.items() if n != name}

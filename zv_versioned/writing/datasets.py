@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .. import _paths, _state, _store
+from .. import _paths, _state, _store, _writes
 from .._checks import parse_vertex_dtype
 from .._json import json_object
 from ..errors import MetadataError
@@ -132,7 +132,7 @@ class StagesDatasets(ABC):
             self._refuse_overlap(name)
             items = self._dataset_documents(meta, facts)
             with self._half_done():
-                _store.set_many(self._session.store, items)
+                _writes.set_many(self._session.store, items)
             self._created.append(name)
             self._metas[name] = self._written[name] = meta
             self._stages[name, 0] = self._stage_of(meta, facts)
@@ -227,7 +227,7 @@ class StagesDatasets(ABC):
         with self._changing():
             meta, facts = new_level(self._meta(dataset), level, chunk_shape, coarsened_from, method)
             with self._half_done():
-                _store.set_many(self._session.store, _encoded(level_documents(meta, facts)))
+                _writes.set_many(self._session.store, _encoded(level_documents(meta, facts)))
             self._metas[dataset] = meta
             self._stages[dataset, facts.level] = self._stage_of(meta, facts)
             self._note(stage_name(dataset, facts.level), level_created=True)
@@ -257,7 +257,7 @@ class StagesDatasets(ABC):
                 stage = self._stages.pop((dataset, level), None)
                 if stage is not None:
                     stage.finish()
-                _store.delete_tree(self._session.store, _paths.level_path(dataset, level))
+                _writes.delete_tree(self._session.store, _paths.level_path(dataset, level))
             self._metas[dataset] = meta
             self._notes.pop(stage_name(dataset, level), None)
             self._note(stage_name(dataset, level), level_deleted=True)

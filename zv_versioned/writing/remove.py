@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _checks, _paths, _store
+from .. import _checks, _paths, _writes
 from .._groups import without_members
 from .._sets import union
 from ..format import arrays, batches, metadata
@@ -31,7 +31,7 @@ def remove_objects(stage: LevelStage, ids: Any) -> dict[str, Any]:
     content = table.content(REMOVED).copy()
     with stage.uploading():
         if not content.any():
-            _store.set_many(stage.store, [_document(stage)])
+            _writes.set_many(stage.store, [_document(stage)])
         upload = stage.upload
         path = _paths.join(stage.path, REMOVED)
         gone = {r: union(at, before[r]) if r in before else at for r, at in members.items()}

@@ -64,9 +64,11 @@ class Upkeep:
         target_vertices : int
             Batches with fewer vertices are merged with their neighbours in space, up to
             about so many: what is held in memory at a time. Batches that lost objects
-            are written anew whatever their size.
+            are written anew whatever their size; of a level that has no object left
+            the batches stay, for the ids that are retired.
         max_batches : int, optional
-            How many batches of a level are merged at most, the smallest first.
+            How many batches of a level are merged at most, the smallest first; at
+            least one of them has an object left.
         dry_run : bool
             Say what would be done, and do nothing.
         message, author : str, optional

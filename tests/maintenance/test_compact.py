@@ -168,6 +168,32 @@ def test_a_random_history_keeps_its_content(
     assert report.ok, report
 
 
+@pytest.mark.parametrize(("emptied", "most"), [(2, 2), (4, 5), (5, 5), (6, 5), (6, 7)])
+def test_a_few_batches_at_a_time_become_one_however_many_are_wholly_removed(
+    emptied: int, most: int
+) -> None:
+    repo = zvv.Repository.create("memory://")
+    rng = np.random.default_rng(emptied)
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0] * 3, [100] * 3))
+    for number in range(10):
+        with repo.transaction() as tx:
+            positions = rng.random((4, 3), np.float32) * 100
+            tx.writer("p").append_vertices_sync(positions, object_ids=number)
+    with repo.transaction() as tx:
+        tx.writer("p").remove_objects_sync(list(range(emptied)))
+    digest, left = repo.digest(), 10
+    while left > 1:
+        done = repo.compact(max_batches=most)
+        assert done.batches_merged == min(most, left)
+        left -= done.batches_merged - 1
+        assert len(repo.view()["p"][0].batches) == left
+    assert repo.compact(max_batches=most).levels == {}
+    assert repo.digest() == digest
+    with pytest.raises(zvv.ArrayError, match="0"), repo.transaction() as tx:
+        tx.writer("p").append_vertices_sync(np.ones((1, 3), "f4"), object_ids=0)
+
+
 def test_what_is_compact_is_left_alone() -> None:
     repo = small()
     first = repo.compact()

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..spatial.boxes import MOST_EXPECTED
+
 __all__ = [
     "ChunkShape",
     "ExpectedVertices",
@@ -31,12 +33,12 @@ def count(text: str) -> int:
     """A whole number above 0, such as ``250000``, ``1e6`` or ``1_000_000``."""
     try:
         number = Decimal(text)
-        if number > 0 and number.is_finite() and number.adjusted() < 30 and number % 1 == 0:
+        if number > 0 and number.is_finite() and number <= MOST_EXPECTED and number % 1 == 0:
             return int(number)
     except ArithmeticError:
         pass
     raise typer.BadParameter(
-        f"{text!r}: a whole number above 0 is expected, such as 1000000 or 1e6"
+        f"{text!r}: a whole number from 1 to {MOST_EXPECTED:,} is expected, such as 1e6"
     )
 
 

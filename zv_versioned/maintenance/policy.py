@@ -72,8 +72,11 @@ def groups(
     lossy = table.n_removed_vertices > 0
     chosen = np.flatnonzero((live < target_vertices) | lossy)
     if max_batches is not None and len(chosen) > max_batches:
-        smallest = np.argsort(live[chosen], kind="stable")[:max_batches]
-        chosen = np.sort(chosen[smallest])
+        by_size = np.argsort(live[chosen], kind="stable")
+        # Those that are wholly removed are the smallest, and need one that is not to go with.
+        empty = int((live[chosen] == 0).sum())
+        last = min(max(max_batches - 1, empty), len(chosen) - 1)
+        chosen = np.sort(chosen[[*by_size[: max_batches - 1], by_size[last]]])
     alive = chosen[live[chosen] > 0]
     if len(alive) == 0:
         return []

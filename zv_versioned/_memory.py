@@ -41,7 +41,8 @@ def keep() -> None:
     """Let memory that is given back stay with the process, up to some 60 MB of it.
 
     glibc takes the largest array that was ever given back, up to 32 MB, as the size from which
-    on to ask the system for each: so one is, which nobody has touched. Elsewhere this is nothing.
+    on to ask the system for each: so one is, which nobody has touched. Where the environment says
+    what glibc keeps (``MALLOC_TRIM_THRESHOLD_`` and others), and elsewhere, this is nothing.
 
     Source: the GNU C Library manual, "Malloc Tunable Parameters", M_MMAP_THRESHOLD.
     """

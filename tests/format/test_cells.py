@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numcodecs import blosc
 
@@ -141,6 +141,7 @@ def test_a_sound_cell_that_is_not_one_framed_item_is_an_error() -> None:
     most=st.sampled_from([1, 200, 1 << 20]),
     alone=st.booleans(),
 )
+@example(payloads=[b""] * 9 + [bytes(121)], cname="lz4", most=200, alone=False)
 def test_cells_that_are_decoded_together_are_those_that_each_is(
     payloads: list[bytes], cname: str, most: int, alone: bool
 ) -> None:

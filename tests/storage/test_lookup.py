@@ -66,7 +66,7 @@ def test_documents_are_those_that_icechunk_has(repo: zvv.Repository) -> None:
     found = _store.get_documents(store, [*paths, "nothing"])
     for path, document in zip(paths, found[:-1], strict=True):
         key = f"{path}/zarr.json" if path else "zarr.json"
-        value = _io.run(_store._get(store, key))
+        value = _io.run(_store.get(store, key))
         assert value is not None
         assert document == json.loads(bytes(value))
     assert found[-1] is None

@@ -334,11 +334,12 @@ def decode_each(
     first, end = 0, 0
     begins: list[int] = []
     for number, size in enumerate(sizes):
-        if end > 0 and end + size > _TOGETHER_BYTES:
+        room = HEADER + size + -size % HEADER
+        if end > 0 and end + room > _TOGETHER_BYTES:
             yield _decoded(stored[first:number], sizes[first:number], begins, room_of(end)), end
             first, end, begins = number, 0, []
         begins.append(end)
-        end += HEADER + size + -size % HEADER
+        end += room
     if begins:
         yield _decoded(stored[first:], sizes[first:], begins, room_of(end)), end
 

@@ -155,13 +155,9 @@ class LocalChunks:
         OSError
             If a file cannot be read.
         """
-        found: dict[str, Chunk | bytes | None] = {}
+        found = self._each(requests)
         opened: dict[str, int] = {}
         values: list[memoryview | None] = []
-        # Several requests are of one chunk, as a rule: it is looked for once.
-        for key, _, _ in requests:
-            if key not in found:
-                found[key] = self._find(key)
         try:
             for key, start, stop in requests:
                 there = found[key]
@@ -195,10 +191,7 @@ class LocalChunks:
         OSError
             If a file cannot be read.
         """
-        found: dict[str, Chunk | bytes | None] = {}
-        for key, _, _ in requests:
-            if key not in found:
-                found[key] = self._find(key)
+        found = self._each(requests)
         parts, ends, end = [], [], 0
         for key, start, stop in requests:
             there = found[key]
@@ -295,6 +288,10 @@ class LocalChunks:
                     found[at] = chunk
                 left = [at for at in left if found[at] is None]
         return None if left else [chunk for chunk in found if chunk is not None]
+
+    def _each(self, requests: Sequence[Request]) -> dict[str, Chunk | bytes | None]:
+        """What :meth:`_find` finds, by key: several requests are of one chunk, as a rule."""
+        return {key: self._find(key) for key in dict.fromkeys(key for key, _, _ in requests)}
 
     def _find(self, key: str) -> Chunk | bytes | None:
         """Where a chunk lies, or its bytes where they are in the manifest; None for none."""

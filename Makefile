@@ -10,6 +10,8 @@ DEMO_REPOSITORY ?= build/demo
 TESTARGS ?=
 # A test file stays in one process; `make test PARALLEL=` runs all in one.
 PARALLEL ?= -n auto --maxprocesses 8 --dist loadfile
+# Of the long tests, those of one file are spread over all processes.
+LONG_PARALLEL ?= -n auto --maxprocesses 8 --dist worksteal
 BENCHARGS ?=
 
 PY := $(VENV)/bin/python
@@ -38,7 +40,7 @@ test: $(VENV)/.stamp-dev ## run the tests (all but those marked long)
 	$(PY) -m pytest -m "not long" $(PARALLEL) $(TESTARGS)
 
 test-long: $(VENV)/.stamp-dev ## run all the tests, those that take hours too, with many more examples
-	HYPOTHESIS_PROFILE=long $(PY) -m pytest $(PARALLEL) $(TESTARGS)
+	HYPOTHESIS_PROFILE=long $(PY) -m pytest $(LONG_PARALLEL) $(TESTARGS)
 
 check: $(VENV)/.stamp-dev ## lint, formatting and types
 	$(PY) -m ruff check .

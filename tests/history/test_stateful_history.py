@@ -522,8 +522,18 @@ class Histories(RuleBasedStateMachine):
 
 _long = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 Histories.TestCase.settings = settings(
-    max_examples=1000 if _long else 50,
+    max_examples=100 if _long else 50,
     stateful_step_count=200 if _long else 30,
     phases=set(Phase) - {Phase.shrink, Phase.explain},
 )
-TestHistories = Histories.TestCase
+
+
+def parts(count: int) -> dict[str, type]:
+    """The test, and more of it by other names, which other processes may run meanwhile."""
+    return {
+        f"Test{name}": type(f"Test{name}", (Histories.TestCase,), {})
+        for name in ("Histories", *(f"MoreHistories{part}" for part in range(1, count)))
+    }
+
+
+globals().update(parts(10 if _long else 1))

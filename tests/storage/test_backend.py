@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from zv_versioned.errors import (
 )
 from zv_versioned.storage import Backend, translated
 from zv_versioned.storage import location as location_module
+from zv_versioned.storage.lock import RepositoryLock
 
 context = new_processes()
 PROJECT = Path(zv_versioned.__file__).parents[1]
@@ -129,6 +131,47 @@ def test_a_creation_that_was_interrupted_can_be_repeated(tmp_path: Path) -> None
     backend = Backend.create(tmp_path)
     commit(backend, "x", 1)
     assert not (tmp_path / ".zv_versioned.creating").exists()
+
+
+def halfway(folder: Path) -> Path:
+    """Put a new repository where it is when it has been moved up in part; the rest of it."""
+    Backend.create(folder)
+    (folder / "zv_versioned.seals").unlink()
+    inside = folder / ".zv_versioned.creating"
+    inside.mkdir()
+    last = "repo" if (folder / "repo").exists() else "refs"
+    (folder / last).rename(inside / last)
+    return inside
+
+
+def test_a_creation_that_was_interrupted_at_its_end_can_be_repeated(tmp_path: Path) -> None:
+    halfway(tmp_path)
+    assert not Backend.exists(tmp_path)
+    backend = Backend.create(tmp_path)
+    commit(backend, "x", 1)
+    assert Backend.open(tmp_path).branches() == ["main"]
+    assert not (tmp_path / ".zv_versioned.creating").exists()
+
+
+def test_who_comes_while_one_is_created_is_told_that_it_is_there(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        inside = halfway(tmp_path)
+        with RepositoryLock(tmp_path).hold("create the repository"):
+            other = pool.submit(_create, str(tmp_path), {})
+            with pytest.raises(TimeoutError):
+                other.result(timeout=0.3)
+            for path in inside.iterdir():
+                path.rename(tmp_path / path.name)
+            inside.rmdir()
+    assert "already" in other.result()
+
+
+def test_what_was_put_beside_a_creation_that_was_interrupted_stays(tmp_path: Path) -> None:
+    halfway(tmp_path)
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(MetadataError, match="not empty"):
+        Backend.create(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "x"
 
 
 def _create(location: str, options: dict[str, Any]) -> str:

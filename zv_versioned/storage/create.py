@@ -17,6 +17,10 @@ from .lock import HOLDER_FILE, LOCK_FILE, RepositoryLock
 from .translate import translated
 
 _CREATING = ".zv_versioned.creating"
+_OURS = {LOCK_FILE, HOLDER_FILE, _CREATING}
+# What a new repository of icechunk has; by the one of these two it is known, and that moves last.
+_KNOWN_BY = ("repo", "refs")
+_MOVED_FIRST = {"config.yaml", "snapshots", "transactions"}
 
 _memory: dict[str, ic.Storage] = {}
 _memory_lock = threading.Lock()
@@ -62,21 +66,32 @@ def create_local(place: Place, folder: Path, lock: RepositoryLock) -> None:
     which icechunk knows a repository: nobody ever sees half of one.
     """
     try:
-        _refuse_unless_clean(place, folder)
+        _refuse_unless_clean(place, folder, locked=False)
         _refuse_inside_another(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with lock.hold("create the repository"):
-            _refuse_unless_clean(place, folder)
             inside = folder / _CREATING
-            shutil.rmtree(inside, ignore_errors=True)
-            with translated(place.location):
-                storage = ic.local_filesystem_storage(str(inside))
-                ic.Repository.create(storage, config=repository_config(place, None))
-            for item in sorted(inside.iterdir(), key=lambda path: path.name in ("repo", "refs")):
+            if not _moved_in_part(folder, inside):
+                _refuse_unless_clean(place, folder, locked=True)
+                shutil.rmtree(inside, ignore_errors=True)
+                with translated(place.location):
+                    storage = ic.local_filesystem_storage(str(inside))
+                    ic.Repository.create(storage, config=repository_config(place, None))
+            for item in sorted(inside.iterdir(), key=lambda path: path.name in _KNOWN_BY):
                 item.rename(folder / item.name)
             inside.rmdir()
     except OSError as error:
         raise StorageError(f"no repository can be created at {place.location}: {error}") from error
+
+
+def _moved_in_part(folder: Path, inside: Path) -> bool:
+    """Whether somebody was stopped while a whole repository was moved up: the rest has to follow.
+
+    Nothing is moved before it is whole, nor into a folder with anything in it.
+    """
+    moved = {path.name for path in folder.iterdir()} - _OURS
+    rest = any(os.path.lexists(inside / name) for name in _KNOWN_BY)
+    return rest and bool(moved) and moved <= _MOVED_FIRST
 
 
 def _refuse_inside_another(folder: Path) -> None:
@@ -92,14 +107,14 @@ def _refuse_inside_another(folder: Path) -> None:
                 )
 
 
-def _refuse_unless_clean(place: Place, folder: Path) -> None:
+def _refuse_unless_clean(place: Place, folder: Path, *, locked: bool) -> None:
     if folder.is_dir():
-        ours = {LOCK_FILE, HOLDER_FILE, _CREATING}
-        there = sorted({path.name for path in folder.iterdir()} - ours)
+        there = sorted({path.name for path in folder.iterdir()} - _OURS)
         with translated(place.location):
             if there and ic.Repository.exists(place.make()):
                 raise _occupied(place.location)
-        if there:
+        # It may be a part of one that somebody creates now; who has the lock can tell.
+        if there and (locked or not os.path.lexists(folder / LOCK_FILE)):
             raise MetadataError(
                 f"{place.location} is a folder that is not empty and holds no repository (but "
                 f"{there[0]!r}); take another location or an empty folder"

@@ -70,7 +70,7 @@ class KnownIds:
 
     def _forget(self) -> None:
         self._snapshot_id: str | None = None
-        self._members: set[bytes] = set()
+        self._names = _names(np.zeros((0, 16), np.uint8), *np.zeros((2, 0), np.int64))
         self._intervals = np.zeros((0, 2), np.int64)
         self._sorted: list[np.ndarray] = []
 
@@ -116,40 +116,46 @@ class KnownIds:
             self._add(
                 np.array(runs, np.int64).reshape(-1, 2),
                 [part.values for part in ids if part.values is not None],
-                [_name(uuid, part.first, 0) for uuid, part in zip(uuids, ids, strict=True)],
             )
+            first = np.array([part.first for part in ids], np.int64)
+            uuid = np.array(uuids, np.uint8).reshape(-1, 16)
+            self._names = np.append(self._names, _names(uuid, first, np.zeros_like(first)))
             self._snapshot_id = after
 
     def _learn(self, table: BatchTable, load: Load) -> None:
-        # A merge may have given a batch's ids anew on one branch, and not on another.
-        named = zip(table.uuid, table.id_min.tolist(), table.content(INDEX).tolist(), strict=True)
-        names = [_name(*one) for one in named]
-        if not self._members.issubset(names):
+        names = _names(table.uuid, table.id_min, table.content(INDEX))
+        # Most of them stand where they stood: what else there is is looked at one by one.
+        n = min(len(names), len(self._names))
+        differ = np.flatnonzero(names[:n] != self._names[:n])
+        same = int(differ[0]) if len(differ) else n
+        known, now = set(self._names[same:].tolist()), names[same:].tolist()
+        if not known.issubset(now):
             self._forget()  # another branch, or one that was reset
-        fresh = [row for row, name in enumerate(names) if name not in self._members]
-        if not fresh:
-            return
-        at = np.array(fresh)
+            known, now, same = set(), names.tolist(), 0
+        at = np.array([same + row for row, name in enumerate(now) if name not in known], np.int64)
         run = table.id_max[at] - table.id_min[at] == table.n_objects[at] - 1
         plain = run & (table.content(INDEX)[at] == 0)
         rows = at[~plain].tolist()
         runs = np.stack([table.id_min[at[plain]], table.id_max[at[plain]]], axis=1)
-        arrays = [ids for ids, _ in load(rows)] if rows else []
-        self._add(runs, arrays, [names[row] for row in fresh])
+        self._add(runs, [ids for ids, _ in load(rows)] if rows else [])
+        self._names = names
 
-    def _add(self, runs: np.ndarray, arrays: list[np.ndarray], names: list[bytes]) -> None:
+    def _add(self, runs: np.ndarray, arrays: list[np.ndarray]) -> None:
         self._intervals = _union(np.concatenate([self._intervals, runs]))
         self._sorted += [np.sort(np.concatenate(arrays))] if arrays else []
         # Merge neighbours of like size, as a log-structured tree does: few arrays, little copying.
         self._sorted.sort(key=len, reverse=True)
         while len(self._sorted) > 1 and len(self._sorted[-2]) < 2 * len(self._sorted[-1]):
             self._sorted[-2:] = [np.sort(np.concatenate(self._sorted[-2:]), kind="stable")]
-        self._members.update(names)
 
 
-def _name(uuid: np.ndarray, first: int, index: int) -> bytes:
-    """What the ids of a batch are known under."""
-    return bytes(uuid) + first.to_bytes(8, "little") + index.to_bytes(8, "little")
+def _names(uuid: np.ndarray, first: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """What the ids of each batch are known under: (n,) of 32 bytes.
+
+    A merge may have given a batch's ids anew on one branch, and not on another.
+    """
+    numbers = np.stack([first, index], axis=1).astype("<i8", copy=False).view(np.uint8)
+    return np.concatenate([uuid, numbers], axis=1).view("V32").reshape(-1)
 
 
 def _union(intervals: np.ndarray) -> np.ndarray:

@@ -19,6 +19,8 @@ _U16 = struct.Struct("<H")
 _U64 = struct.Struct("<Q")
 _MOST = 1 << 31
 """No buffer is larger: offsets are 32 bits wide, and signed in some places."""
+FEW = 32
+"""Of fewer tables each is sooner read by itself than all of them by column."""
 
 
 class Buffer:

@@ -22,10 +22,8 @@ from .files import (
     object_ids,
     reading,
 )  # fmt: skip
-from .flat import Table
+from .flat import FEW, Table
 
-# Of fewer tables each is sooner read by itself than all of them by column.
-_FEW = 32
 # Of chunks as many are found one by one as take as long as all of them by column.
 _ALONE = 3
 _BY_COLUMN = 16
@@ -52,7 +50,7 @@ class Nodes:
         name = f"/{path}".encode()
         with reading(self._what):
             table = None
-            if self._tables is None and self._root.length(2) > _FEW:
+            if self._tables is None and self._root.length(2) > FEW:
                 table = self._sought(name)
             if table is None:
                 # What is not found may lie elsewhere in an order that is not known here.
@@ -99,7 +97,7 @@ class Chunks:
         self._table = table
         self._what = what
         index: Iterable[Sequence[int]]
-        if table.length(1) > _FEW:
+        if table.length(1) > FEW:
             index = table.columns(1).u32_vectors(0).tolist()
         else:
             index = (row.u32s(0) for row in table.tables(1))

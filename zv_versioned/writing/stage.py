@@ -140,9 +140,10 @@ class LevelStage:
     def base_reader(self) -> LevelReader:
         """The level as the transaction began."""
         if self._base_reader is None:
-            table = load_table(self.store, self.path, self.base, self.meta.ndim, parts=self.parts)
+            store = self._base_store()
+            table = load_table(store, self.path, self.base, self.meta.ndim, parts=self.parts)
             state = LevelState(self.path, self.base, table)
-            self._base_reader = LevelReader(self.store, self.meta, state, self.parts)
+            self._base_reader = LevelReader(store, self.meta, state, self.parts)
         return self._base_reader
 
     def table(self) -> BatchTable:

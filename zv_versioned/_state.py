@@ -238,11 +238,36 @@ def load_table(
     keys = table_keys(path, facts.slots, first_bucket)
     if not keys:
         return BatchTable.empty(ndim)
-    names: Mapping[str, Hashable] = {}
+    names = {} if parts is None else _store.files_of(store, keys)
+    # All buckets but the last are the same for long, and so is the table of them.
+    head = ("buckets", *(names.get(key) for key in keys[:-1]))
+    if parts is None or len(keys) < 3 or None in head:
+        table = BatchTable.concatenate(_buckets(store, keys, names, parts, chunks))
+    else:
+        known: BatchTable | None = parts.get(head)
+        fresh = keys if known is None else keys[-1:]
+        *tables, last = _buckets(store, fresh, names, parts, chunks)
+        if known is None:
+            known = BatchTable.concatenate(tables)
+            parts.put(head, known, 512 + known.nbytes)
+        table = BatchTable.concatenate([known, last])
+    slots = table.slot
+    if len(slots) and (int(slots[-1]) >= facts.slots or (slots[1:] <= slots[:-1]).any()):
+        raise IntegrityError(f"the table of batches of {path!r} does not fit its level's facts")
+    return table
+
+
+def _buckets(
+    store: Store,
+    keys: Sequence[str],
+    names: Mapping[str, Hashable],
+    parts: Cache | None,
+    chunks: Mapping[str, memoryview],
+) -> list[BatchTable]:
+    """Some buckets of a table, those that were not read before in one batched call."""
     known: dict[str, BatchTable | None] = {}
     if parts is not None:
-        names = _store.files_of(store, keys)
-        known = {key: parts.get(("bucket", name)) for key, name in names.items()}
+        known = {key: parts.get(("bucket", names[key])) for key in keys if key in names}
     missing = [key for key in keys if known.get(key) is None and key not in chunks]
     fetched = _store.get_many(store, [(key, 0, -1) for key in missing])
     values = {**chunks, **dict(zip(missing, fetched, strict=True))}
@@ -253,11 +278,7 @@ def load_table(
             with _store.damage_in(key):
                 table = _bucket(values[key], parts, names.get(key))
         tables.append(table)
-    table = BatchTable.concatenate(tables)
-    slots = table.slot
-    if len(slots) and (int(slots[-1]) >= facts.slots or (slots[1:] <= slots[:-1]).any()):
-        raise IntegrityError(f"the table of batches of {path!r} does not fit its level's facts")
-    return table
+    return tables
 
 
 def _bucket(raw: memoryview, parts: Cache | None, name: Hashable = None) -> BatchTable:

@@ -321,10 +321,9 @@ def files_of(store: Store, keys: Sequence[str]) -> dict[str, Hashable]:
     """
     try:
         local = chunks_of(store)
-        found = {} if local is None else {key: local.file_of(key) for key in keys}
+        return {} if local is None else dict(local.files_of(keys))
     except OSError as error:
         raise unreadable(", ".join(keys[:3]), error, wrong_with(store)) from error
-    return {key: name for key, name in found.items() if name is not None}
 
 
 def _get_one(store: Store, request: Request) -> memoryview | None:

@@ -656,7 +656,9 @@ def _manifests(backend: Backend, snapshot_id: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("reopened", [False, True])
-def test_the_first_axis_alone_splits_manifests_whatever_its_name(local_location: str, reopened: bool) -> None:
+def test_the_first_axis_alone_splits_manifests_whatever_its_name(
+    local_location: str, reopened: bool
+) -> None:
     backend = Backend.create(local_location)
     if reopened:
         backend = Backend.open(local_location)

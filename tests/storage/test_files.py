@@ -105,7 +105,7 @@ def test_every_chunk_is_found_in_the_manifests(made: zvv.Repository) -> None:
 def test_a_chunk_that_is_looked_for_is_the_one_in_the_list(
     made: zvv.Repository, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookup, "_FEW", few)
+    monkeypatch.setattr(lookup, "FEW", few)
     monkeypatch.setattr(lookup, "_ALONE", few)
     folder = Path(made.location)
     for path in sorted((folder / "manifests").iterdir()):

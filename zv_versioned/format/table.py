@@ -271,16 +271,14 @@ class BatchTable:
         if len(tables) == 1:
             return tables[0]
         names = sorted({name for table in tables for name in table.contents})
-        zero = {id(table): np.zeros(len(table), np.int64) for table in tables}
-        unknown = {id(table): np.zeros((len(table), 3), np.int64) for table in tables}
         return cls(
             np.concatenate([t.uuid for t in tables]),
             np.concatenate([t.lo for t in tables]),
             np.concatenate([t.hi for t in tables]),
             Scalars(np.concatenate([t._numbers for t in tables], axis=1)),
-            {n: np.concatenate([t.contents.get(n, zero[id(t)]) for t in tables]) for n in names},
+            {n: np.concatenate([t.content(n) for t in tables]) for n in names},
             {
-                n: np.concatenate([t.ranges.get(n, unknown[id(t)]) for t in tables])
+                n: np.concatenate([t._range_of(n) for t in tables])
                 for n in sorted({name for table in tables for name in table.ranges})
             },
         )
@@ -301,16 +299,24 @@ class BatchTable:
         found = self.contents.get(path)
         return np.zeros(len(self), np.int64) if found is None else found
 
+    def _range_of(self, path: str) -> np.ndarray:
+        found = self.ranges.get(path)
+        return np.zeros((len(self), 3), np.int64) if found is None else found
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory of all columns."""
+        columns = (self.uuid, self.lo, self.hi, self._numbers)
+        own = sum(column.nbytes for column in columns)
+        return own + sum(c.nbytes for c in (*self.contents.values(), *self.ranges.values()))
+
     def range(self, path: str) -> tuple[np.ndarray, np.ndarray]:
         """Between what the values of an array lie in each batch: two of (B,) float64.
 
         Infinite where it is not known; the first is the larger one where a batch has
         no value but missing ones.
         """
-        found = self.ranges.get(path)
-        if found is None:
-            found = np.zeros((len(self), 3), np.int64)
-        content = self.content(path)
+        found, content = self._range_of(path), self.content(path)
         known = (found[:, 0] == content) & (content != 0)
         lo, hi = np.ascontiguousarray(found[:, 1:].T).view(np.float64)
         return np.where(known, lo, -np.inf), np.where(known, hi, np.inf)

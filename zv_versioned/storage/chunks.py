@@ -10,7 +10,7 @@ of formats that are not known here are left to icechunk.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -140,10 +140,9 @@ class LocalChunks:
             nodes = [self._nodes.find(path) for path in paths]
         return [None if node is None else node.document for node in nodes]
 
-    def file_of(self, key: str) -> Chunk | None:
-        """Where a chunk lies that is a file, or part of one; files never change."""
-        found = self._find(key)
-        return found if isinstance(found, Chunk) else None
+    def files_of(self, keys: Sequence[str]) -> dict[str, Chunk]:
+        """Where chunks lie that are files, or parts of some; files never change."""
+        return {key: at for key, at in self._each(keys).items() if isinstance(at, Chunk)}
 
     def get(self, requests: Sequence[Request]) -> list[memoryview | None]:
         """Values or parts of values; None where there is none.
@@ -155,7 +154,7 @@ class LocalChunks:
         OSError
             If a file cannot be read.
         """
-        found = self._each(requests)
+        found = self._each([key for key, _, _ in requests])
         opened: dict[str, int] = {}
         values: list[memoryview | None] = []
         try:
@@ -191,7 +190,7 @@ class LocalChunks:
         OSError
             If a file cannot be read.
         """
-        found = self._each(requests)
+        found = self._each([key for key, _, _ in requests])
         parts, ends, end = [], [], 0
         for key, start, stop in requests:
             there = found[key]
@@ -251,8 +250,8 @@ class LocalChunks:
         OSError
             If a file cannot be read.
         """
-        found = self._all_at(path, places)
-        if found is None:
+        found = [chunk for chunk in self._all_at(path, places) if chunk is not None]
+        if len(found) < len(places):
             return None
         ends = list(accumulate([c[2] if isinstance(c, Chunk) else len(c) for c in found]))
         raw = room_of(ends[-1] if ends else 0)
@@ -276,8 +275,8 @@ class LocalChunks:
                 raise _cut_short(chunk_key(path, places[number]), chunk, length)
         return raw, ends
 
-    def _all_at(self, path: str, places: Sequence[tuple[int, ...]]) -> list[Chunk | bytes] | None:
-        """Where many chunks of an array lie; None where one is not there."""
+    def _all_at(self, path: str, places: Sequence[tuple[int, ...]]) -> list[Chunk | bytes | None]:
+        """Where many chunks of an array lie, or their bytes where they are in a manifest."""
         found: list[Chunk | bytes | None] = [None] * len(places)
         left = list(range(len(places)))
         with self._naming():
@@ -287,27 +286,18 @@ class LocalChunks:
                 for at, chunk in zip(left, chunks.find_all([places[n] for n in left]), strict=True):
                     found[at] = chunk
                 left = [at for at in left if found[at] is None]
-        return None if left else [chunk for chunk in found if chunk is not None]
+        return found
 
-    def _each(self, requests: Sequence[Request]) -> dict[str, Chunk | bytes | None]:
-        """What :meth:`_find` finds, by key: several requests are of one chunk, as a rule."""
-        return {key: self._find(key) for key in dict.fromkeys(key for key, _, _ in requests)}
-
-    def _find(self, key: str) -> Chunk | bytes | None:
-        """Where a chunk lies, or its bytes where they are in the manifest; None for none."""
-        return self._at(*parted(key))
-
-    def _at(self, path: str, at: tuple[int, ...]) -> Chunk | bytes | None:
-        """The same, by the array and the coordinates."""
-        for chunks in self._arrays.get(path) or self._array(path):
-            try:
-                chunk = chunks.find(at)
-            except IntegrityError:
-                with self._naming():
-                    raise
-            if chunk is not None:
-                return chunk
-        return None
+    def _each(self, keys: Iterable[str]) -> dict[str, Chunk | bytes | None]:
+        """The same, by key, of which several may be the same."""
+        arrays: dict[str, dict[str, tuple[int, ...]]] = {}
+        for key in keys:
+            path, at = parted(key)
+            arrays.setdefault(path, {})[key] = at
+        found: dict[str, Chunk | bytes | None] = {}
+        for path, places in arrays.items():
+            found.update(zip(places, self._all_at(path, list(places.values())), strict=True))
+        return found
 
     def _open(self, chunk: Chunk) -> int | None:
         try:

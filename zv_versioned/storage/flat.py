@@ -13,6 +13,8 @@ import struct
 
 import numpy as np
 
+from .._sets import distinct
+
 _U32 = struct.Struct("<I")
 _I32 = struct.Struct("<i")
 _U16 = struct.Struct("<H")
@@ -49,6 +51,12 @@ class Buffer:
         if start < 0 or size < 0 or start + size > len(self.raw):
             raise ValueError(f"bytes {start} to {start + size} of {len(self.raw)}")
         return self.raw[start : start + size]
+
+    def u16(self, at: int) -> int:
+        """A number of 2 bytes."""
+        if at < 0:
+            raise ValueError(f"a number at {at}")
+        return int(_U16.unpack_from(self.raw, at)[0])
 
     def gather(self, starts: np.ndarray, size: int) -> np.ndarray:
         """`size` bytes from each of many places: (n, size) uint8."""
@@ -186,21 +194,25 @@ class Columns:
     def __init__(self, buffer: Buffer, at: np.ndarray) -> None:
         self._buffer = buffer
         self._at = at
-        self._vtable = at - buffer.numbers(at, "<i4")
-        self._vtable_size = buffer.numbers(self._vtable, "<u2")
+        # Tables with the same fields share a vtable, so that there are few.
+        vtable = at - buffer.numbers(at, "<i4")
+        kinds = distinct(vtable)
+        self._kind = np.searchsorted(kinds, vtable)
+        self._vtables = [(v, buffer.u16(v)) for v in kinds.tolist()]
 
     def __len__(self) -> int:
         return len(self._at)
 
     def _places(self, field: int) -> np.ndarray:
         """Where the field of each table lies; -1 where it is absent."""
-        entry = 4 + 2 * field
-        places = np.full(len(self._at), -1, np.int64)
-        has = np.flatnonzero(entry + 2 <= self._vtable_size)
-        steps = self._buffer.numbers(self._vtable[has] + entry, "<u2")
-        there = steps > 0
-        places[has[there]] = self._at[has[there]] + steps[there]
-        return places
+        entry, read = 4 + 2 * field, self._buffer.u16
+        steps = [read(v + entry) if entry + 2 <= size else 0 for v, size in self._vtables]
+        if all(steps) and len(set(steps)) == 1:
+            return self._at + steps[0]
+        if not any(steps):
+            return np.full(len(self._at), -1, np.int64)
+        found = np.array(steps, np.int64)[self._kind]
+        return np.where(found > 0, self._at + found, -1)
 
     def has(self, field: int) -> np.ndarray:
         """Which tables have the field: (n,) bool."""

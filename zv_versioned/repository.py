@@ -443,7 +443,10 @@ class Repository(Verbs, Upkeep):
 
     def _known_ids(self, level_path: str) -> KnownIds:
         with self._ids_lock:
-            return self._ids.setdefault(level_path, KnownIds())
+            known = self._ids.get(level_path)
+            if known is None:
+                known = self._ids[level_path] = KnownIds()
+            return known
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen.repository, (self._backend.address(),)

@@ -175,9 +175,8 @@ class Transaction(StagesDatasets):
     def _base_store(self) -> Any:
         """What the transaction began at, read where it lies; on object stores, the session's."""
         if self._base is None:
-            backend = self._repository._backend
-            local = backend.is_local
-            self._base = backend.view_store(self.base_snapshot_id) if local else self._session.store
+            backend, session = self._repository._backend, self._session
+            self._base = backend.base_store(session) if backend.is_local else session.store
         return self._base
 
     # -- one state after the other -------------------------------------------

@@ -14,7 +14,7 @@ import icechunk as ic
 
 from ..errors import IntegrityError, MetadataError, NotFoundError, StorageError
 from . import damage
-from .chunks import attach
+from .chunks import attach, chunks_of
 from .lineage import ROOT_ID, descents
 from .presence import last_expiry, record_expiry
 from .refs import Refs, SnapshotInfo
@@ -141,6 +141,19 @@ class Snapshots(Refs):
         if self.folder is not None:
             attach(store, self.folder, snapshot_id)
         return store
+
+    def base_store(self, session: ic.Session) -> ic.IcechunkStore:
+        """As :meth:`view_store`, of what a session began at, whatever was written to it since.
+
+        On a disk all that is read of it lies in files, so that no other session is needed.
+        """
+        if self.folder is not None:
+            store = session.store
+            attach(store, self.folder, session.snapshot_id)
+            with suppress(IntegrityError, OSError):  # to be met, and told of, by who reads it
+                if chunks_of(store) is not None:
+                    return store
+        return self.view_store(session.snapshot_id)
 
     def expire(self, older_than: datetime) -> set[str]:
         """Let icechunk forget snapshots older than a moment, but for tips; returns their ids.

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _harness import EXTENT, Source, peak_bytes, stored_bytes, table
@@ -139,6 +140,52 @@ def compact() -> list[Line]:
     return lines
 
 
+def reads() -> list[Line]:
+    """Reads of many small batches that were compacted, and of the same points written at once."""
+    batches, each, rounds = (200, 1_000, 10) if QUICK else (1_000, 1_000, 40)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        compacted, at_once, source = _new(folder), _new(other), Source()
+        points = source.points(batches * each, "objects", 10).valued()
+        for repo, count in ((compacted, each), (at_once, batches * each)):
+            for first in range(0, batches * each, count):
+                part = slice(first, first + count)
+                with repo.transaction() as tx:
+                    tx.writer("p").append_vertices_sync(
+                        points.positions[part],
+                        object_ids=points.object_ids[part],
+                        attributes={"value": points.values[part]},
+                    )
+        compacted.compact()
+        opened = [zvv.Repository.open(Path(f, "r")) for f in (folder, other)]
+        random = np.random.default_rng(1)
+        lines = []
+        for what, ask in (("a box of 1/64", _box), ("100 objects", _objects), ("all", dict)):
+            times: list[list[float]] = [[], []]
+            for number in range(rounds):
+                asked = ask() if ask is dict else ask(random, batches * each // 10)
+                found = []
+                for side in ((0, 1), (1, 0))[number % 2]:
+                    level = opened[side].view()["p"][0]
+                    clock = time.perf_counter()
+                    found.append(level.read(attributes="all", **asked).positions)
+                    times[side].append(time.perf_counter() - clock)
+                assert len(found[0]) == len(found[1])
+            after, once = (statistics.median(side) for side in times)
+            ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
+            cost = f"{ratio:.2f} × ({after * 1e3:.1f} beside {once * 1e3:.1f} ms)"
+            lines.append((f"{what} of {batches:,} batches that were compacted", cost, "≤ 1.1 ×"))
+    return lines
+
+
+def _box(random: np.random.Generator, _: int) -> dict[str, Any]:
+    corner = random.random(3) * EXTENT * 0.75
+    return {"bbox": (corner, corner + EXTENT / 4)}
+
+
+def _objects(random: np.random.Generator, count: int) -> dict[str, Any]:
+    return {"objects": random.choice(count, 100, replace=False)}
+
+
 def small_commits() -> list[Line]:
     """Many small commits, then compaction, expiry and collection: bytes before and after."""
     commits, each = (500, 100) if QUICK else (5_000, 100)
@@ -185,6 +232,7 @@ ROWS: dict[str, Callable[[], list[Line]]] = {
     "digest": digest,
     "durable": durable,
     "compact": compact,
+    "reads": reads,
     "small_commits": small_commits,
 }
 

@@ -78,6 +78,23 @@ def test_vertices_that_nobody_can_count_are_refused(tmp_path: Path, count: str) 
     assert not (tmp_path / "brain").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--bounds", "5,5,5:1,1,1"), "bounds"),
+        (("--bounds", "0,0,0:1,1,1", "--kind", "cloud"), "kind 'cloud' is unknown"),
+        (("--bounds", "0,0,0:1,1,1", "--dtype", "complex64"), "complex64"),
+        (("--bounds", "0,0,0:1,1,1", "--chunk-shape", "1,1"), "--chunk-shape must be 3"),
+    ],
+)
+def test_a_dataset_that_is_refused_leaves_no_repository(
+    options: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    text = failed("init", tmp_path / "brain", "--dataset", "p", *options, code=11)
+    assert said in " ".join(text.split())
+    assert not (tmp_path / "brain").exists()
+
+
 def test_a_dataset_is_made_in_a_repository_that_is_there(known: Any) -> None:
     text = run("init", known.path, "-d", "more", "--bounds", "0,0,0:1,1,1")
     assert "Created dataset 'more'" in text

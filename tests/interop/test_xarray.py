@@ -494,6 +494,22 @@ def test_cells_of_what_is_written_fit_it() -> None:
     assert repo.view()["line"].chunk_shape == pytest.approx((25_000 / 11,))
     ds.zv.to_zv(repo, "wide", axes=["x"], object_ids=None, chunk_shape=[10_000])
     assert repo.view()["wide"].chunk_shape == (10_000,)
+    ds.zv.to_zv(repo, "more", axes=["x"], object_ids=None, expected_vertices=250_000)
+    assert repo.view()["more"].chunk_shape == pytest.approx((25_000 / 100,))
+
+
+def test_a_new_dataset_that_is_refused_leaves_no_repository(local_location: str) -> None:
+    for options in ({"bounds": ([9] * 3, [0] * 3)}, {"chunk_shape": [1, 1]}):
+        with pytest.raises(zvv.MetadataError):
+            some().zv.to_zv(local_location, "p", **options)
+    assert not zvv.Repository.exists(local_location)
+
+
+def test_the_message_is_that_of_the_transaction(local_location: str) -> None:
+    repo = zvv.Repository.create(local_location)
+    with repo.transaction() as tx, pytest.raises(zvv.MetadataError, match="leave them out"):
+        some().zv.to_zv(tx, "p", object_ids="object_id", message="mine")
+    assert repo.view().datasets == []
 
 
 def test_vertices_are_appended_from_one_variable_an_axis() -> None:

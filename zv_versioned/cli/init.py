@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..format.metadata import KINDS
 from ..repository import Repository
+from ..writing.datasets import new_dataset
 from ._answer import Answer
 from ._app import START, command
 from ._parse import ChunkShape, ExpectedVertices, box, cells
@@ -87,17 +88,19 @@ def init(
     axes: list[dict[str, str]] | None = None
     if unit is not None:
         axes = [{"name": axis, "type": "space", "unit": unit} for axis in "xyz"[: len(corners[0])]]
+    asked: dict[str, Any] = {
+        "kind": kind,
+        "bounds": corners,
+        "chunk_shape": shape,
+        "expected_vertices": expected_vertices,
+        "vertex_dtype": dtype,
+        "axes": axes,
+    }
+    # What is refused leaves no empty repository behind.
+    new_dataset(dataset, **asked)
     repository = Repository.open_or_create(settings.location(), **settings.storage)
     with repository.transaction(branch, message=message) as transaction:
-        transaction.create_dataset(
-            dataset,
-            kind=kind,
-            bounds=corners,
-            chunk_shape=shape,
-            expected_vertices=expected_vertices,
-            vertex_dtype=dtype,
-            axes=axes,
-        )
+        transaction.create_dataset(dataset, **asked)
     snapshot = transaction.result.snapshot_id if transaction.result else ""
     return _answer(repository, snapshot, dataset)
 

@@ -15,6 +15,7 @@ from ..format.table import REMOVED
 from ..repository import Repository
 from ..spatial.grid import expected
 from ..transaction import Transaction
+from ..writing.datasets import new_dataset
 
 if TYPE_CHECKING:
     from ..format.table import BatchTable
@@ -140,6 +141,7 @@ class ZVAccessor:
         *,
         bounds: tuple[Sequence[float], Sequence[float]] | None = None,
         chunk_shape: Sequence[float] | None = None,
+        expected_vertices: int | None = None,
         axes: Sequence[str] | None = None,
         object_ids: str | None = OBJECT_ID,
         attributes: Sequence[str] | None = None,
@@ -162,6 +164,8 @@ class ZVAccessor:
         chunk_shape : sequence of float, optional
             Edges of a cell; left out, as many cells as these vertices need, and 8 an axis
             at least. See :meth:`Transaction.create_dataset`.
+        expected_vertices : int, optional
+            In place of `chunk_shape`, where more are to be appended: how many there will be.
         axes : sequence of str, optional
             Names of the axes, and where there is no variable ``positions``, of the
             variables that hold the coordinates. Left out, what ``axis`` says, else x,
@@ -183,40 +187,45 @@ class ZVAccessor:
         """
         names = self._axis_names(axes)
         sources = self._position_sources(dim, names)
+        ndim = sum(1 if source.ndim == 1 else source.shape[1] for source in sources)
+        if expected_vertices is None and chunk_shape is None:
+            expected_vertices = expected(ndim, sources[0].shape[0])
+        asked: dict[str, Any] = {
+            "kind": "point_cloud",
+            "bounds": self._bounds(sources) if bounds is None else bounds,
+            "chunk_shape": chunk_shape,
+            "expected_vertices": expected_vertices,
+            "vertex_dtype": np.result_type(*(source.dtype for source in sources)),
+            # Positions whose axes nobody names have those of any new dataset.
+            "axes": [self._axis(name) for name in names] or None,
+        }
         if isinstance(to, str | os.PathLike):
+            # What is refused leaves no empty repository behind.
+            new_dataset(dataset, **asked)
             to = Repository.open_or_create(to, **dict(storage_options or {}))
         elif storage_options:
             raise MetadataError(f"storage_options go with a location, not with {to!r}")
         if isinstance(to, Repository):
             with to.transaction(message=message, author=author) as tx:
-                self.to_zv(
-                    tx,
-                    dataset,
-                    bounds=bounds,
-                    chunk_shape=chunk_shape,
-                    axes=axes,
-                    object_ids=object_ids,
-                    attributes=attributes,
-                    dim=dim,
-                    batch_vertices=batch_vertices,
-                )
+                self._create(tx, dataset, asked, object_ids, attributes, dim, batch_vertices)
             assert tx.result is not None
             return tx.result
-        ndim = sum(1 if source.ndim == 1 else source.shape[1] for source in sources)
-        to.create_dataset(
-            dataset,
-            kind="point_cloud",
-            bounds=self._bounds(sources) if bounds is None else bounds,
-            chunk_shape=chunk_shape,
-            expected_vertices=(
-                expected(ndim, sources[0].shape[0]) if chunk_shape is None else None
-            ),
-            vertex_dtype=np.result_type(*(source.dtype for source in sources)),
-            # Positions whose axes nobody names have those of any new dataset.
-            axes=[self._axis(name) for name in names] or None,
-        )
+        self._refuse_settings(None, message, author)
+        return self._create(to, dataset, asked, object_ids, attributes, dim, batch_vertices)
+
+    def _create(
+        self,
+        tx: Transaction,
+        dataset: str,
+        asked: Mapping[str, Any],
+        object_ids: str | None,
+        attributes: Sequence[str] | None,
+        dim: str,
+        batch_vertices: int | None,
+    ) -> CommitResult | dict[str, Any]:
+        tx.create_dataset(dataset, **asked)
         return self.append(
-            to,
+            tx,
             dataset,
             object_ids=object_ids,
             attributes=attributes,

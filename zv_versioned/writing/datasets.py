@@ -26,6 +26,42 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
+def new_dataset(
+    name: str,
+    *,
+    kind: str,
+    bounds: tuple[Sequence[float], Sequence[float]],
+    chunk_shape: Sequence[float] | None = None,
+    expected_vertices: int | None = None,
+    vertex_dtype: DTypeLike = "float32",
+    axes: Sequence[Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> tuple[DatasetMeta, LevelFacts]:
+    """A dataset and its level 0 as :meth:`Transaction.create_dataset` makes them.
+
+    Raises
+    ------
+    MetadataError
+        If anything is not acceptable, wherever it is to be made.
+    """
+    _paths.check_dataset(name)
+    if kind not in KINDS:
+        raise MetadataError(f"kind {kind!r} is unknown; choose one of {', '.join(KINDS)}")
+    box = parse_bounds(bounds)
+    ndim = len(box.lo)
+    expected = parse_expected_vertices(expected_vertices, chunk_shape)
+    shape = (
+        default_chunk_shape(box, expected)
+        if chunk_shape is None
+        else parse_chunk_shape(chunk_shape, ndim)
+    )
+    parsed_axes = parse_axes(axes, ndim)
+    dtype = parse_vertex_dtype(vertex_dtype)
+    user = json_object(metadata, "metadata of a dataset")
+    meta = DatasetMeta(name, kind, box, shape, parsed_axes, dtype, user)
+    return meta, LevelFacts(0, Grid.for_bounds(box, shape), 0, 0, 0, -1, {})
+
+
 class StagesDatasets(ABC):
     """What :class:`Transaction` can do with whole datasets and levels.
 
@@ -112,22 +148,16 @@ class StagesDatasets(ABC):
         -----
         Source: Zarr Vectors 0.9, chapter on root metadata.
         """
-        _paths.check_dataset(name)
-        if kind not in KINDS:
-            raise MetadataError(f"kind {kind!r} is unknown; choose one of {', '.join(KINDS)}")
-        box = parse_bounds(bounds)
-        ndim = len(box.lo)
-        expected = parse_expected_vertices(expected_vertices, chunk_shape)
-        shape = (
-            default_chunk_shape(box, expected)
-            if chunk_shape is None
-            else parse_chunk_shape(chunk_shape, ndim)
+        meta, facts = new_dataset(
+            name,
+            kind=kind,
+            bounds=bounds,
+            chunk_shape=chunk_shape,
+            expected_vertices=expected_vertices,
+            vertex_dtype=vertex_dtype,
+            axes=axes,
+            metadata=metadata,
         )
-        parsed_axes = parse_axes(axes, ndim)
-        dtype = parse_vertex_dtype(vertex_dtype)
-        user = json_object(metadata, "metadata of a dataset")
-        meta = DatasetMeta(name, kind, box, shape, parsed_axes, dtype, user)
-        facts = LevelFacts(0, Grid.for_bounds(box, shape), 0, 0, 0, -1, {})
         with self._changing():
             self._refuse_overlap(name)
             items = self._dataset_documents(meta, facts)

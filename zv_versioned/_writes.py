@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
+from typing import TypeVar
 
 from zarr.abc.store import Store
 from zarr.core.buffer import cpu
@@ -13,27 +14,32 @@ from . import _io, _store
 from .errors import StorageError, ZVError
 from .storage.translate import reason
 
-_WRITES_AT_ONCE = 16
+_AT_ONCE = 16
 
+T = TypeVar("T")
 Value = bytes | bytearray
 
 
-async def _set_all(store: Store, items: Iterable[tuple[str, Value]]) -> None:
-    free = asyncio.Semaphore(_WRITES_AT_ONCE)
+async def _each(
+    items: Iterable[T], key: Callable[[T], str], doing: str, do: Callable[[T], Awaitable[None]]
+) -> None:
+    """Do something with each, a few at a time; where one fails, its key is named."""
+    free = asyncio.Semaphore(_AT_ONCE)
 
-    async def put(key: str, value: Value) -> None:
+    async def one(item: T) -> None:
         async with free:
             try:
-                await store.set(key, cpu.Buffer.from_bytes(value))
+                await do(item)
             except ZVError:
                 raise
             except Exception as error:
-                raise StorageError(f"writing chunk {key!r} failed: {reason(error)}") from error
+                text = f"{doing} chunk {key(item)!r} failed: {reason(error)}"
+                raise StorageError(text) from error
 
-    # A TaskGroup: when one write fails the others are stopped and waited for.
+    # A TaskGroup: when one fails the others are stopped and waited for.
     async with asyncio.TaskGroup() as group:
-        for key, value in items:
-            group.create_task(put(key, value))
+        for item in items:
+            group.create_task(one(item))
 
 
 def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
@@ -44,11 +50,15 @@ def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
     concurrent.futures.Future
         For :func:`wait_set`.
     """
-    return _io.start(_set_all(store, items))
+
+    async def put(item: tuple[str, Value]) -> None:
+        await store.set(item[0], cpu.Buffer.from_bytes(item[1]))
+
+    return _io.start(_each(items, lambda item: item[0], "writing", put))
 
 
 def wait_set(begun: Future[None]) -> None:
-    """Return when all is written that :func:`begin_set` began; raises as :func:`set_many`."""
+    """Return when all is done that was begun; raises as :func:`set_many`."""
     try:
         begun.result()
     except BaseExceptionGroup as group:
@@ -68,26 +78,6 @@ def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
         wait_set(begin_set(store, items))
 
 
-async def _copy_all(source: Store, target: Store, keys: Iterable[tuple[str, str]]) -> None:
-    free = asyncio.Semaphore(_WRITES_AT_ONCE)
-
-    async def copy(here: str, there: str) -> None:
-        async with free:
-            try:
-                value = await _store.get(source, here)
-                if value is None:
-                    raise _store.missing(here)
-                await target.set(there, cpu.Buffer.from_bytes(value))
-            except ZVError:
-                raise
-            except Exception as error:
-                raise StorageError(f"copying chunk {here!r} failed: {reason(error)}") from error
-
-    async with asyncio.TaskGroup() as group:
-        for here, there in keys:
-            group.create_task(copy(here, there))
-
-
 def copy_many(source: Store, target: Store, keys: Sequence[tuple[str, str]]) -> None:
     """Copy values from one store to another, as they are, a few at a time.
 
@@ -104,37 +94,27 @@ def copy_many(source: Store, target: Store, keys: Sequence[tuple[str, str]]) -> 
     StorageError
         If the storage fails; the others are then stopped.
     """
-    if not keys:
-        return
-    try:
-        _io.run(_copy_all(source, target, keys))
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from group
 
+    async def copy(pair: tuple[str, str]) -> None:
+        value = await _store.get(source, pair[0])
+        if value is None:
+            raise _store.missing(pair[0])
+        await target.set(pair[1], cpu.Buffer.from_bytes(value))
 
-async def _delete_all(store: Store, keys: Iterable[str]) -> None:
-    free = asyncio.Semaphore(_WRITES_AT_ONCE)
-
-    async def delete(key: str) -> None:
-        async with free:
-            await store.delete(key)
-
-    async with asyncio.TaskGroup() as group:
-        for key in keys:
-            group.create_task(delete(key))
+    if keys:
+        wait_set(_io.start(_each(keys, lambda pair: pair[0], "copying", copy)))
 
 
 def delete_many(store: Store, keys: Sequence[str]) -> None:
-    """Delete values; it is no error where there is none."""
-    if not keys:
-        return
-    try:
-        _io.run(_delete_all(store, keys))
-    except BaseExceptionGroup as group:
-        error = group.exceptions[0]
-        if isinstance(error, ZVError) or not isinstance(error, Exception):
-            raise error from group
-        raise StorageError(f"deleting chunks failed: {reason(error)}") from error
+    """Delete values; it is no error where there is none.
+
+    Raises
+    ------
+    StorageError
+        If one fails; the others are then stopped.
+    """
+    if keys:
+        wait_set(_io.start(_each(keys, str, "deleting", store.delete)))
 
 
 def delete_tree(store: Store, path: str) -> None:

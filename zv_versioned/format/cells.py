@@ -242,10 +242,11 @@ def decode_framed(cell: np.ndarray, framed: np.ndarray) -> None:
 def _unpack(body: np.ndarray, framed: np.ndarray) -> None:
     inflate.inflate(body, framed)
     if FRAME.unpack_from(framed.data, 0) != (1, len(framed) - HEADER):
-        raise _no_frame()
+        raise no_frame()
 
 
-def _no_frame() -> IntegrityError:
+def no_frame() -> IntegrityError:
+    """The error for what decompresses to something else than a payload in its frame."""
     return IntegrityError("a cell's frame is not that of a single item")
 
 
@@ -358,7 +359,7 @@ def _decoded(
         if inflate.call(source + start, place + begin, n, 1) != n:
             raise inflate.broken()
         if FRAME.unpack_from(out, begin) != (1, size):
-            raise _no_frame()
+            raise no_frame()
         payloads.append(out[begin + HEADER : begin + n])
     return payloads
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import IntegrityError
 from . import checksums, inflate
-from .cells import BLOSC_HEADER, COPIED, COPIED_HEAD, CRC, FRAME, HEADER, damaged, items
+from .cells import BLOSC_HEADER, COPIED, COPIED_HEAD, CRC, FRAME, HEADER, damaged, items, no_frame
 
 _SHORT_ROWS = 24
 """Rows of a cell, on average, up to which moving each by itself is faster than a slice a cell."""
@@ -112,7 +112,7 @@ def _unpack(
     if not whole:
         heads, starts, sizes, begins = heads[at], starts[at], sizes[at], begins[at]
     if (heads["items"] != 1).any() or (heads["length"] != sizes).any():
-        raise _no_frame()
+        raise no_frame()
     _move(raw, starts + COPIED_HEAD.itemsize, sizes, row_bytes, out, begins + HEADER)
 
 
@@ -133,10 +133,6 @@ def _checked_heads(raw: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np
     return np.asarray(stored.view(COPIED_HEAD))
 
 
-def _no_frame() -> IntegrityError:
-    return IntegrityError("a cell's frame is not that of a single item")
-
-
 def _decompress(
     raw: np.ndarray, starts: np.ndarray, out: np.ndarray, begins: np.ndarray, sizes: np.ndarray
 ) -> None:
@@ -149,7 +145,7 @@ def _decompress(
         if call(source + start, target + begin, n, 1) != n:
             raise inflate.broken()
         if FRAME.unpack_from(made, begin) != (1, size):
-            raise _no_frame()
+            raise no_frame()
 
 
 def _move(

@@ -137,7 +137,8 @@ def test_a_flipped_byte_of_any_of_many_batches_is_named(tmp_path: Path) -> None:
             damaged += 1
             assert "p/0/" in told
             with pytest.raises(IntegrityError):
-                repo.compact()
+                # Who has read it before remembers some of it as it was.
+                zvv.Repository.open(tmp_path / "r").compact()
         path.write_bytes(before)
         assert repo.log()[0].snapshot_id == tip
     assert damaged

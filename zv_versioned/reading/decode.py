@@ -1,7 +1,7 @@
 """Stored cells, decoded to where they belong.
 
-Cells that blosc compressed are decoded one by one; those that are stored as they
-are, and of small shards all at once, are copied.
+Cells that blosc compressed are decoded one by one, those that are stored as they are
+copied; those of many small shards all at once (:mod:`zv_versioned.format.many`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy as np
 from .. import _store
 from .._memory import lent
 from ..errors import IntegrityError
-from ..format import blocks, copied
+from ..format import blocks, copied, many
 from ..format.cells import HEADER, Decoder, decode_framed
 from .wanted import Ranges, Shard, Stored, Target
+
+Found = tuple[Shard, Stored]
 
 _FEW_SHARDS = 8
 _TOGETHER_CELLS = 1 << 14
@@ -40,51 +42,67 @@ def decode(
         For each target the rows of its buffer that are looked at; None for all. Of
         large cells no more than the blocks that hold them are decompressed.
     """
-    some = [
-        None if of is None else (of[0] * target.row_bytes, of[1] * target.row_bytes)
-        for of, target in zip(rows, targets, strict=True)
-    ]
-    if len(piece) < _FEW_SHARDS:
-        _decode_each(piece, values, targets, some)
-        return
+    for number, target in enumerate(targets):
+        mine = [
+            (shard, stored)
+            for shard, stored in zip(piece, values, strict=True)
+            if shard.target == number
+        ]
+        of = rows[number]
+        some = None if of is None else (of[0] * target.row_bytes, of[1] * target.row_bytes)
+        # The last ones first, for what is decompressed lays its frame over what lies before it.
+        for part, small in reversed(list(_parts(mine, some))):
+            if small:
+                _decode_small(part, target)
+            else:
+                _decode_part(part, target.out, some)
+
+
+def _parts(mine: Sequence[Found], looked_at: Ranges | None) -> Iterator[tuple[list[Found], bool]]:
+    """Neighbours that are decoded in the same way, and whether as many small shards at once.
+
+    Shards of one batch may take turns in the buffer, but batches follow each other.
+    """
+    part: list[Found] = []
+    small, cells, until = False, 0, 0
+    for shard, stored in mine:
+        whole = shard.whole and shard.small
+        if whole and looked_at is not None:
+            # Of large cells only some blocks are decompressed.
+            whole = int(shard.sizes.max(initial=0)) <= blocks.LEAST_BYTES
+        turn = len(shard.begins) > 0 and int(shard.begins.min()) < until
+        if part and not turn and (whole != small or cells >= _TOGETHER_CELLS):
+            yield part, small and len(part) >= _FEW_SHARDS
+            part, cells = [], 0
+        small = whole and (small or not part)
+        part.append((shard, stored))
+        cells += len(shard.places)
+        until = max(until, int(shard.begins.max(initial=0)) + 1)
+    if part:
+        yield part, small and len(part) >= _FEW_SHARDS
+
+
+def _decode_small(part: Sequence[Found], target: Target) -> None:
+    """Decode small shards that were fetched whole as if they were one."""
+    counts = [len(shard.places) for shard, _ in part]
+    raw, shift = _one_behind_the_other([stored.buffers[0] for _, stored in part])
+    shifts = np.repeat(shift, counts)
+    start = np.concatenate([stored.start for _, stored in part]) + shifts
+    stop = np.concatenate([stored.stop for _, stored in part]) + shifts
+    begins = np.concatenate([shard.begins for shard, _ in part])
+    sizes = np.concatenate([shard.sizes for shard, _ in part])
+    first = int(np.argmin(begins))
+    others = np.arange(len(begins)) != first if begins[first] > 0 else slice(None)
+    into = target.row_bytes, target.out, begins[others]
     try:
-        _decode_each(*_together(piece, values), targets, some)
+        many.unpack(raw, start[others], stop[others], sizes[others], *into)
+        if begins[first] > 0:
+            # What lies before it may be filled by others at the same time.
+            cell = raw[start[first] : stop[first]]
+            _decode_aside(cell, target.out, int(begins[first]), int(sizes[first]))
     except IntegrityError:
-        _decode_each(piece, values, targets, some)  # which of them it is
+        _decode_part(part, target.out, None)  # which of them it is
         raise
-
-
-def _together(piece: Sequence[Shard], values: Sequence[Stored]) -> tuple[list[Shard], list[Stored]]:
-    """Small shards that were fetched whole, those of a target as if they were one."""
-    shards_of: list[Shard] = []
-    stored_of: list[Stored] = []
-    groups: list[list[tuple[Shard, Stored]]] = []
-    room, target = 0, -1
-    for shard, stored in zip(piece, values, strict=True):
-        if not (shard.whole and shard.small):
-            shards_of.append(shard)
-            stored_of.append(stored)
-            continue
-        if room <= 0 or shard.target != target:
-            groups.append([])
-            room, target = _TOGETHER_CELLS, shard.target
-        groups[-1].append((shard, stored))
-        room -= len(shard.places)
-    for both in groups:
-        counts = [len(shard.places) for shard, _ in both]
-        raw, shift = _one_behind_the_other([stored.buffers[0] for _, stored in both])
-        shifts = np.repeat(shift, counts)
-        start = np.concatenate([stored.start for _, stored in both]) + shifts
-        stop = np.concatenate([stored.stop for _, stored in both]) + shifts
-        shards_of.append(
-            both[0][0]._replace(
-                places=np.concatenate([shard.places for shard, _ in both]),
-                begins=np.concatenate([shard.begins for shard, _ in both]),
-                sizes=np.concatenate([shard.sizes for shard, _ in both]),
-            )
-        )
-        stored_of.append(Stored([raw], np.zeros(len(start), np.int64), start, stop))
-    return shards_of, stored_of
 
 
 def _one_behind_the_other(raw: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -96,25 +114,7 @@ def _one_behind_the_other(raw: Sequence[np.ndarray]) -> tuple[np.ndarray, np.nda
     return np.concatenate(raw, out=whole), np.cumsum(lengths) - lengths
 
 
-def _decode_each(
-    piece: Sequence[Shard],
-    values: Sequence[Stored],
-    targets: Sequence[Target],
-    some: Sequence[Ranges | None],
-) -> None:
-    for number, target in enumerate(targets):
-        mine = [
-            (shard, stored)
-            for shard, stored in zip(piece, values, strict=True)
-            if shard.target == number
-        ]
-        if mine:
-            _decode_target(mine, target.out, some[number])
-
-
-def _decode_target(
-    mine: Sequence[tuple[Shard, Stored]], out: np.ndarray, looked_at: Ranges | None
-) -> None:
+def _decode_part(mine: Sequence[Found], out: np.ndarray, looked_at: Ranges | None) -> None:
     # Those that are decompressed go first, for each lays its frame over what lies before it.
     alike = [_may_be_copies(shard, stored) for shard, stored in mine]
     _decompress(_Cells.of(mine, alike), out, looked_at, min(int(s.begins.min()) for s, _ in mine))
@@ -152,7 +152,7 @@ class _Cells:
     size: list[int]
 
     @classmethod
-    def of(cls, mine: Sequence[tuple[Shard, Stored]], copies: Sequence[np.ndarray]) -> _Cells:
+    def of(cls, mine: Sequence[Found], copies: Sequence[np.ndarray]) -> _Cells:
         """Those of some shards that cannot be copies."""
         columns: list[np.ndarray] = []
         buffers: list[np.ndarray] = []

@@ -22,6 +22,7 @@ from .rows import Groups, Ids, Side
 from .runs import Runs, overlapping, shown
 
 _NONE = np.zeros(0, np.int64)
+_OTHER: dict[Side, Side] = {"ours": "theirs", "theirs": "ours"}
 _LOST = {
     "extension": "the batch that they began in is gone, and a later one goes on with them; take "
     "that one back too",
@@ -64,19 +65,20 @@ class Soundness:
         if len(gone) == 0:
             return Runs.none()
         lost = self.look.begun(side, gone, gone)
-        return self._without_compacted(side, lost)
-
-    def _without_compacted(self, side: Side, lost: Runs) -> Runs:
-        """Those of some ids that do not begin in a batch which a compaction made instead."""
-        other: Side = "theirs" if side == "ours" else "ours"
-        made = self.look.table(other).content(LINEAGE) != 0
-        at = np.flatnonzero((self.look.of(side) < 0) & (self.look.of(other) >= 0))
-        at = at[made[self.look.of(other)[at]]]
+        at = self._compacted(side)
         if len(at) == 0 or len(lost) == 0:
             return lost
+        other = _OTHER[side]
         began = self.look.begun(other, self.look.of(other)[at], at)
         ids = lost.ids()
         return Runs.of(ids[~began.contains(ids)])
+
+    def _compacted(self, side: Side) -> np.ndarray:
+        """Rows of the result that a compaction of the other side made of batches of both."""
+        other = self.look.of(_OTHER[side])
+        at = np.flatnonzero((self.look.of(side) < 0) & (other >= 0))
+        made = self.look.table(_OTHER[side]).content(LINEAGE)[other[at]] != 0
+        return np.asarray(at[made])
 
     def _removed(self, side: Side) -> Runs:
         """Ids of the objects that a side still has and that are removed in the result."""
@@ -84,11 +86,17 @@ class Soundness:
         before = self.look.table(side).content(REMOVED)
         at = np.flatnonzero(rows >= 0)
         at = at[(now[at] != 0) & (now[at] != before[rows[at]])]
-        if len(at) == 0:
-            return Runs.none()
         lost = [
             ids[without(self._removed_rows(row), self.look.removed(side, rows[row]))]
             for row, (ids, _) in zip(at.tolist(), self.look.ids(side, rows[at]), strict=True)
+        ]
+        # A compaction keeps the ids of what was removed, and nothing else of it.
+        at = self._compacted(side)
+        at = at[now[at] != 0]
+        compacted = self.look.ids(_OTHER[side], self.look.of(_OTHER[side])[at])
+        lost += [
+            ids[self._removed_rows(row)]
+            for row, (ids, _) in zip(at.tolist(), compacted, strict=True)
         ]
         return Runs.of(distinct(np.concatenate([_NONE, *lost])))
 

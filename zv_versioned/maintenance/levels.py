@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _paths, _store
 from .._groups import array_document, load_groups
-from .._sets import distinct
+from .._sets import distinct, is_in
 from .._state import LevelState
 from ..format import arrays
 from ..format.metadata import (
@@ -21,13 +21,18 @@ from ..format.metadata import (
     DatasetMeta,
     LevelFacts,
 )
-from ..format.table import BatchTable
+from ..format.table import REMOVED, BatchTable
 from ..history import checks
 from ..history.index import DatasetIndex, LevelIndex
+from ..history.runs import Runs, overlapping
 from ..reading.reader import LevelReader
+from ..reading.removed import removed_rows
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
+
+_NONE = np.zeros(0, np.int64)
+_AT_ONCE = 256
 
 
 def fact_faults(facts: LevelFacts, table: BatchTable) -> Iterator[str]:
@@ -51,6 +56,9 @@ def faults_together(reader: LevelReader, number: int) -> Iterator[str]:
     twice = begun_twice(reader)
     if len(twice):
         yield f"objects {twice[:5].tolist()} begin in more than one batch"
+    lost = going_on_alone(reader)
+    if len(lost):
+        yield f"batches go on with objects {lost[:5].tolist()}, which begin in none or were removed"
     groups = load_groups(reader.store, state.path, state.facts, reader.parts)
     for name, ids in groups.items():
         if (np.diff(ids) <= 0).any():
@@ -75,6 +83,30 @@ def begun_twice(reader: LevelReader) -> np.ndarray:
             at = np.maximum(np.searchsorted(runs[:, 0], ids, side="right") - 1, 0)
             twice.append(ids[(ids >= runs[at, 0]) & (ids <= runs[at, 1])])
     return distinct(np.concatenate(twice)) if twice else np.zeros(0, np.int64)
+
+
+def going_on_alone(reader: LevelReader) -> np.ndarray:
+    """Ids that batches go on with, and that begin in none or were removed where they begin."""
+    table = reader.state.table
+    rows = np.flatnonzero(table.n_new_objects < table.n_objects).tolist()
+    if not rows:
+        return _NONE
+    removed = removed_rows(reader, np.flatnonzero(table.content(REMOVED)).tolist())
+    parts = []
+    for row, (ids, is_new) in zip(rows, reader.ids(rows), strict=True):
+        goes_on = ~is_new
+        goes_on[removed.get(row, _NONE)] = False
+        parts.append(ids[goes_on])
+    ids = distinct(np.concatenate(parts))
+    begins = np.zeros(len(ids), bool)
+    near = overlapping(table.id_min, table.id_max, Runs.of(ids)) & (len(ids) > 0)
+    there = np.flatnonzero(near & (table.n_new_objects > 0)).tolist()
+    for some in (there[n : n + _AT_ONCE] for n in range(0, len(there), _AT_ONCE)):
+        for row, (members, is_new) in zip(some, reader.ids(some), strict=True):
+            stays = is_new.copy()
+            stays[removed.get(row, _NONE)] = False
+            begins |= is_in(ids, members[stays])
+    return ids[~begins]
 
 
 # ---- documents ---------------------------------------------------------------

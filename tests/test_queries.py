@@ -410,7 +410,7 @@ def test_what_is_left_out_by_its_smallest_and_largest_values_matches_nothing(
 def test_batches_whose_values_cannot_match_are_not_read(
     ranged: zvv.Level, where: Any, batches: list[int]
 ) -> None:
-    assert {s.row for s in _query.parse(ranged._reader, ranged, where=where).plan} == set(batches)
+    assert {s.row for s in _query.parse(ranged._reader, where=where).plan} == set(batches)
 
 
 def test_smallest_and_largest_values_follow_what_is_written_merged_and_removed() -> None:
@@ -430,7 +430,7 @@ def test_smallest_and_largest_values_follow_what_is_written_merged_and_removed()
 
     def rows(where: Any) -> list[int]:
         level = repo.view()["p"][0]
-        plan = _query.parse(level._reader, level, where=where).plan
+        plan = _query.parse(level._reader, where=where).plan
         every = level.attribute("i")
         op, value = where["i"]
         assert level.count(where=where) == OPERATORS[op](every, value).sum()
@@ -515,7 +515,7 @@ def row_of_batches() -> zvv.Level:
 def test_batches_whose_coordinates_or_ids_cannot_match_are_not_read(
     row_of_batches: zvv.Level, where: Any, batches: list[int]
 ) -> None:
-    plan = _query.parse(row_of_batches._reader, row_of_batches, where=where).plan
+    plan = _query.parse(row_of_batches._reader, where=where).plan
     assert [s.row for s in plan] == batches
 
 
@@ -526,7 +526,7 @@ def test_cells_whose_coordinates_cannot_match_are_not_read() -> None:
         points = np.stack(np.meshgrid(np.arange(8), np.arange(8)), -1).reshape(-1, 2) + 0.5
         tx.writer("p").append_vertices_sync(points.astype("f4"))
     level = repo.view()["p"][0]
-    request = _query.parse(level._reader, level, bbox=([0, 0], [8, 2]), where={"x": ("<", 3)})
+    request = _query.parse(level._reader, bbox=([0, 0], [8, 2]), where={"x": ("<", 3)})
     assert sum(len(s.at) for s in request.plan) <= 4 * 3
     assert level.count(bbox=([0, 0], [8, 2]), where={"x": ("<", 3)}) == 3 * 2
 

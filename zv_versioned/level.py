@@ -214,7 +214,6 @@ class Level(Conversions, LevelValues, Measures):
         """
         request = query.parse(
             self._reader,
-            self,
             bbox=bbox,
             near=near,
             objects=objects,

@@ -36,7 +36,7 @@ class MergeResult:
         The tip as it was, and what was merged.
     changes : dict
         For each level, by dataset: batches, vertices and objects more or less
-        than ours had, and attributes written.
+        than ours had, and attributes written and dropped.
     conflicts : tuple of Conflict
         Those that were resolved, each with its ``choice``.
     renumbered : dict of str to (ndarray, ndarray)
@@ -155,15 +155,19 @@ def _changes(mine: LevelIndex | None, now: LevelIndex) -> dict[str, Any]:
     }
     if len(stays) < len(before):
         change["batches_removed"] = len(before) - len(stays)
-    names = []
+    names, dropped = [], []
     for family in FAMILIES:
         old = {} if facts is None else facts.family(family)
         new = now.facts.family(family)
         for name in sorted({*old, *new}):
             path = f"{family}/{name}"
             differs = before.content(path)[known[stays]] != now.table.content(path)[stays]
-            if differs.any() or old.get(name) != new.get(name):
+            if name not in new:
+                dropped.append(path)
+            elif differs.any() or old.get(name) != new[name]:
                 names.append(path)
     if names:
         change["attributes_written"] = names
+    if dropped:
+        change["attributes_dropped"] = dropped
     return change

@@ -133,7 +133,7 @@ class Selected:
             self.left_out = [name for name in known if not holds(name)]
         else:
             reader, family = self.level._reader, VERTEX_ATTRIBUTES
-            self.names, self.left_out = names(reader, self.level, asked, family), []
+            self.names, self.left_out = names(reader, asked, family), []
             bad = [name for name in self.names if not holds(name)]
             if bad:
                 raise MetadataError(

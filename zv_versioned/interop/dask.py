@@ -50,7 +50,7 @@ def to_dask(
         raise ArrayError("a dask DataFrame takes no limit; use head(n)")
     chosen = attributes_of(level, "vertices", attributes)
     names = [attribute.name for attribute in chosen]
-    request = _query.parse(level._reader, level, attributes=names, linked=False, **filters)
+    request = _query.parse(level._reader, attributes=names, linked=False, **filters)
     query = replace(request.query, linked=False)
     nothing = gather(level._reader, [], query, whole=True)
     meta = _frame(level, nothing, chosen)

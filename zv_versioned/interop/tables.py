@@ -57,7 +57,7 @@ def attributes_of(level: Level, what: str, asked: query.Names) -> list[Attribute
         "links": LINK_ATTRIBUTES,
         "objects": OBJECT_ATTRIBUTES,
     }[what]
-    names = query.names(level._reader, level, asked, family)
+    names = query.names(level._reader, asked, family)
     known = level._reader.state.facts.family(family)
     return [known[name] for name in names]
 
@@ -146,7 +146,6 @@ def columns_of(level: Level, what: str, attributes: query.Names, filters: query.
     of_links = what == "links"
     request = query.parse(
         level._reader,
-        level,
         attributes=() if of_links else names,
         link_attributes=names if of_links else (),
         linked=of_links,
@@ -217,7 +216,7 @@ def to_arrow_batches(
     chosen = attributes_of(level, "vertices", attributes)
     names = [attribute.name for attribute in chosen]
     reader = level._reader
-    request = query.parse(reader, level, attributes=names, linked=False, **filters)
+    request = query.parse(reader, attributes=names, linked=False, **filters)
     nothing = gather(reader, [], request.query, whole=True)
     schema = arrow_schema(level, vertex_columns(nothing, chosen, level, 0))
 

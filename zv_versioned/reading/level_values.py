@@ -134,7 +134,7 @@ class LevelValues:
     ) -> AttributeMeta:
         """An attribute that is there, with a value for whatever is `live` where that is asked."""
         strict = check_missing(missing)
-        attribute = query.known(self._reader, self, name, family)
+        attribute = query.known(self._reader, name, family)
         if strict:
             refuse_missing(self._reader, attribute, live, of)
         return attribute

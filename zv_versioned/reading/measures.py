@@ -43,7 +43,7 @@ class Measures:
         >>> repo.view()["p"][0].count(near=([5, 6], 1))
         1
         """
-        request = query.parse(self._reader, self, **filters)
+        request = query.parse(self._reader, **filters)
         found = totals.count(self._reader, request)
         limit = request.query.limit
         return found if limit is None else min(found, limit)
@@ -73,7 +73,7 @@ class Measures:
             As :meth:`read`; of a limit, which says nothing about an extent, too.
         """
         query.refuse_limit(filters, "bounds()")
-        return totals.bounds(self._reader, query.parse(self._reader, self, **filters))
+        return totals.bounds(self._reader, query.parse(self._reader, **filters))
 
     def sample(  # type: ignore[misc]
         self: Level,
@@ -111,7 +111,7 @@ class Measures:
             As :meth:`read`, and if `n`, the seed or a limit is not acceptable.
         """
         query.refuse_limit(filters, "sample()")
-        request = query.parse(self._reader, self, attributes=attributes, **filters)
+        request = query.parse(self._reader, attributes=attributes, **filters)
         return totals.sample(self._reader, request, n, seed)
 
     def kdtree(self: Level) -> KDTree:  # type: ignore[misc]

@@ -232,6 +232,7 @@ class Planner(BatchIndexes):
             raise NotFoundError(
                 f"no object {', '.join(map(str, absent[:5].tolist()))} in {self.state.path!r}"
                 + (f", and {len(absent) - 5:,} more" if len(absent) > 5 else "")
+                + "; was it removed, or is it of another snapshot?"
             )
         return members
 

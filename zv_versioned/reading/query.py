@@ -63,7 +63,6 @@ class Request:
 
 def parse(
     reader: LevelReader,
-    level: object,
     *,
     bbox: BBox | None = None,
     near: Near | None = None,
@@ -81,8 +80,6 @@ def parse(
     Parameters
     ----------
     reader : LevelReader
-    level : object
-        Named in messages.
     bbox, near, objects, where, attributes, link_attributes, batches, limit
         As for :meth:`Level.read`.
     linked : bool
@@ -100,13 +97,13 @@ def parse(
         )
     box = None if bbox is None else parse_bbox(bbox, reader.meta.ndim)
     ball = None if near is None else parse_near(near, reader.meta.ndim)
-    of_vertices = names(reader, level, attributes, VERTEX_ATTRIBUTES)
+    of_vertices = names(reader, attributes, VERTEX_ATTRIBUTES)
     if limit is not None and not (_checks.is_whole(limit) and limit >= 0):
         raise ArrayError(f"limit must be a whole number from 0 up, got {limit!r}")
     ids = None if objects is None else _checks.ids_asked_for(objects)
-    rows = batch_rows(reader, level, batches)
-    of_links = names(reader, level, link_attributes, LINK_ATTRIBUTES)
-    conditions = [] if where is None else parse_where(where, lambda n: _tested(reader, level, n))
+    rows = batch_rows(reader, batches)
+    of_links = names(reader, link_attributes, LINK_ATTRIBUTES)
+    conditions = [] if where is None else parse_where(where, lambda n: _tested(reader, n))
     facts = reader.state.facts
     query = Query(
         [facts.attributes[name] for name in of_vertices],
@@ -130,7 +127,7 @@ def parse(
 
 
 def _tested(
-    reader: LevelReader, level: object, name: object
+    reader: LevelReader, name: object
 ) -> tuple[AttributeMeta, Callable[[str, Any], Condition]]:
     """What a condition compares: an attribute, else a coordinate, else the object's id."""
     axes = [axis["name"] for axis in reader.meta.axes]
@@ -142,7 +139,7 @@ def _tested(
             attribute = AttributeMeta(OBJECT_ID, np.dtype(np.int64), ())
             return attribute, partial(OfObject, attribute)
     try:
-        attribute = known(reader, level, name)
+        attribute = known(reader, name)
     except NotFoundError as error:
         also = ", ".join(map(repr, [*axes, OBJECT_ID]))
         raise NotFoundError(f"{error}; conditions may also be on {also}") from error
@@ -164,9 +161,7 @@ def _narrowed(box: Box | None, ndim: int, conditions: Sequence[Condition]) -> Bo
     return Box(lo, hi)
 
 
-def known(
-    reader: LevelReader, level: object, name: object, family: str = VERTEX_ATTRIBUTES
-) -> AttributeMeta:
+def known(reader: LevelReader, name: object, family: str = VERTEX_ATTRIBUTES) -> AttributeMeta:
     """The attribute of one family that has a name.
 
     Raises
@@ -178,11 +173,15 @@ def known(
     if not isinstance(name, str) or name not in there_are:
         there = ", ".join(map(repr, sorted(there_are))) or "none"
         what = family.removesuffix("s").replace("_", " ").removeprefix("vertex ")
-        raise NotFoundError(f"no {what} {name!r} in {level!r}; there are: {there}")
+        raise NotFoundError(f"no {what} {name!r} in level {_named(reader)}; there are: {there}")
     return there_are[name]
 
 
-def names(reader: LevelReader, level: object, attributes: Names, family: str) -> list[str]:
+def _named(reader: LevelReader) -> str:
+    return f"{reader.state.facts.level} of {reader.meta.name!r}"
+
+
+def names(reader: LevelReader, attributes: Names, family: str) -> list[str]:
     """The attributes of one family that are asked for, each once."""
     if isinstance(attributes, str):
         if attributes == "all":
@@ -190,7 +189,7 @@ def names(reader: LevelReader, level: object, attributes: Names, family: str) ->
         attributes = [attributes]
     if not isinstance(attributes, Sequence):
         raise ArrayError(f'attributes are names, a list of them, or "all"; got {attributes!r}')
-    return list(dict.fromkeys(known(reader, level, name, family).name for name in attributes))
+    return list(dict.fromkeys(known(reader, name, family).name for name in attributes))
 
 
 def refuse_limit(filters: Filters, verb: str) -> None:
@@ -217,9 +216,7 @@ def object_ids(reader: LevelReader, objects: Ids) -> np.ndarray:
     return ids
 
 
-def batch_rows(
-    reader: LevelReader, level: object, batches: int | Sequence[int] | None
-) -> np.ndarray | None:
+def batch_rows(reader: LevelReader, batches: int | Sequence[int] | None) -> np.ndarray | None:
     """Rows of the table of the batches that are asked for by slot; None for all."""
     if batches is None:
         return None
@@ -229,5 +226,7 @@ def batch_rows(
         raise ArrayError(f"batches are given by slot, a whole number, got {batches!r}")
     absent = asked[~is_in(asked, slots)]
     if len(absent):
-        raise NotFoundError(f"no batch {absent.tolist()[:5]} in {level!r}, see level.batches")
+        raise NotFoundError(
+            f"no batch {absent.tolist()[:5]} in level {_named(reader)}, see level.batches"
+        )
     return np.flatnonzero(is_in(slots, asked))

@@ -17,7 +17,14 @@ from zarr.storage import MemoryStore
 
 import zv_versioned as zvv
 from zv_versioned import _io
-from zv_versioned._store import get_documents, get_documents_and, get_json, get_many, get_parts
+from zv_versioned._store import (
+    get_documents,
+    get_documents_and,
+    get_json,
+    get_many,
+    get_parts,
+    get_present,
+)
 from zv_versioned._writes import set_many
 from zv_versioned.errors import IntegrityError, ReadOnlyError, StorageError, ZVError
 
@@ -77,6 +84,24 @@ def test_a_failure_that_passes_is_made_good_by_asking_one_by_one() -> None:
 
     store = Once({"a": cpu.Buffer.from_bytes(b"0123")})
     assert [bytes(v) for v in get_many(store, [("a", 1, 3), ("a", -1, -1)])] == [b"12", b"3"]
+
+
+def test_no_chunk_is_there_of_an_array_that_is_not_there(
+    any_location: tuple[str, dict[str, Any]],
+) -> None:
+    location, options = any_location
+    repo = zvv.Repository.create(location, **options)
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0] * 3, [1] * 3))
+        tx.writer("p").append_vertices_sync([[0.5] * 3])
+    store = repo._backend.view_store(repo.resolve("main"))
+    key, absent = "p/0/batches/table/c/0", "p/0/vertex_attributes/v/c/0/0/0/0"
+    (there,) = get_many(store, [(key, 0, -1)])
+    asked = [(key, 0, -1), (absent, 0, -1)]
+    assert get_present(store, asked) == [there, None]
+    assert get_present(store, [], asked) == [there, None]
+    with pytest.raises(IntegrityError, match=absent):
+        get_many(store, asked)
 
 
 def test_an_error_of_our_own_is_passed_on_as_it_is() -> None:

@@ -17,7 +17,7 @@ from ._memory import room
 from ._paths import chunk_key
 from .errors import IntegrityError, NotFoundError, ZVError
 from .storage.chunks import chunks_of, wrong_with
-from .storage.translate import translated, unreadable
+from .storage.translate import names_no_node, translated, unreadable
 
 _PROTOTYPE = default_buffer_prototype()
 
@@ -333,6 +333,8 @@ def _get_one(store: Store, request: Request) -> memoryview | None:
     except ZVError:
         raise
     except Exception as error:
+        if names_no_node(error):
+            return None
         raise unreadable(f"chunk {key!r}", error, wrong_with(store)) from error
     return None if buffer is None else _view(buffer)
 

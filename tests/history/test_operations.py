@@ -484,3 +484,20 @@ def test_who_stops_while_it_is_copied_changes_nothing(repo: zvv.Repository) -> N
         repo.merge("try", copy=True, progress=stop)
     assert repo.resolve("main") == tip
     assert repo.merge("try").kind == "merge"
+
+
+def test_values_that_were_written_anew_since_are_not_taken_back_silently(
+    any_location: tuple[str, dict[str, Any]],
+) -> None:
+    location, options = any_location
+    repo = zvv.Repository.create(location, **options)
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0] * 3, [9] * 3))
+        tx.writer("p").append_vertices_sync(np.ones((4, 3), "f4"))
+    for offset in (0, 1):
+        with repo.transaction() as tx:
+            tx.writer("p").add_attribute_sync("v", np.arange(4.0) + offset)
+    tip = repo.resolve("main")
+    with pytest.raises(zvv.ConflictError, match=r"values of 'vertex_attributes/v'"):
+        repo.revert("main~1")
+    assert repo.resolve("main") == tip

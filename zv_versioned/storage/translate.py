@@ -124,6 +124,12 @@ def reason(error: BaseException) -> str:
     return re.sub(r"^[x\u00d7]\s+", "", lines[0]) if lines else type(error).__name__
 
 
+def names_no_node(error: BaseException) -> bool:
+    """Whether there is no chunk since there is no such array: icechunk 1 fails, 2 finds nothing."""
+    unnamed = getattr(error, "kind", None) in _NO_KIND
+    return unnamed and reason(error).startswith("node not found at")
+
+
 def unreadable(what: str, error: BaseException, wrong: Damage | None = None) -> ZVError:
     """What it means that `what` could not be read: it is gone, is short, or the storage failed."""
     if wrong is not None:

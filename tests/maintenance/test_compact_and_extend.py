@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tests._profiles  # noqa: F401
@@ -137,6 +137,7 @@ def play(repo: zvv.Repository, branch: str, steps: list[tuple[str, int]]) -> Cou
     return model
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(ours=st.lists(step, max_size=5), theirs=st.lists(step, max_size=5))
 def test_a_merge_has_what_both_sides_made_of_each_object_or_is_refused(
     ours: list[tuple[str, int]], theirs: list[tuple[str, int]]

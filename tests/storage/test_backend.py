@@ -850,7 +850,7 @@ def test_a_forked_child_fails_at_once_and_is_told_to_spawn(local_location: str) 
             fast_forward=lambda: backend.fast_forward("main", tip, tip),
             snapshot=lambda: backend.snapshot(tip), ancestry=lambda: backend.ancestry(tip),
             read_store=lambda: backend.read_store(tip), view_store=lambda: backend.view_store(tip),
-            begin=lambda: backend.begin("main"),
+            base_store=lambda: backend.base_store(session), begin=lambda: backend.begin("main"),
             publish=lambda: backend.publish(session, "main", "m", {}),
             mutation=lambda: backend.mutation("x"), holding=lambda: backend.holding("x"),
                 check_process=backend.check_process,

@@ -147,6 +147,7 @@ class Snapshots(Refs):
 
         On a disk all that is read of it lies in files, so that no other session is needed.
         """
+        self.check_process()
         if self.folder is not None:
             store = session.store
             attach(store, self.folder, session.snapshot_id)

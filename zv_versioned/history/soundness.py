@@ -81,7 +81,9 @@ class Soundness:
         return np.asarray(at[made])
 
     def _removed(self, side: Side) -> Runs:
-        """Ids of the objects that a side still has and that are removed in the result."""
+        """Ids of the objects that a side still has, or a compaction made less of, and that are
+        removed in the result.
+        """
         rows, now = self.look.of(side), self.contents.columns[REMOVED]
         before = self.look.table(side).content(REMOVED)
         at = np.flatnonzero(rows >= 0)

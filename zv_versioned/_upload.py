@@ -91,7 +91,7 @@ class Uploader:
     def _wait_for_oldest(self) -> None:
         future, size = self._going[0]
         try:
-            _writes.wait_set(future)
+            _writes.wait(future)
         except BaseException:
             self.stop()
             raise

@@ -48,7 +48,7 @@ def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
     Returns
     -------
     concurrent.futures.Future
-        For :func:`wait_set`.
+        For :func:`wait`.
     """
 
     async def put(item: tuple[str, Value]) -> None:
@@ -57,8 +57,8 @@ def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
     return _io.start(_each(items, lambda item: item[0], "writing", put))
 
 
-def wait_set(begun: Future[None]) -> None:
-    """Return when all is done that was begun; raises as :func:`set_many`."""
+def wait(begun: Future[None]) -> None:
+    """Return when all is done that was begun, or raise why one of it could not be."""
     try:
         begun.result()
     except BaseExceptionGroup as group:
@@ -75,7 +75,7 @@ def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
         caller's back.
     """
     if items:
-        wait_set(begin_set(store, items))
+        wait(begin_set(store, items))
 
 
 def copy_many(source: Store, target: Store, keys: Sequence[tuple[str, str]]) -> None:
@@ -102,7 +102,7 @@ def copy_many(source: Store, target: Store, keys: Sequence[tuple[str, str]]) -> 
         await target.set(pair[1], cpu.Buffer.from_bytes(value))
 
     if keys:
-        wait_set(_io.start(_each(keys, lambda pair: pair[0], "copying", copy)))
+        wait(_io.start(_each(keys, lambda pair: pair[0], "copying", copy)))
 
 
 def delete_many(store: Store, keys: Sequence[str]) -> None:
@@ -114,7 +114,7 @@ def delete_many(store: Store, keys: Sequence[str]) -> None:
         If one fails; the others are then stopped.
     """
     if keys:
-        wait_set(_io.start(_each(keys, str, "deleting", store.delete)))
+        wait(_io.start(_each(keys, str, "deleting", store.delete)))
 
 
 def delete_tree(store: Store, path: str) -> None:

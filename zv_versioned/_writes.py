@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from zarr.abc.store import Store
 from zarr.core.buffer import cpu
@@ -42,6 +43,13 @@ async def _each(
             group.create_task(one(item))
 
 
+def _set(store: Store, items: Sequence[tuple[str, Value]]) -> Coroutine[Any, Any, None]:
+    async def put(item: tuple[str, Value]) -> None:
+        await store.set(item[0], cpu.Buffer.from_bytes(item[1]))
+
+    return _each(items, lambda item: item[0], "writing", put)
+
+
 def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
     """Begin to write values, as :func:`set_many` does, and return at once.
 
@@ -50,19 +58,26 @@ def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
     concurrent.futures.Future
         For :func:`wait`.
     """
-
-    async def put(item: tuple[str, Value]) -> None:
-        await store.set(item[0], cpu.Buffer.from_bytes(item[1]))
-
-    return _io.start(_each(items, lambda item: item[0], "writing", put))
+    return _io.start(_set(store, items))
 
 
 def wait(begun: Future[None]) -> None:
     """Return when all is done that was begun, or raise why one of it could not be."""
-    try:
+    with _first_error():
         begun.result()
+
+
+@contextmanager
+def _first_error() -> Iterator[None]:
+    try:
+        yield
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from group
+
+
+def _do(coroutine: Coroutine[Any, Any, None]) -> None:
+    with _first_error():
+        _io.run(coroutine)
 
 
 def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
@@ -75,7 +90,25 @@ def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
         caller's back.
     """
     if items:
-        wait(begin_set(store, items))
+        _do(_set(store, items))
+
+
+def set_ahead(store: Store, items: Sequence[tuple[str, Value]]) -> Callable[[], None]:
+    """Begin to write values, as :func:`set_many` does, while this thread does something else.
+
+    Returns
+    -------
+    callable
+        To be called by this thread, in any case: it waits, and raises what
+        :func:`set_many` does.
+    """
+    begun = _io.begin(_set(store, items))
+
+    def finish() -> None:
+        with _first_error():
+            begun()
+
+    return finish
 
 
 def copy_many(source: Store, target: Store, keys: Sequence[tuple[str, str]]) -> None:
@@ -102,7 +135,7 @@ def copy_many(source: Store, target: Store, keys: Sequence[tuple[str, str]]) -> 
         await target.set(pair[1], cpu.Buffer.from_bytes(value))
 
     if keys:
-        wait(_io.start(_each(keys, lambda pair: pair[0], "copying", copy)))
+        _do(_each(keys, lambda pair: pair[0], "copying", copy))
 
 
 def delete_many(store: Store, keys: Sequence[str]) -> None:
@@ -114,7 +147,7 @@ def delete_many(store: Store, keys: Sequence[str]) -> None:
         If one fails; the others are then stopped.
     """
     if keys:
-        wait(_io.start(_each(keys, str, "deleting", store.delete)))
+        _do(_each(keys, str, "deleting", store.delete))
 
 
 def delete_tree(store: Store, path: str) -> None:

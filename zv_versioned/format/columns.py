@@ -32,8 +32,9 @@ def pack(columns: Mapping[str, np.ndarray]) -> bytes:
     head = _head(tuple((name, array.dtype.str, array.shape) for name, array in arrays.items()))
     parts: list[bytes | memoryview] = [_PREFIX.pack(_MAGIC, len(head)), head]
     for array in arrays.values():
-        parts.append(array.reshape(-1).view(np.uint8).data)
-        parts.append(b"\0" * _pad(array.nbytes))
+        parts.append(array.data)
+        if missing := _pad(array.nbytes):
+            parts.append(bytes(missing))
     return b"".join(parts)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .._cache import Cache
     from ..repository import Repository
     from ..storage import Backend
+    from .ahead import Ahead
 
 _VIRTUAL = Options(virtual=True)
 _log = logging.getLogger("zv_versioned")
@@ -102,6 +103,7 @@ def write(
     carried: bool = False,
     others: Set[str] = frozenset(),
     root: Mapping[str, Any] | None = None,
+    ahead: Ahead | None = None,
     progress: Report | None = None,
 ) -> Index:
     """Write a merge into a session at the tip of ours, and check it.
@@ -113,7 +115,7 @@ def write(
     """
     index = transplant(
         repository._backend, session, sides.source, details, merged,
-        copy=copy, carried=carried, others=others, root=root, progress=progress,
+        copy=copy, carried=carried, others=others, root=root, ahead=ahead, progress=progress,
     )  # fmt: skip
     if not session.has_uncommitted_changes:
         # icechunk 1 makes no commit of nothing, and the history must know of this one.

@@ -25,7 +25,7 @@ from .files import (
 from .flat import FEW, Table
 
 # Of chunks as many are found one by one as take as long as all of them by column.
-_ALONE = 3
+_ALONE = 20
 _BY_COLUMN = 16
 
 
@@ -124,6 +124,9 @@ class Chunks:
             self._expect(1)
         if self._native is not None and (chunk := self._native[row]) is not None:
             return chunk
+        return self._one(row)
+
+    def _one(self, row: int) -> Chunk | bytes:
         with reading(self._what):
             table = self._table.item(1, row)
             file, inline = table.struct(4, ID_BYTES), table.blob(1)
@@ -141,11 +144,8 @@ class Chunks:
             self._expect(asked)
         native = self._native
         if native is None:
-            return [self.find(at) for at in places]
-        return [
-            None if row is None else native[row] or self.find(at)
-            for row, at in zip(rows, places, strict=True)
-        ]
+            return [None if row is None else self._one(row) for row in rows]
+        return [None if row is None else native[row] or self._one(row) for row in rows]
 
     def _expect(self, count: int) -> None:
         """So many are asked for: once they are more than a few, all are decoded."""

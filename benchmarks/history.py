@@ -28,7 +28,7 @@ import zv_versioned as zvv
 from zv_versioned.history import operations
 from zv_versioned.storage.carry import SHARES
 
-POINTS, PROCESSES = 10_000, 8
+POINTS, PROCESSES, COMMITS = 10_000, 8, 25
 Row = tuple[str, str, str]
 Work = Callable[[Connection, str, int, int], None]
 
@@ -132,53 +132,74 @@ def line_rows(folder: Path, quick: bool) -> list[Row]:
     ]
 
 
-def work(pipe: Connection, path: str, who: int, commits: int) -> None:
+def work(pipe: Connection, path: str, who: int, before: int) -> None:
     repo, source = zvv.Repository.open(path), Source(who)
-    source._next = who * 10**6
+    source._next = (1 + who) * 10**6
     pipe.send("ready")
     pipe.recv()
-    for _ in range(commits):
+    for _ in range(COMMITS):
         append(repo, source)
     pipe.send("done")
+    pipe.recv()
 
 
-def work_bare(pipe: Connection, path: str, who: int, commits: int) -> None:
+def work_bare(pipe: Connection, path: str, who: int, before: int) -> None:
     """The floor: the lock, and in it a session at the tip, three chunks and their commit."""
-    lock, bare = zvv.Repository.open(path)._backend, Commits.opened(Path(path), who * commits)
+    lock = zvv.Repository.open(path)._backend
+    bare = Commits.opened(Path(path), before + who * COMMITS)
     pipe.send("ready")
     pipe.recv()
-    for _ in range(commits):
+    for _ in range(COMMITS):
         with lock.mutation("commit"):
             bare.commit()
     pipe.send("done")
+    pipe.recv()
 
 
 def process_rows(folder: Path, quick: bool) -> list[Row]:
-    path, commits, rounds = folder / "processes", 10 if quick else 50, 3
-    repo = create(path)
-    Commits(folder / "bare", 0)
-    rates: dict[Work, list[float]] = {work: [], work_bare: []}
-    for done in range(rounds):
-        for what, where in ((work, path), (work_bare, folder / "bare")):
-            rates[what].append(together(what, where, done * PROCESSES, commits))
-    lost = rounds * PROCESSES * commits - len(repo.view()["points"][0].batches)
+    """Eight processes with 25 commits each, in new repositories and in some of 1,000 commits."""
+    rows: list[Row] = []
+    for before in (0,) if quick else (0, 1_000):
+        ours, bare = [], []
+        for done in range(3):
+            where = folder / f"processes-{before}-{done}"
+            ours.append(eight(where / "ours", before))
+            bare.append(together(work_bare, bare_in(where / "bare", before), before))
+        what = "commits of eight processes to one branch"
+        if before:
+            what = f"{what} of {before:,} commits"
+        rate, floor = median(ours), median(bare)
+        rows += [
+            (what, f"{number(rate)} a second", "" if before else "≥ 60 a second"),
+            (f"{what}: the floor, bare icechunk", f"{number(floor)} a second", ""),
+            (f"{what}: of the floor", f"{number(rate / floor)} ×", ""),
+        ]
+    return rows
+
+
+def eight(path: Path, before: int) -> float:
+    """Commits a second of eight processes to a repository with some appends, none lost."""
+    repo, source = create(path), Source(PROCESSES)
+    for _ in range(before):
+        append(repo, source)
+    rate = together(work, path, before)
+    lost = before + PROCESSES * COMMITS - len(repo.view()["points"][0].batches)
     assert lost == 0, f"{lost} commits were lost"
-    ours, bare = median(rates[work]), median(rates[work_bare])
-    what = "commits of eight processes to one branch"
-    return [
-        (what, f"{number(ours)} a second", "≥ 60 a second"),
-        (f"{what}: the floor, bare icechunk", f"{number(bare)} a second", ""),
-        (f"{what}: of the floor", f"{number(ours / bare)} ×", ""),
-    ]
+    return rate
 
 
-def together(what: Work, path: Path, first: int, commits: int) -> float:
-    """Commits a second of all processes."""
+def bare_in(path: Path, before: int) -> Path:
+    Commits(path, before)
+    return path
+
+
+def together(what: Work, path: Path, before: int) -> float:
+    """Commits a second of all processes; none ends, which takes time, before the last has done."""
     spawn = multiprocessing.get_context("spawn")
     pipes, started = [], []
-    for who in range(first, first + PROCESSES):
+    for who in range(PROCESSES):
         mine, its = spawn.Pipe()
-        process = spawn.Process(target=what, args=(its, str(path), who, commits))
+        process = spawn.Process(target=what, args=(its, str(path), who, before))
         process.start()
         pipes.append(mine)
         started.append(process)
@@ -188,9 +209,11 @@ def together(what: Work, path: Path, first: int, commits: int) -> float:
         pipe.send("go")
     assert {pipe.recv() for pipe in pipes} == {"done"}
     took = time.perf_counter() - began
+    for pipe in pipes:
+        pipe.send("end")
     for process in started:
         process.join()
-    return PROCESSES * commits / took
+    return PROCESSES * COMMITS / took
 
 
 def main() -> None:

@@ -21,6 +21,6 @@ def test_merges_reverts_and_processes_are_measured(
     assert min(shared, copied) > 0
     assert written > 0
     monkeypatch.setattr(history, "PROCESSES", 2)
-    assert history.together(history.work, tmp_path / "r", 5, 1) > 0
+    assert history.together(history.work, tmp_path / "r", 0) > 0
     history.Commits(tmp_path / "bare", 0)
-    assert history.together(history.work_bare, tmp_path / "bare", 0, 1) > 0
+    assert history.together(history.work_bare, tmp_path / "bare", 0) > 0

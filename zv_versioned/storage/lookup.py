@@ -95,12 +95,13 @@ class Chunks:
 
     def __init__(self, table: Table, what: str) -> None:
         self._table = table
+        self._rows = table.rows(1)
         self._what = what
         index: Iterable[Sequence[int]]
-        if table.length(1) > FEW:
+        if len(self._rows) > FEW:
             index = table.columns(1).u32_vectors(0).tolist()
         else:
-            index = (row.u32s(0) for row in table.tables(1))
+            index = (self._rows.u32s(row, 0) for row in range(len(self._rows)))
         self._row = {tuple(at): row for row, at in enumerate(index)}
         self._left = _ALONE + len(self._row) // _BY_COLUMN
         self._native: list[Chunk | None] | None = None
@@ -124,17 +125,17 @@ class Chunks:
             self._expect(1)
         if self._native is not None and (chunk := self._native[row]) is not None:
             return chunk
-        return self._one(row)
+        with reading(self._what):
+            return self._one(row)
 
     def _one(self, row: int) -> Chunk | bytes:
-        with reading(self._what):
-            table = self._table.item(1, row)
-            file, inline = table.struct(4, ID_BYTES), table.blob(1)
-            if inline is not None and file is None:
-                return inline
-            if file is None or inline is not None:
-                raise ValueError(NEITHER)
-            return Chunk(object_id(file), table.u64(2), table.u64(3))
+        rows = self._rows
+        file, inline = rows.struct(row, 4, ID_BYTES), rows.blob(row, 1)
+        if inline is not None and file is None:
+            return inline
+        if file is None or inline is not None:
+            raise ValueError(NEITHER)
+        return Chunk(object_id(file), rows.u64(row, 2), rows.u64(row, 3))
 
     def find_all(self, places: Sequence[tuple[int, ...]]) -> list[Chunk | bytes | None]:
         """The same of many, at less cost for each."""
@@ -143,9 +144,10 @@ class Chunks:
         if asked:
             self._expect(asked)
         native = self._native
-        if native is None:
-            return [None if row is None else self._one(row) for row in rows]
-        return [None if row is None else native[row] or self._one(row) for row in rows]
+        with reading(self._what):
+            if native is None:
+                return [None if row is None else self._one(row) for row in rows]
+            return [None if row is None else native[row] or self._one(row) for row in rows]
 
     def _expect(self, count: int) -> None:
         """So many are asked for: once they are more than a few, all are decoded."""

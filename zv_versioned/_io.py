@@ -15,8 +15,9 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -141,7 +142,8 @@ def begin(coroutine: Coroutine[Any, Any, T]) -> Callable[[], T]:
     callable
         To be called by the same thread, in any case: it does what :func:`run` does.
     """
-    loop = _own_loop()
+    with _closing_refused(coroutine):
+        loop = _own_loop()
     if loop is None:
         return start(coroutine).result
     return partial(loop.finish, loop.begin(coroutine))
@@ -155,7 +157,19 @@ def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     concurrent.futures.Future
         Its result has to be waited for by whoever began it.
     """
-    return asyncio.run_coroutine_threadsafe(coroutine, _get_loop())
+    with _closing_refused(coroutine):
+        loop = _get_loop()
+    return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
+
+@contextmanager
+def _closing_refused(coroutine: Coroutine[Any, Any, object]) -> Iterator[None]:
+    """Around what may be refused: nobody will run the coroutine then, nor is to be told so."""
+    try:
+        yield
+    except BaseException:
+        coroutine.close()
+        raise
 
 
 def settle(begun: Sequence[Future[Any]]) -> None:

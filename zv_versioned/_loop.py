@@ -18,8 +18,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
@@ -125,7 +125,8 @@ class StorageLoop(asyncio.AbstractEventLoop):
     def begin(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a coroutine as far as it goes without waiting; :meth:`finish` has to be called."""
         task: asyncio.Task[T] = self.create_task(coroutine)
-        self._go(lambda: bool(self._ready))
+        with self._cancelled_with(task):
+            self._go(lambda: bool(self._ready))
         return task
 
     def finish(self, task: asyncio.Task[T]) -> T:
@@ -133,15 +134,21 @@ class StorageLoop(asyncio.AbstractEventLoop):
 
         Where the wait is interrupted, the task is cancelled, and ends before this does.
         """
-        try:
+        with self._cancelled_with(task):
             self._go(lambda: not task.done())
+        return task.result()
+
+    @contextmanager
+    def _cancelled_with(self, task: asyncio.Task[Any]) -> Iterator[None]:
+        """Around turns: what interrupts them cancels a task, and waits for its end."""
+        try:
+            yield
         except BaseException:
             task.cancel()
             self._go(lambda: not task.done())
             if not task.cancelled():
                 task.exception()  # which has been looked at by that
             raise
-        return task.result()
 
     def _go(self, wanted: Callable[[], bool]) -> None:
         """Take turns for as long as is wanted, asleep where there is nothing to do."""

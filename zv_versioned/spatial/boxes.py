@@ -104,7 +104,10 @@ def parse_bbox(bbox: object, ndim: int) -> Box:
     """
     box = _parse(bbox, "bbox", ArrayError)
     if len(box.lo) != ndim:
-        raise ArrayError(f"bbox has {len(box.lo)} axes, the level has {ndim}")
+        raise ArrayError(
+            f"bbox has {len(box.lo)} axes, the level has {ndim}: give its two corners, of {ndim} "
+            "numbers each"
+        )
     return box
 
 

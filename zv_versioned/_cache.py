@@ -30,11 +30,11 @@ class Cache:
     def get(self, key: Hashable) -> Any:
         """The value under `key`, or None."""
         with self._lock:
-            item = self._items.get(key)
-            if item is None:
+            value, mark = self._items.get(key, (None, None))
+            if mark not in self._together:
                 return None
-            self._together.move_to_end(item[1])
-            return item[0]
+            self._together.move_to_end(mark)
+            return value
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
         """Keep `value`, which takes `size` bytes; forget the least used where room is short."""
@@ -48,19 +48,28 @@ class Cache:
         with self._lock:
             for key in keys:
                 self._forget(key)
-            self._items.update((k, (value, mark)) for k, value in zip(keys, values, strict=True))
-            self._together[mark] = (set(keys), size)
             self._used += size
+            self._together[mark] = (set(keys), size)
+            self._items.update((k, (value, mark)) for k, value in zip(keys, values, strict=True))
             while self._used > self._limit:
-                for key in list(next(iter(self._together.values()))[0]):
-                    self._forget(key)
+                self._drop(next(iter(self._together), None))
+
+    # An interrupt may come between any two steps: what it leaves without its mark is as good as
+    # not there, and a mark that has lost its values goes in its turn.
 
     def _forget(self, key: Hashable) -> None:
         """Drop what is under a key; its memory is free when nothing is left there."""
-        item = self._items.pop(key, None)
-        if item is not None:
-            left, size = self._together[item[1]]
+        _, mark = self._items.pop(key, (None, None))
+        left, _ = self._together.get(mark, (None, 0))
+        if left is not None:
             left.discard(key)
             if not left:
-                del self._together[item[1]]
-                self._used -= size
+                self._drop(mark)
+
+    def _drop(self, mark: object) -> None:
+        """Drop all that lies in the same memory."""
+        keys, size = self._together.pop(mark, (set(), self._used))
+        self._used -= size
+        for key in keys:
+            if self._items.get(key, (None, None))[1] is mark:
+                del self._items[key]

@@ -1,10 +1,9 @@
-"""Where asynchronous storage calls run: in the thread that waits for them, or in one of their own.
+"""One event loop, in one thread of its own, for all asynchronous storage calls.
 
 Everything above this module is plain synchronous code. It hands coroutines to
-:func:`run`, which waits for them in an event loop of the calling thread
-(:mod:`._loop`). What goes on while its caller does, and what is called inside a
-running event loop, runs in one thread that all share: it never waits for
-anybody, therefore nothing can wait in a circle.
+:func:`run`, which waits for them here. So the same call works in a script,
+inside a running event loop and from any number of threads: the loop's thread
+never waits for anybody, therefore nothing can wait in a circle.
 """
 
 from __future__ import annotations
@@ -15,13 +14,10 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
-from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from ._loop import StorageLoop
 from .errors import StorageError
 
 P = ParamSpec("P")
@@ -30,7 +26,6 @@ T = TypeVar("T")
 _start_lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _loop_pid: int | None = None
-_own = threading.local()
 
 
 def check_process(pid: int, what: str) -> None:
@@ -57,43 +52,16 @@ def check_here() -> None:
 
 
 def _get_loop() -> asyncio.AbstractEventLoop:
-    """The loop that all share."""
-    global _loop
-    _note_process()
+    global _loop, _loop_pid
+    check_here()
     with _start_lock:
         if _loop is None:
             loop = asyncio.new_event_loop()
             thread = threading.Thread(target=loop.run_forever, name="zv-versioned-io", daemon=True)
             thread.start()
-            _loop = loop
-            atexit.register(_stop, loop, thread, os.getpid())
+            _loop, _loop_pid = loop, os.getpid()
+            atexit.register(_stop, loop, thread, _loop_pid)
         return _loop
-
-
-def _own_loop() -> StorageLoop | None:
-    """The loop of this thread; None where it runs another one just now."""
-    _note_process()
-    try:
-        asyncio.get_running_loop()
-        return None
-    except RuntimeError:
-        pass
-    loop: StorageLoop | None = getattr(_own, "loop", None)
-    if loop is None:
-        loop = _own.loop = StorageLoop()  # type: ignore[abstract]
-    return loop
-
-
-def _note_process() -> None:
-    """Remember, or check, which process has called the storage."""
-    global _loop_pid
-    if _loop_pid is not None:
-        check_here()
-        return
-    with _start_lock:
-        if _loop_pid is None:
-            _loop_pid = os.getpid()
-            atexit.register(_let_go, _loop_pid)
 
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread, pid: int) -> None:
@@ -105,20 +73,13 @@ def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread, pid: int) -
     if os.getpid() == pid and not loop.is_closed():
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
-
-
-def _let_go(pid: int) -> None:
-    """Let icechunk's own threads end what they do; called after :func:`_stop`.
-
-    They let go of what the last calls used a moment after they returned, and need
-    the interpreter for it; nothing tells when they have.
-    """
-    if os.getpid() == pid:
+        # icechunk's own threads let go of what the last calls used a moment after they returned,
+        # and need the interpreter for it; nothing tells when they have.
         time.sleep(0.02)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run `coroutine` and wait for its result.
+    """Run `coroutine` on the storage loop and wait for its result.
 
     Parameters
     ----------
@@ -128,48 +89,20 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     Returns
     -------
     object
-        What the coroutine returns; what it raises is raised here. Where the wait
-        is interrupted, it is cancelled.
+        What the coroutine returns; what it raises is raised here.
     """
-    return begin(coroutine)()
-
-
-def begin(coroutine: Coroutine[Any, Any, T]) -> Callable[[], T]:
-    """Run `coroutine` as far as it goes without waiting, in this thread where that can be.
-
-    Returns
-    -------
-    callable
-        To be called by the same thread, in any case: it does what :func:`run` does.
-    """
-    with _closing_refused(coroutine):
-        loop = _own_loop()
-    if loop is None:
-        return start(coroutine).result
-    return partial(loop.finish, loop.begin(coroutine))
+    return start(coroutine).result()
 
 
 def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-    """Begin to run `coroutine`, which goes on while the caller does, and return at once.
+    """Begin to run `coroutine`, as :func:`run` does, and return at once.
 
     Returns
     -------
     concurrent.futures.Future
         Its result has to be waited for by whoever began it.
     """
-    with _closing_refused(coroutine):
-        loop = _get_loop()
-    return asyncio.run_coroutine_threadsafe(coroutine, loop)
-
-
-@contextmanager
-def _closing_refused(coroutine: Coroutine[Any, Any, object]) -> Iterator[None]:
-    """Around what may be refused: nobody will run the coroutine then, nor is to be told so."""
-    try:
-        yield
-    except BaseException:
-        coroutine.close()
-        raise
+    return asyncio.run_coroutine_threadsafe(coroutine, _get_loop())
 
 
 def settle(begun: Sequence[Future[Any]]) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from zarr.abc.store import Store
 from zarr.core.buffer import cpu
@@ -43,13 +42,6 @@ async def _each(
             group.create_task(one(item))
 
 
-def _set(store: Store, items: Sequence[tuple[str, Value]]) -> Coroutine[Any, Any, None]:
-    async def put(item: tuple[str, Value]) -> None:
-        await store.set(item[0], cpu.Buffer.from_bytes(item[1]))
-
-    return _each(items, lambda item: item[0], "writing", put)
-
-
 def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
     """Begin to write values, as :func:`set_many` does, and return at once.
 
@@ -58,26 +50,19 @@ def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
     concurrent.futures.Future
         For :func:`wait`.
     """
-    return _io.start(_set(store, items))
+
+    async def put(item: tuple[str, Value]) -> None:
+        await store.set(item[0], cpu.Buffer.from_bytes(item[1]))
+
+    return _io.start(_each(items, lambda item: item[0], "writing", put))
 
 
 def wait(begun: Future[None]) -> None:
     """Return when all is done that was begun, or raise why one of it could not be."""
-    with _first_error():
-        begun.result()
-
-
-@contextmanager
-def _first_error() -> Iterator[None]:
     try:
-        yield
+        begun.result()
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from group
-
-
-def _do(coroutine: Coroutine[Any, Any, None]) -> None:
-    with _first_error():
-        _io.run(coroutine)
 
 
 def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
@@ -90,25 +75,7 @@ def set_many(store: Store, items: Sequence[tuple[str, Value]]) -> None:
         caller's back.
     """
     if items:
-        _do(_set(store, items))
-
-
-def set_ahead(store: Store, items: Sequence[tuple[str, Value]]) -> Callable[[], None]:
-    """Begin to write values, as :func:`set_many` does, while this thread does something else.
-
-    Returns
-    -------
-    callable
-        To be called by this thread, in any case: it waits, and raises what
-        :func:`set_many` does.
-    """
-    begun = _io.begin(_set(store, items))
-
-    def finish() -> None:
-        with _first_error():
-            begun()
-
-    return finish
+        wait(begin_set(store, items))
 
 
 def copy_many(source: Store, target: Store, keys: Sequence[tuple[str, str]]) -> None:
@@ -135,7 +102,7 @@ def copy_many(source: Store, target: Store, keys: Sequence[tuple[str, str]]) -> 
         await target.set(pair[1], cpu.Buffer.from_bytes(value))
 
     if keys:
-        _do(_each(keys, lambda pair: pair[0], "copying", copy))
+        wait(_io.start(_each(keys, lambda pair: pair[0], "copying", copy)))
 
 
 def delete_many(store: Store, keys: Sequence[str]) -> None:
@@ -147,7 +114,7 @@ def delete_many(store: Store, keys: Sequence[str]) -> None:
         If one fails; the others are then stopped.
     """
     if keys:
-        _do(_each(keys, str, "deleting", store.delete))
+        wait(_io.start(_each(keys, str, "deleting", store.delete)))
 
 
 def delete_tree(store: Store, path: str) -> None:

@@ -22,6 +22,7 @@ from .geometry import html_table
 from .history.race import Landed, Race
 from .maintenance.lease import TTL, Lease
 from .result import CommitResult, stage_name
+from .storage.backend import discard
 from .storage.presence import Presence
 from .writer import ZVWriter
 from .writing.datasets import StagesDatasets
@@ -385,8 +386,7 @@ class Transaction(StagesDatasets):
         for stage in self._stages.values():
             stage.upload.stop()
         self._stages.clear()
-        if not self._session.read_only:  # else a commit that failed at its end has ended it
-            self._session.discard_changes()
+        discard(self._session)
         self._dropped()
 
     def __enter__(self) -> Transaction:

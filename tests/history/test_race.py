@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import zv_versioned as zvv
 from zv_versioned._paths import chunk_key, parted
 from zv_versioned._writes import Value
 from zv_versioned.history.race import Race
+from zv_versioned.storage import Backend
 from zv_versioned.storage.lock import LOCK_FILE
 from zv_versioned.transaction import Transaction
 
@@ -143,6 +145,29 @@ def test_more_than_a_bucket_of_batches_came_in_between(repo: zvv.Repository) -> 
     level = repo.view()["p"][0]
     assert len(level.batches) == 73
     assert level.vertex_count == 40 + 69 * 2 + 3 * 40
+    assert repo.fsck().ok
+
+
+def test_an_interrupt_right_after_the_commit_is_told_as_one(
+    repo: zvv.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tx, commit = repo.transaction(), Backend._commit
+    append(tx, 1)
+    with repo.transaction() as other:
+        append(other, 2)
+
+    def interrupted(self: Backend, *args: Any) -> str:
+        commit(self, *args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Backend, "_commit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tx.commit()
+        with pytest.raises(KeyboardInterrupt):
+            repo.revert(repo.resolve("main"))
+    assert repo.log()[0].message.startswith("revert")
+    assert repo.view()["p"][0].vertex_count == 80
     assert repo.fsck().ok
 
 

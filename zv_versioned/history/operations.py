@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConflictError, MetadataError, NotFoundError, StorageError, ViolationError
 from ..result import stage_name
 from ..storage import hidden, leases
+from ..storage.backend import discard
 from ..storage.carry import SHARES
 from ..storage.presence import LONGEST
 from .checks import violations
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from .._cache import Cache
     from ..repository import Repository
     from ..storage import Backend
-    from .ahead import Ahead
 
 _VIRTUAL = Options(virtual=True)
 _log = logging.getLogger("zv_versioned")
@@ -103,7 +103,6 @@ def write(
     carried: bool = False,
     others: Set[str] = frozenset(),
     root: Mapping[str, Any] | None = None,
-    ahead: Ahead | None = None,
     progress: Report | None = None,
 ) -> Index:
     """Write a merge into a session at the tip of ours, and check it.
@@ -115,7 +114,7 @@ def write(
     """
     index = transplant(
         repository._backend, session, sides.source, details, merged,
-        copy=copy, carried=carried, others=others, root=root, ahead=ahead, progress=progress,
+        copy=copy, carried=carried, others=others, root=root, progress=progress,
     )  # fmt: skip
     if not session.has_uncommitted_changes:
         # icechunk 1 makes no commit of nothing, and the history must know of this one.
@@ -213,7 +212,7 @@ class _Job:
         )
         nothing = _nothing(ours, merged)
         if nothing and not self.second_parent:
-            session.discard_changes()
+            discard(session)
             return replace(result, kind="nothing to do")
         try:
             name = self.own["transaction"]
@@ -223,7 +222,7 @@ class _Job:
             )  # fmt: skip
             self.repository._audit(session, self.branch)
             if self.dry_run:
-                session.discard_changes()
+                discard(session)
                 return result
             if self.progress is not None:
                 self.progress("publish", 0, 1)
@@ -233,7 +232,7 @@ class _Job:
                     session, self.branch, self.message, own, seen=not self.repository._checks
                 )
         except BaseException:
-            session.discard_changes()
+            discard(session)
             raise
         return replace(result, snapshot_id=snapshot)
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _paths, _state, _writes
 from ..result import stage_name
+from ..storage.backend import discard
 from ..storage.carry import Move, Staged
-from .ahead import Ahead
 from .details import Held, Snapshot, Source
 from .index import DatasetIndex, Index, LevelIndex, likely_documents, load_index
 from .merge import Merged
@@ -137,42 +137,39 @@ class Race:
 
     def _once(self, session: Any, message: str, own: Mapping[str, Any], describe: str) -> Landed:
         repository = self._repository
-        backend, parts = repository._backend, repository._parts
-        base, theirs, source = self._sides.base, self._sides.theirs, self._sides.source
-        unwritten, tip = source.unwritten, session.snapshot_id
-        # What is written to the session is none of what its base is asked for.
-        store = backend.view_store(tip) if unwritten is None else backend.base_store(session)
-        documents = likely_documents(store, theirs, base)
-        ours: Index = load_index(store, parts, theirs, documents)
-        details = self._sides.details(ours, store, parts)
+        backend = repository._backend
+        # Of chunks that are not written yet, none is in the session, but its base is in files.
+        held = self._sides.source.unwritten is not None
+        store = backend.base_store(session) if held else backend.view_store(session.snapshot_id)
+        documents = likely_documents(store, self._sides.theirs, self._sides.base)
+        ours: Index = load_index(store, repository._parts, self._sides.theirs, documents)
+        details = self._sides.details(ours, store, repository._parts)
+        merged = merged_index(
+            self._sides, details, _OPTIONS, describe,
+            lambda made: (
+                None if made == own["transaction"]  # what it staged itself is no commit yet
+                else commit_of(backend, made, [session.snapshot_id])
+            ),
+        )  # fmt: skip
         try:
-            with Ahead(session.store, unwritten or {}, base, ours) as ahead:
-                merged = merged_index(
-                    self._sides, details, _OPTIONS, describe,
-                    lambda made: (
-                        None if made == own["transaction"]  # what it staged is no commit yet
-                        else commit_of(backend, made, [tip])
-                    ),
-                )  # fmt: skip
-                moves = all_carries(merged)
-                shared = unwritten is None and self._staged.shareable(
-                    session, [move.array for move in moves]
-                )
-                if shared:
-                    elsewhere = [m for m in map(_elsewhere, moves) if len(m.source)]
-                    self._staged.carry(session, elsewhere)
-                root = documents.root_attributes()
-                others = set(_state.dataset_names(root)) - ours.keys()
-                index = write(
-                    repository, session, self._sides, details, merged, own["transaction"],
-                    copy=True, carried=shared, others=others, root=root, ahead=ahead,
-                )  # fmt: skip
+            moves = all_carries(merged)
+            shared = self._sides.source.unwritten is None and self._staged.shareable(
+                session, [move.array for move in moves]
+            )
+            if shared:
+                self._staged.carry(session, [m for m in map(_elsewhere, moves) if len(m.source)])
+            root = documents.root_attributes()
+            others = set(_state.dataset_names(root)) - ours.keys()
+            index = write(
+                repository, session, self._sides, details, merged, own["transaction"],
+                copy=True, carried=shared, others=others, root=root,
+            )  # fmt: skip
             repository._audit(session, self._branch)
             snapshot = repository._commit(
                 session, self._branch, message, own, self._check, seen=not repository._checks
             )
         except BaseException:
-            session.discard_changes()
+            discard(session)
             raise
         return Landed(snapshot, index, merged)
 

@@ -32,7 +32,6 @@ from .rows import Side, find, pick
 
 if TYPE_CHECKING:
     from ..storage import Backend
-    from .ahead import Ahead
 
 
 Report: TypeAlias = Callable[[str, int, int], None]
@@ -52,7 +51,6 @@ def transplant(
     carried: bool = False,
     others: Set[str] = frozenset(),
     root: Mapping[str, Any] | None = None,
-    ahead: Ahead | None = None,
     progress: Report | None = None,
 ) -> Index:
     """Write the result of a merge into a session at the tip of ours.
@@ -75,8 +73,6 @@ def transplant(
         Datasets of the snapshot that are left as they are.
     root : mapping, optional
         The attributes of the root group at the tip of ours, where they are known.
-    ahead : Ahead, optional
-        Chunks that are being written already.
     progress : callable, optional
         Told ``("copy", done, total)`` as chunks are copied.
 
@@ -99,8 +95,7 @@ def transplant(
     if carried:
         _put_back(store, details, levels)
     elif source.unwritten is not None:
-        chunks = placed(source.unwritten, all_carries(merged))
-        items += chunks if ahead is None else ahead.rest(chunks)
+        items += placed(source.unwritten, all_carries(merged))
     else:
         moves = all_carries(merged)
         carry(
@@ -111,8 +106,6 @@ def transplant(
         # What is rewritten is read first.
         _writes.set_many(store, items)
         items = []
-        if ahead is not None:
-            ahead.wait()
     index = dict(merged.index)
     for (name, number), plan in levels.items():
         meta = merged.index[name].meta

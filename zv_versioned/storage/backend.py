@@ -39,6 +39,12 @@ def snapshot_of(store: Any) -> str:
     return str(store.session.snapshot_id)
 
 
+def discard(session: Any) -> None:
+    """Drop what a session holds, unless it was committed: then it only reads, and holds nothing."""
+    if not session.read_only:
+        session.discard_changes()
+
+
 class Backend(Snapshots):
     """An icechunk repository, with its lock and its version differences hidden.
 

@@ -37,6 +37,7 @@ class Buffer:
             raise ValueError(f"a FlatBuffer of {len(raw)} bytes")
         self.raw = raw
         self.bytes = np.frombuffer(raw, np.uint8)
+        self._vtables: dict[int, tuple[int, ...]] = {}
 
     def root(self) -> Table:
         """The table that the buffer is about."""
@@ -57,6 +58,14 @@ class Buffer:
         if at < 0:
             raise ValueError(f"a number at {at}")
         return int(_U16.unpack_from(self.raw, at)[0])
+
+    def steps(self, vtable: int) -> tuple[int, ...]:
+        """How far each field lies from the start of its table, 0 where it is absent."""
+        known = self._vtables.get(vtable)
+        if known is None:
+            count = max(0, self.u16(vtable) - 4) // 2
+            known = self._vtables[vtable] = struct.unpack_from(f"<{count}H", self.raw, vtable + 4)
+        return known
 
     def gather(self, starts: np.ndarray, size: int) -> np.ndarray:
         """`size` bytes from each of many places: (n, size) uint8."""
@@ -82,16 +91,10 @@ class Table:
     def __init__(self, buffer: Buffer, at: int) -> None:
         self._buffer = buffer
         self._at = at
-        self._vtable = at - int(_I32.unpack_from(buffer.raw, at)[0])
-        if self._vtable < 0:
-            raise ValueError(f"a vtable at {self._vtable}")
-        self._vtable_size = int(_U16.unpack_from(buffer.raw, self._vtable)[0])
+        self._steps = buffer.steps(at - int(_I32.unpack_from(buffer.raw, at)[0]))
 
     def _place(self, field: int) -> int | None:
-        entry = 4 + 2 * field
-        if entry + 2 > self._vtable_size:
-            return None
-        step = int(_U16.unpack_from(self._buffer.raw, self._vtable + entry)[0])
+        step = self._steps[field] if field < len(self._steps) else 0
         return self._at + step if step else None
 
     def u8(self, field: int) -> int:
@@ -177,10 +180,6 @@ class Table:
         steps = enumerate(self.u32s(field))
         return [Table(self._buffer, start + 4 * number + step) for number, step in steps]
 
-    def rows(self, field: int) -> Rows:
-        """A vector of tables, of which a few are read."""
-        return Rows(self._buffer, *self._vector(field))
-
     def columns(self, field: int) -> Columns:
         """A vector of tables, by column."""
         return Columns(self._buffer, self._starts(field))
@@ -190,74 +189,6 @@ class Table:
         raw = self._buffer
         sizes = [(at + 4, int(_U32.unpack_from(raw.raw, at)[0])) for at in self._starts(field)]
         return [raw.span(start, size).decode() for start, size in sizes]
-
-
-class Rows:
-    """Some tables of one kind, read one by one in half the time: what they share is read once.
-
-    Parameters
-    ----------
-    buffer : Buffer
-    start, count : int
-        Where the offsets of the tables begin, and how many there are.
-    """
-
-    def __init__(self, buffer: Buffer, start: int, count: int) -> None:
-        self._raw = buffer.raw
-        self._span = buffer.span
-        self._start = start
-        self._count = count
-        self._vtables: dict[int, tuple[int, ...]] = {}
-
-    def __len__(self) -> int:
-        return self._count
-
-    def _place(self, row: int, field: int) -> int:
-        """Where a field of a table lies; 0 where it is absent."""
-        if not 0 <= row < self._count:
-            raise IndexError(f"table {row} of {self._count}")
-        raw, place = self._raw, self._start + 4 * row
-        at: int = place + _U32.unpack_from(raw, place)[0]
-        vtable = at - _I32.unpack_from(raw, at)[0]
-        steps = self._vtables.get(vtable)
-        if steps is None:
-            steps = self._vtables[vtable] = self._steps(vtable)
-        step = steps[field] if field < len(steps) else 0
-        return at + step if step else 0
-
-    def _steps(self, vtable: int) -> tuple[int, ...]:
-        if vtable < 0:
-            raise ValueError(f"a vtable at {vtable}")
-        count = max(0, _U16.unpack_from(self._raw, vtable)[0] - 4) // 2
-        return struct.unpack_from(f"<{count}H", self._raw, vtable + 4)
-
-    def u64(self, row: int, field: int) -> int:
-        """A number of 8 bytes; 0 where it is absent."""
-        place = self._place(row, field)
-        return int(_U64.unpack_from(self._raw, place)[0]) if place else 0
-
-    def struct(self, row: int, field: int, size: int) -> bytes | None:
-        """The bytes of a struct, which lies in the table itself."""
-        place = self._place(row, field)
-        return self._span(place, size) if place else None
-
-    def _vector(self, row: int, field: int) -> tuple[int, int]:
-        """Where a vector's items begin, and how many there are."""
-        place = self._place(row, field)
-        if not place:
-            return 0, 0
-        at = place + _U32.unpack_from(self._raw, place)[0]
-        return at + 4, int(_U32.unpack_from(self._raw, at)[0])
-
-    def u32s(self, row: int, field: int) -> tuple[int, ...]:
-        """A vector of numbers of 4 bytes."""
-        start, count = self._vector(row, field)
-        return struct.unpack(f"<{count}I", self._span(start, 4 * count))
-
-    def blob(self, row: int, field: int) -> bytes | None:
-        """A vector of bytes; None where it is absent."""
-        start, count = self._vector(row, field)
-        return self._span(start, count) if start else None
 
 
 class Columns:

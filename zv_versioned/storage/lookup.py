@@ -95,13 +95,12 @@ class Chunks:
 
     def __init__(self, table: Table, what: str) -> None:
         self._table = table
-        self._rows = table.rows(1)
         self._what = what
         index: Iterable[Sequence[int]]
-        if len(self._rows) > FEW:
+        if table.length(1) > FEW:
             index = table.columns(1).u32_vectors(0).tolist()
         else:
-            index = (self._rows.u32s(row, 0) for row in range(len(self._rows)))
+            index = (row.u32s(0) for row in table.tables(1))
         self._row = {tuple(at): row for row, at in enumerate(index)}
         self._left = _ALONE + len(self._row) // _BY_COLUMN
         self._native: list[Chunk | None] | None = None
@@ -129,13 +128,13 @@ class Chunks:
             return self._one(row)
 
     def _one(self, row: int) -> Chunk | bytes:
-        rows = self._rows
-        file, inline = rows.struct(row, 4, ID_BYTES), rows.blob(row, 1)
+        table = self._table.item(1, row)
+        file, inline = table.struct(4, ID_BYTES), table.blob(1)
         if inline is not None and file is None:
             return inline
         if file is None or inline is not None:
             raise ValueError(NEITHER)
-        return Chunk(object_id(file), rows.u64(row, 2), rows.u64(row, 3))
+        return Chunk(object_id(file), table.u64(2), table.u64(3))
 
     def find_all(self, places: Sequence[tuple[int, ...]]) -> list[Chunk | bytes | None]:
         """The same of many, at less cost for each."""

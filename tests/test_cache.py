@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import linecache
-import sys
+import itertools
 import threading
-from types import FrameType
-from typing import Any
+from contextlib import suppress
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests._interrupts import interrupted_at
+from zv_versioned import _cache
 from zv_versioned._cache import Cache
 
 
@@ -120,43 +120,17 @@ def test_many_threads_may_use_it_at_once() -> None:
 
 
 def test_after_an_interrupt_anywhere_it_goes_on_and_keeps_to_its_bound() -> None:
-    """As Ctrl-C comes: between any two lines."""
-
-    def interrupted(cache: Cache, line: int) -> bool:
-        left = line
-
-        def trace(frame: FrameType, event: str, arg: object) -> Any:
-            nonlocal left
-            if frame.f_code.co_filename != Cache.put.__code__.co_filename:
-                return None
-            source = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-            # Between the end of its block and what a `with` does then, no signal is looked at.
-            if event == "line" and "with " not in source:
-                left -= 1
-                if left == 0:
-                    raise KeyboardInterrupt
-            return trace
-
-        sys.settrace(trace)
-        try:
-            for number in range(4):
-                cache.put_together([number, number + 1], ["x", "y"], 10)
-            return False
-        except KeyboardInterrupt:
-            return True
-        finally:
-            sys.settrace(None)
-
-    line = 1
-    while True:
+    for moment in itertools.count(1):
         cache = Cache(40)
         for number in range(3):
             cache.put(number, number, 10)
-        if not interrupted(cache, line):
+        with interrupted_at(moment, _cache) as came, suppress(KeyboardInterrupt):
+            for number in range(4):
+                cache.put_together([number, number + 1], ["x", "y"], 10)
+        if came.line is None:
             break
         for number in range(8):
             cache.put(number, number, 10)
             assert cache.get(number) == number
         assert sum(cache.get(number) is not None for number in range(8)) <= 4
-        line += 1
-    assert line > 20
+    assert moment > 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -11,16 +12,22 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
 import zv_versioned
+from tests._interrupts import interrupted_at
 from tests._processes import new_processes
 from zv_versioned.errors import MetadataError, StorageError
+from zv_versioned.storage import lock as lock_module
 from zv_versioned.storage.lock import HOLDER_FILE, LOCK_FILE, RepositoryLock
+
+if sys.platform != "win32":
+    import fcntl
 
 context = new_processes()
 
@@ -198,6 +205,66 @@ def test_an_interrupt_while_waiting_leaves_the_lock_to_others(tmp_path: Path) ->
     finally:
         signal.signal(signal.SIGINT, before)
     with RepositoryLock(tmp_path, timeout=30).hold("go on"), _holding_elsewhere(tmp_path):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there filelock alone locks the file")
+# A file that was opened but came into nobody's hands is closed with a warning.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("held", ["by nobody", "elsewhere", "by itself"])
+def test_an_interrupt_at_any_moment_leaves_the_lock_to_others(tmp_path: Path, held: str) -> None:
+    lock = RepositoryLock(tmp_path, timeout=30)
+    for moment in itertools.count(1):
+        with ExitStack() as around:
+            if held == "elsewhere":
+                around.enter_context(_locked_for_an_instant(tmp_path))
+            elif held == "by itself":
+                around.enter_context(lock.hold("wait"))
+            with interrupted_at(moment, lock_module) as came, suppress(KeyboardInterrupt):
+                _take(lock)
+        if came.line is None:
+            break
+        assert _is_free(tmp_path), f"an interrupt in line {came.line} kept the file"
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(_take, lock).result(timeout=30)
+    assert moment > {"by nobody": 40, "elsewhere": 50, "by itself": 10}[held]
+
+
+@contextmanager
+def _locked_for_an_instant(folder: Path) -> Iterator[None]:
+    """Another has the file locked, until somebody waits for it, or nobody will."""
+    file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    over = threading.Event()
+
+    def close() -> None:
+        while not over.wait(0.001) and not _waiting():
+            pass
+        os.close(file)
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    yield
+    over.set()
+    closing.join()
+
+
+def _is_free(folder: Path) -> bool:
+    # Whoever gave up has a thread in the queue, to which the file may be just now.
+    file = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+    try:
+        for _ in range(1_000):
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            time.sleep(0.001)
+        return False
+    finally:
+        os.close(file)
+
+
+def _take(lock: RepositoryLock) -> None:
+    with lock.hold("go on"):
         pass
 
 

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -48,7 +49,12 @@ Meanwhile = Callable[[], object] | None
 
 
 class _Shared:
-    """What all the locks of this process on one folder have in common."""
+    """What all the locks of this process on one folder have in common.
+
+    An interrupt may come between any two calls, also between the one that locks and whatever
+    would remember that. So what is held is kept in objects that say so themselves, and
+    :meth:`let_go` asks them; it may be called at any moment, and again.
+    """
 
     def __init__(self, folder: str) -> None:
         self.thread_lock = threading.RLock()
@@ -57,73 +63,86 @@ class _Shared:
         self._file_lock = filelock.FileLock(
             self._path, thread_local=False, poll_interval=_POLL_SECONDS
         )
-        self._descriptor: int | None = None
+        self._file: FileIO | None = None
         self._turn: _Turn | None = None
         self.depth = 0
+
+    @property
+    def is_of_this_thread(self) -> bool:
+        return self.thread_lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
     def acquire(self, timeout: float, meanwhile: Meanwhile) -> None:
         """Lock the file: at once where nobody has it, else in turn, else as filelock does."""
         deadline = time.monotonic() + timeout
-        self._descriptor = _locked_at_once(self._path)
-        if self._descriptor is None and timeout > 0:
-            self._descriptor = self._in_turn(deadline, meanwhile)
-        if self._descriptor is None:
+        self._let_file_go()  # where one interrupt came behind another
+        self._file = _locked_at_once(self._path)
+        if self._file is None and timeout > 0:
+            self._in_turn(deadline, meanwhile)
+        if self._file is None:
             # With all its care for what the system, or the file system, may refuse.
             self._file_lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
-    def _in_turn(self, deadline: float, meanwhile: Meanwhile) -> int | None:
-        """A descriptor of the file, locked; None where its turn does not come in time."""
+    def _in_turn(self, deadline: float, meanwhile: Meanwhile) -> None:
+        """Lock the file when its turn comes, if it comes in time."""
         if sys.platform == "win32":
-            return None
-        if self._turn is None or self._turn.over:
-            descriptor = _opened(self._path)
-            if descriptor is None:
-                return None
-            self._turn = _Turn(descriptor, self)
-        turn = self._turn
-        if not turn.wait(deadline, meanwhile):
-            return None
-        self._turn = None
-        if os.fstat(turn.descriptor).st_nlink:
-            return turn.descriptor
-        _let_go(turn.descriptor)
-        return None
-
-    def release(self) -> None:
-        """Let the file go."""
-        if self._descriptor is None:
-            self._file_lock.release()
             return
-        descriptor, self._descriptor = self._descriptor, None
-        _let_go(descriptor)
+        if self._turn is None or self._turn.over:
+            file = _opened(self._path)
+            if file is None:
+                return
+            self._turn = _Turn(file, self)
+        if not self._turn.wait(deadline, meanwhile):
+            return
+        self._file, self._turn = self._turn.file, None
+        if not os.fstat(self._file.fileno()).st_nlink:
+            self._let_file_go()
+
+    def let_go(self) -> None:
+        """Free what this thread has, unless a block further out still needs it."""
+        if self.depth or not self.is_of_this_thread:
+            return
+        self._let_file_go()
+        while self.is_of_this_thread:
+            self.thread_lock.release()
+
+    def _let_file_go(self) -> None:
+        if self._turn is not None:
+            self._turn.leave()
+        if self._file is not None:
+            _let_go(self._file)
+            self._file = None
+        if self._file_lock.is_locked:
+            self._file_lock.release(force=True)
 
     def forget(self) -> None:
         """Close, in a forked child, what it has open of its parent's; the parent keeps its lock."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        if self._turn is not None and not self._turn.over:
-            os.close(self._turn.descriptor)
-        self._descriptor = self._turn = None
+        if self._file is not None:
+            self._file.close()
+        if self._turn is not None:
+            self._turn.file.close()
+        self._file = self._turn = None
 
 
-def _locked_at_once(path: str) -> int | None:
-    """A descriptor of the file, locked; None where that is not to be had in an instant.
+def _locked_at_once(path: str) -> FileIO | None:
+    """The file, locked; None where that is not to be had in an instant.
 
     The lock is the same that filelock takes, in a tenth of the time.
     """
     if sys.platform == "win32":
         return None
-    descriptor = _opened(path)
-    if descriptor is None:
+    file = _opened(path)
+    if file is None:
         return None
+    kept = False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kept = os.fstat(file.fileno()).st_nlink > 0
     except OSError:
         pass
-    os.close(descriptor)
-    return None
+    finally:
+        if not kept:
+            file.close()
+    return file if kept else None
 
 
 class _Turn:
@@ -136,69 +155,73 @@ class _Turn:
 
     Attributes
     ----------
-    descriptor : int
-        Of the file; closed where nobody waited any more when its turn came.
+    file : io.FileIO
+        Closed where nobody waited any more when its turn came.
     over : bool
         Whether it came.
     """
 
-    def __init__(self, descriptor: int, owner: _Shared) -> None:
-        self.descriptor = descriptor
+    def __init__(self, file: FileIO, owner: _Shared) -> None:
+        self.file = file
         self._owner = owner  # not to be forgotten, nor this with it, while its turn is to come
         self._guard = threading.Lock()
         self._came = threading.Event()
-        self._got, self._wanted = False, True
-        threading.Thread(target=self._queue, name="zv-versioned-lock", daemon=True).start()
+        self._got = self._wanted = False
+        self._thread = threading.Thread(target=self._queue, name="zv-versioned-lock", daemon=True)
 
     @property
     def over(self) -> bool:
         return self._came.is_set()
 
     def wait(self, deadline: float, meanwhile: Meanwhile) -> bool:
-        """Whether the file is locked now, for whoever asks."""
+        """Whether the file is locked now, for whoever asks; if not, this was left."""
         with self._guard:
             self._wanted = True
-        try:
-            if meanwhile is not None:
-                meanwhile()
-            left = max(0.0, deadline - time.monotonic())
-            self._came.wait(min(left, threading.TIMEOUT_MAX))
-        except BaseException:
-            self._leave()
-            raise
+        if self._thread.ident is None:
+            self._thread.start()
+        if meanwhile is not None:
+            meanwhile()
+        left = max(0.0, deadline - time.monotonic())
+        self._came.wait(min(left, threading.TIMEOUT_MAX))
         with self._guard:
             self._wanted = self._got
             return self._got
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Wait no more, and let the file go where it was locked."""
         with self._guard:
             self._wanted = False
             if self._got:
+                _let_go(self.file)
                 self._got = False
-                _let_go(self.descriptor)
 
     def _queue(self) -> None:
         try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            fcntl.flock(self.file, fcntl.LOCK_EX)
             locked = True
         except OSError:
             locked = False  # the file system knows no locks, or none that wait
         with self._guard:
             self._got = locked and self._wanted
             if not self._got:
-                _let_go(self.descriptor)
+                _let_go(self.file)
             self._came.set()
 
 
-def _let_go(descriptor: int) -> None:
-    # By name, since a forked child may have the same file open.
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
+def _let_go(file: FileIO) -> None:
+    """Unlock and close a file, if that was not done."""
+    if not file.closed:
+        # By name, since a forked child may have the same file open.
+        fcntl.flock(file, fcntl.LOCK_UN)
+        file.close()
 
 
-def _opened(path: str) -> int | None:
+def _opened(path: str) -> FileIO | None:
+    # A file, and not its number, which somebody else has after it was closed.
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        return FileIO(
+            os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+"
+        )
     except OSError:
         return None  # filelock says what is wrong
 
@@ -277,20 +300,29 @@ class RepositoryLock:
         check_process(self._pid, f"the lock of the repository at {self.path}")
         shared = self._shared
         deadline = time.monotonic() + self.timeout
-        if not shared.thread_lock.acquire(timeout=min(self.timeout, threading.TIMEOUT_MAX)):
-            raise self._timed_out(purpose)
+        counted = False
         try:
+            self._acquire_thread(purpose)
             if shared.depth == 0:
                 self._acquire_file(deadline, purpose, meanwhile)
             shared.depth += 1
-            try:
-                yield
-            finally:
-                shared.depth -= 1
-                if shared.depth == 0:
-                    shared.release()
+            counted = True
+            yield
         finally:
-            shared.thread_lock.release()
+            if counted:
+                shared.depth -= 1
+            try:
+                shared.let_go()
+            except BaseException:
+                shared.let_go()
+                raise
+
+    def _acquire_thread(self, purpose: str) -> None:
+        shared = self._shared
+        if shared.is_of_this_thread:
+            return
+        if not shared.thread_lock.acquire(timeout=min(self.timeout, threading.TIMEOUT_MAX)):
+            raise self._timed_out(purpose)
 
     def _acquire_file(self, deadline: float, purpose: str, meanwhile: Meanwhile) -> None:
         shared = self._shared
@@ -310,14 +342,11 @@ class RepositoryLock:
             ) from error
         try:
             self._write_note(purpose)
-        except BaseException as error:
-            shared.release()
-            if isinstance(error, OSError):
-                raise StorageError(
-                    f"the repository at {self.path} cannot be locked to {purpose}: its note "
-                    f"{HOLDER_FILE} cannot be written: {error}"
-                ) from error
-            raise
+        except OSError as error:
+            raise StorageError(
+                f"the repository at {self.path} cannot be locked to {purpose}: its note "
+                f"{HOLDER_FILE} cannot be written: {error}"
+            ) from error
 
     def _write_note(self, purpose: str) -> None:
         note = {

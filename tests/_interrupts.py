@@ -8,15 +8,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 
 @dataclass
 class Came:
-    """Whether the interrupt came, and from which line."""
+    """Whether the interrupt came, and where."""
 
-    line: int | None = None
+    where: str | None = None
 
 
 def _moments(code: CodeType) -> set[int]:
@@ -50,8 +51,8 @@ def interrupted_at(moment: int, *modules: ModuleType) -> Iterator[Came]:
             if code not in moments:
                 moments[code] = _moments(code)
             left -= frame.f_lasti in moments[code]
-            if left == 0 and came.line is None:
-                came.line = frame.f_lineno
+            if left == 0 and came.where is None:
+                came.where = f"{Path(code.co_filename).name}:{frame.f_lineno}"
                 raise KeyboardInterrupt
         return trace
 

@@ -127,7 +127,7 @@ def test_after_an_interrupt_anywhere_it_goes_on_and_keeps_to_its_bound() -> None
         with interrupted_at(moment, _cache) as came, suppress(KeyboardInterrupt):
             for number in range(4):
                 cache.put_together([number, number + 1], ["x", "y"], 10)
-        if came.line is None:
+        if came.where is None:
             break
         for number in range(8):
             cache.put(number, number, 10)

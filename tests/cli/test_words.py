@@ -137,8 +137,10 @@ _WRONG: list[tuple[str, int, str]] = [
     ("read synapses --where confidence>x", 11, "--where: 'confidence' > 'x'"),
     ("read synapses --level 3", 40, "dataset 'synapses' has no level 3; it has: 0"),
     ("revert main --parent 3", 11, "--parent must be 1, for"),
-    ("export a.csv -d synapses -X foo=1", 11, "no option 'foo'; it has: delimiter, vertices_only"),
+    ("export a.csv -d synapses -X foo=1", 11, "'foo'; it has: --option delimiter=…, --opt"),
     ("import p.csv -d n -X foo=1", 11, "it has: --positions, --object-id"),
+    ("import m.obj -d n --object-id x", 11, "no option --object-id; it has: --option object_ids=…, "
+     "--attributes"),
     ("import p.csv -d n --bounds 0,0,0:1,1,1", 11, "Check the unit, or give larger --bounds"),
     ("import p.csv -d n --kind foo", 11, "--kind 'foo' is unknown; choose one of point_cloud"),
     ("import p.csv -d n --append", 2, "No such option: --append; zvv append adds files"),
@@ -160,6 +162,7 @@ def test_a_wrong_option_is_named_as_the_command_line_has_it(
     with repo.transaction("main") as tx:
         tx.create_dataset("more", kind="mesh", bounds=([0], [1]))
     Path("p.csv").write_text("x,y,z\n1,2,3\n")
+    Path("m.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     before = repo.resolve("main")
     said = failed(*line.split(), "-r", known.path, code=code)
     assert says in said

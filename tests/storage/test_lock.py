@@ -222,9 +222,9 @@ def test_an_interrupt_at_any_moment_leaves_the_lock_to_others(tmp_path: Path, he
                 around.enter_context(lock.hold("wait"))
             with interrupted_at(moment, lock_module) as came, suppress(KeyboardInterrupt):
                 _take(lock)
-        if came.line is None:
+        if came.where is None:
             break
-        assert _is_free(tmp_path), f"an interrupt in line {came.line} kept the file"
+        assert _is_free(tmp_path), f"an interrupt at {came.where} kept the file"
         with ThreadPoolExecutor(1) as threads:
             threads.submit(_take, lock).result(timeout=30)
     assert moment > {"by nobody": 40, "elsewhere": 50, "by itself": 10}[held]

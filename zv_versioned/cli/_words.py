@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ..interop import FORMATS
@@ -39,7 +40,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = (
 """What is said of calls, and of the commands that do the same."""
 
 _GROW = re.compile(r"pass out_of_bounds=\"expand\" to let the bounds grow")
-_NO_OPTION = re.compile(r"(has no option .*); it has: ([\w, ]+)$")
+_NO_OPTION = re.compile(r"has no option ([\w, ']+); it has: ([\w, ]+)$")
 _NEAR = re.compile(r"near=\(\((?P<point>[^()]*)\), (?P<radius>[^()]*)\)")
 _FIRST = re.compile(r"(?P<name>[a-z]+)(?=: | (?:has|is|must|needs) | ')")
 """An argument that a message begins with."""
@@ -81,9 +82,7 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
 
     if "out_of_bounds" not in flags and "bounds" in flags:
         message = _GROW.sub("give larger --bounds", message)
-    message = _NO_OPTION.sub(
-        lambda match: f"{match[1]}; it has: {_options(match[2], flags)}", message
-    )
+    message = _NO_OPTION.sub(partial(_options, flags=flags), message)
     if "near" in flags:
         message = _NEAR.sub(_as_ball, message)
     first = _FIRST.match(message)
@@ -103,10 +102,12 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
     return _BARE.sub(lambda match: flags.get(_ALIASES.get(match[0], match[0]), match[0]), message)
 
 
-def _options(listed: str, flags: Mapping[str, str]) -> str:
-    """Of all that a function takes, the options of a format, and those with flags of their own."""
-    own = [name for name in listed.split(", ") if name in _format_options()]
-    return ", ".join(flags.get(name, name) for name in own) or "none"
+def _options(match: re.Match[str], flags: Mapping[str, str]) -> str:
+    """Which options a format lacks, and which of all that a function takes are its own."""
+    unknown = [flags.get(name.strip("'"), name) for name in match[1].split(", ")]
+    own = [name for name in match[2].split(", ") if name in _format_options()]
+    known = [flags.get(name, f"{name}=…") for name in own]
+    return f"has no option {', '.join(unknown)}; it has: {', '.join(known) or 'none'}"
 
 
 def _as_ball(match: re.Match[str]) -> str:

@@ -6,8 +6,7 @@ import multiprocessing
 import random
 import time
 import uuid
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zv_versioned as zvv
-from zv_versioned.storage import Backend, refs
+from zv_versioned.storage import refs
 
 CLOUD: dict[str, Any] = {"kind": "point_cloud", "bounds": ([0, 0], [10, 10])}
 
@@ -177,93 +176,6 @@ def test_what_is_not_there_is_named_with_what_is(grown: tuple[zvv.Repository, li
     with pytest.raises(zvv.MetadataError, match="'main' cannot be deleted"):
         repo.delete_branch("main")
     assert (repo.resolve("main"), repo.list_branches(), repo.list_tags()) == (tip, ["main"], ["v1"])
-
-
-# ---- words for snapshots -----------------------------------------------------------------------
-
-
-def test_a_snapshot_has_many_names(grown: tuple[zvv.Repository, list[str]]) -> None:
-    repo, snapshots = grown
-    repo.create_tag("v1", at=snapshots[3])
-    tip = snapshots[-1]
-    for word in ("main", "main~0", tip, tip.lower(), tip[:8], tip[:8].lower(), f"{tip[:8]}~0"):
-        assert repo.resolve(word) == tip
-    for word in ("main~", "main~1", "v1", "v1~0", f"{tip}~1"):
-        assert repo.resolve(word) == snapshots[3]
-    for word in ("main~2", "main~~", "main~1~1", "v1~", f"{snapshots[3][:9]}~1"):
-        assert repo.resolve(word) == snapshots[2]
-    for word in ("main^^", "main^1~", "main~1^", "main~2^0"):
-        assert repo.resolve(word) == snapshots[2]
-    assert repo.resolve("main~4") == snapshots[0]
-
-
-@pytest.mark.parametrize("word", ["", 5, None, b"main"])
-def test_a_word_that_is_no_word_is_refused(repo: zvv.Repository, word: Any) -> None:
-    with pytest.raises(zvv.MetadataError, match="text"):
-        repo.resolve(word)
-    if word is not None:
-        with pytest.raises(zvv.MetadataError, match="text"):
-            repo.view(word)
-
-
-@pytest.mark.parametrize(
-    "word",
-    ["main~x", "~1", "~", "abc", "MAIN", "main~-1", "main~" + "9" * 5000, "main^2", "main^x"],
-)
-def test_a_word_that_stands_for_nothing_is_said_to(repo: zvv.Repository, word: str) -> None:
-    with pytest.raises(zvv.NotFoundError):
-        repo.resolve(word)
-
-
-def test_a_parent_that_there_is_not_is_told_with_how_many_there_are(repo: zvv.Repository) -> None:
-    first = repo.resolve("main")
-    with pytest.raises(zvv.NotFoundError, match=rf"'main\^1': {first} has no parent$"):
-        repo.resolve("main^1")
-    with repo.transaction() as tx:
-        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [1, 1]))
-    with pytest.raises(zvv.NotFoundError, match=r"'main\^2': \w+ has one parent$"):
-        repo.resolve("main^2")
-
-
-def test_a_beginning_of_several_snapshots_is_refused_with_a_list(
-    repo: zvv.Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second = "ABCD" + "0" * 16, "ABCD" + "1" * 16
-    infos = [
-        type("Info", (), {"id": name, "written_at": datetime.now(UTC)})()
-        for name in (first, second)
-    ]
-
-    def ancestry(backend: Backend, snapshot_id: str) -> Iterator[Any]:
-        return iter(infos)
-
-    monkeypatch.setattr(Backend, "ancestry", ancestry)
-    with pytest.raises(zvv.NotFoundError) as caught:
-        repo.resolve("ABCD")
-    assert first in str(caught.value)
-    assert second in str(caught.value)
-    assert "give more of it" in str(caught.value)
-    assert repo.resolve("abcd0") == first
-    assert repo.resolve("ABCD1") == second
-
-
-def test_a_view_at_a_time_is_of_the_newest_commit_that_is_not_younger(repo: zvv.Repository) -> None:
-    for _ in range(3):
-        time.sleep(0.01)
-        append(repo)
-    log = repo.log()
-    for info in log:
-        for moment in (info.time, info.time + timedelta(milliseconds=2)):
-            assert repo.view(as_of=moment).snapshot_id == info.snapshot_id
-    naive = log[1].time.astimezone().replace(tzinfo=None)
-    assert repo.view("main", as_of=naive).snapshot_id == log[1].snapshot_id
-    assert repo.view(branch="main", as_of=datetime.now(UTC)).snapshot_id == log[0].snapshot_id
-    assert repo.view(as_of=log[0].time).branch is None
-    with pytest.raises(zvv.NotFoundError, match="2001-01-01"):
-        repo.view(as_of=datetime(2001, 1, 1, tzinfo=UTC))
-    for wrong in ("2001-01-01", 5.0):
-        with pytest.raises(zvv.MetadataError, match="datetime"):
-            repo.view(as_of=wrong)  # type: ignore[arg-type]
 
 
 def test_a_view_is_asked_for_in_one_way(grown: tuple[zvv.Repository, list[str]]) -> None:

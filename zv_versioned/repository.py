@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +14,11 @@ from ._checks import is_whole
 from ._ids import KnownIds
 from ._upkeep import Upkeep
 from ._verbs import Verbs
-from .errors import IntegrityError, MetadataError, NotFoundError, StorageError, ZVError
+from .errors import IntegrityError, MetadataError, NotFoundError, ZVError
 from .geometry import html_table
 from .history.graph import History
-from .history.log import CommitInfo, CommitLog, parents_of, read_log
+from .history.log import CommitInfo, CommitLog, read_log
+from .history.named import Named, named, newest_by
 from .storage import Backend
 from .transaction import Transaction
 from .view import View
@@ -27,15 +26,7 @@ from .view import View
 if TYPE_CHECKING:
     import icechunk
 
-_ID_PREFIX = re.compile(r"[0-9A-Z]{4,20}")
-_BACK = re.compile(r"(?P<ref>.+)(?P<way>[~^])(?P<number>\d{0,9})")
 _PARTS_BYTES = 256 << 20
-
-
-@dataclass(frozen=True)
-class _Resolved:
-    snapshot_id: str
-    branch: str | None
 
 
 class Repository(Verbs, Upkeep):
@@ -253,87 +244,7 @@ class Repository(Verbs, Upkeep):
         NotFoundError
             If it is nothing, or the beginning of several.
         """
-        return self._resolve(ref).snapshot_id
-
-    def _resolve(self, ref: str) -> _Resolved:
-        if not isinstance(ref, str) or not ref:
-            raise MetadataError(f"a branch, tag or snapshot is given as text, got {ref!r}")
-        tip = self._tip_named(ref)
-        if tip is not None:
-            return _Resolved(tip, ref)
-        if ref in self._backend.tags():
-            return _Resolved(self._backend.tag_target(ref), None)
-        back = _BACK.fullmatch(ref)
-        if back:
-            base, number = self._resolve(back["ref"]).snapshot_id, int(back["number"] or 1)
-            there = self._ancestor if back["way"] == "~" else self._parent
-            return _Resolved(there(ref, base, number), None)
-        if _ID_PREFIX.fullmatch(ref.upper()):
-            found = self._by_prefix(ref.upper())
-            if len(found) == 1:
-                return _Resolved(found[0], None)
-            if found:
-                raise NotFoundError(
-                    f"{ref!r} begins {len(found)} snapshot ids: {', '.join(sorted(found)[:5])}; "
-                    "give more of it"
-                )
-        backend = self._backend
-        for kind, target in (("branch", backend.branch_tip), ("tag", backend.tag_target)):
-            if ref in backend.lost(kind):
-                return _Resolved(target(ref), None)  # says that its file is gone
-        raise NotFoundError(
-            f"{ref!r} is no branch, tag or snapshot of {self.location}; branches: "
-            f"{', '.join(self._backend.branches())}; tags: "
-            f"{', '.join(self._backend.tags()) or 'none'}"
-        )
-
-    def _tip_named(self, ref: str) -> str | None:
-        """The tip of a branch; None where it is none."""
-        # Most are, and are not looked for in a list first; what may be an id is, as a rule, one.
-        if _ID_PREFIX.fullmatch(ref.upper()) and ref not in self._backend.branches():
-            return None
-        try:
-            return self._backend.branch_tip(ref)
-        except NotFoundError:
-            return None
-
-    def _ancestor(self, ref: str, snapshot_id: str, steps: int) -> str:
-        depth = -1
-        for depth, info in enumerate(self._backend.ancestry(snapshot_id)):
-            if depth == steps:
-                return info.id
-        raise NotFoundError(f"{ref!r}: {snapshot_id} has only {depth} ancestors")
-
-    def _parent(self, ref: str, snapshot_id: str, number: int) -> str:
-        parents = parents_of(self._backend.snapshot(snapshot_id))
-        if number == 0:
-            return snapshot_id
-        if number > len(parents):
-            has = ("no parent", "one parent", "two parents")[len(parents)]
-            raise NotFoundError(f"{ref!r}: {snapshot_id} has {has}")
-        return parents[number - 1]
-
-    def _by_prefix(self, prefix: str) -> list[str]:
-        if len(prefix) == 20:
-            try:
-                return [self._backend.snapshot(prefix).id]
-            except NotFoundError:
-                return []
-        tips = {self._backend.branch_tip(name) for name in self._backend.branches()}
-        tips |= {self._backend.tag_target(name) for name in self._backend.tags()}
-        seen: set[str] = set()
-        for tip in tips:
-            try:
-                for info in self._backend.ancestry(tip):
-                    if info.id in seen:
-                        break
-                    seen.add(info.id)
-            except (IntegrityError, NotFoundError, StorageError) as error:
-                raise type(error)(
-                    f"which snapshot {prefix!r} begins cannot be told, for the history of {tip} "
-                    f"cannot be read: {error}. Give the whole id, of 20 characters"
-                ) from error
-        return [snapshot for snapshot in seen if snapshot.startswith(prefix)]
+        return named(self._backend, ref).snapshot_id
 
     def log(self, ref: str = "main", limit: int | None = None) -> CommitLog:
         """The commits that led to a snapshot, over both parents of merges, newest first.
@@ -418,28 +329,16 @@ class Repository(Verbs, Upkeep):
                 "view() takes one of ref, branch, tag or snapshot_id; as_of goes with a branch"
             )
         if tag is not None:
-            found = _Resolved(self._backend.tag_target(tag), None)
+            found = Named(self._backend.tag_target(tag), None)
         elif branch is not None:
-            found = _Resolved(self._backend.branch_tip(branch), branch)
+            found = Named(self._backend.branch_tip(branch), branch)
         elif snapshot_id is not None:
-            found = _Resolved(self._backend.snapshot(snapshot_id).id, None)
+            found = Named(self._backend.snapshot(snapshot_id).id, None)
         else:
-            found = self._resolve("main" if ref is None else ref)
+            found = named(self._backend, "main" if ref is None else ref)
         if as_of is not None:
-            found = _Resolved(self._as_of(found.snapshot_id, as_of), None)
+            found = Named(newest_by(self._backend, found.snapshot_id, as_of), None)
         return View(self, found.snapshot_id, found.branch)
-
-    def _as_of(self, tip: str, when: datetime) -> str:
-        if not isinstance(when, datetime):
-            raise MetadataError(
-                "as_of must be a datetime, such as datetime(2026, 1, 31, 12, 30), got "
-                f"{when!r}; datetime.fromisoformat() reads a text"
-            )
-        moment = when.astimezone()
-        for info in self._backend.ancestry(tip):
-            if info.written_at <= moment:
-                return info.id
-        raise NotFoundError(f"nothing was committed by {moment.isoformat()}")
 
     def _known_ids(self, level_path: str) -> KnownIds:
         with self._ids_lock:

@@ -23,6 +23,7 @@ from .index import Index, likely_documents, load_index, same_meta
 from .log import own_facts
 from .merge import Merged, merge_index
 from .merge_rows import Names, Options
+from .named import named
 from .results import MergeResult, counts_of
 from .retry import until_published
 from .transplant import Report, stamp, transplant
@@ -295,7 +296,7 @@ def merge(
         raise MetadataError(f'ff must be "allow", "only" or "no", got {ff!r}')
     backend = repository._backend
     describe = f"merge {source!r} into {into!r}"
-    resolved = repository._resolve(source)
+    resolved = named(backend, source)
     theirs_id = resolved.snapshot_id
     tip = backend.branch_tip(into)
     message = message or f"merge {source} into {into}"

@@ -9,7 +9,7 @@ wrote to a batch that was being merged, it begins anew.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,13 +33,11 @@ from . import policy
 from .digest import all_kept_sums
 from .gather import Merging
 from .keys import arrays_of_batches, keys_of_batches
+from .report import Progress
 
 if TYPE_CHECKING:
     from ..repository import Repository
     from ..transaction import Transaction
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is, and of how much."""
 
 _TRIES = 8
 _OTHERS_WROTE = ("compaction", "batch", "attribute", "definition", "branch")

@@ -25,7 +25,7 @@ from ..reading.reader import LevelReader
 from ..reading.removed import load_removals, removed_rows
 from ..reading.selection import Selection
 from ..reading.values import load_dictionaries, object_values
-from .files import in_subset
+from .chunk_files import in_subset
 from .indexes import WholeIndex, index_faults, read_whole
 from .levels import document_faults, fact_faults, faults_together
 from .report import DAMAGED, INCONSISTENT

@@ -12,9 +12,9 @@ from ..errors import IntegrityError, MetadataError, NotFoundError, StorageError,
 from ..storage import hidden
 from ..storage.lock import HOLDER_FILE
 from .content import ContentCheck
-from .files import FileCheck, Progress
+from .files import FileCheck
 from .repair import repair_counts, repair_seals
-from .report import DAMAGED, INCONSISTENT, MISSING, Finding, FsckReport
+from .report import DAMAGED, INCONSISTENT, MISSING, Finding, FsckReport, Progress
 
 if TYPE_CHECKING:
     from ..repository import Repository

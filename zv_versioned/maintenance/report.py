@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,6 +21,9 @@ STRANDED = "stranded"
 UNKNOWN = "unknown"
 NOTES = frozenset({UNSEALED, UNUSED, FOREIGN, STRANDED, UNKNOWN})
 """Kinds that are no fault: nothing that anybody reads is wrong."""
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is, and of how much."""
 
 _SHOWN = 20
 

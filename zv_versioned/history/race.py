@@ -20,9 +20,9 @@ from .details import Held, Snapshot, Source
 from .index import DatasetIndex, Index, LevelIndex, likely_documents, load_index
 from .merge import Merged
 from .merge_rows import Names, Options
-from .operations import Sides, commit_of, merged_index, write
 from .retry import until_published
 from .runs import IdMap
+from .sides import Sides, commit_of, merged_index, write
 from .transplant import all_carries
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..reading.reader import LevelReader
     from ..repository import Repository
     from .conflicts import Conflict
-    from .operations import Sides
+    from .sides import Sides
 
 
 def loader(

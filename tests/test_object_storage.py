@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import _s3
 import numpy as np
 import pytest
 import zarr
-from conftest import S3_BUCKET, S3_KEY, S3_SECRET
+from conftest import S3_BUCKET
 
 import zv_versioned as zvv
 from zv_versioned.errors import (
@@ -20,8 +21,6 @@ from zv_versioned.errors import (
     StorageError,
     ZVError,
 )
-
-boto3 = pytest.importorskip("boto3")
 
 Location = tuple[str, dict[str, Any]]
 BOUNDS = ([0.0] * 3, [100.0] * 3)
@@ -183,17 +182,7 @@ def test_places_with_and_without_a_repository_are_told_apart(s3_location: Locati
     assert zvv.Repository.exists(location, **options)
     with pytest.raises(MetadataError):
         zvv.Repository.create(location, **options)
-    assert S3_SECRET not in repr(zvv.Repository.open(location, **options))
-
-
-def client(endpoint: str) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=S3_KEY,
-        aws_secret_access_key=S3_SECRET,
-    )
+    assert _s3.SECRET not in repr(zvv.Repository.open(location, **options))
 
 
 def test_a_chunk_that_was_deleted_is_an_integrity_error(
@@ -202,7 +191,7 @@ def test_a_chunk_that_was_deleted_is_an_integrity_error(
     many = points(7, 50_000)
     with repo.transaction() as tx:
         tx.writer("p").append_vertices_sync(many)
-    s3, prefix = client(s3_endpoint), s3_location[0].removeprefix(f"s3://{S3_BUCKET}/")
+    s3, prefix = _s3.client(s3_endpoint), s3_location[0].removeprefix(f"s3://{S3_BUCKET}/")
     chunks = s3.list_objects_v2(Bucket=S3_BUCKET, Prefix=f"{prefix}/chunks/")["Contents"]
     largest = max(chunks, key=lambda chunk: chunk["Size"])
     s3.delete_object(Bucket=S3_BUCKET, Key=largest["Key"])
@@ -213,28 +202,14 @@ def test_a_chunk_that_was_deleted_is_an_integrity_error(
 
 @pytest.mark.long  # half a minute: icechunk tries again and again
 def test_a_server_that_is_gone_is_an_error_and_not_an_empty_repository() -> None:
-    server_module = pytest.importorskip("moto.server")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
-        client(endpoint).create_bucket(Bucket="gone")
-        options: dict[str, Any] = {
-            "endpoint_url": endpoint,
-            "region": "us-east-1",
-            "allow_http": True,
-            "force_path_style": True,
-            "access_key_id": S3_KEY,
-            "secret_access_key": S3_SECRET,
-        }
+    with _s3.served() as endpoint:
+        _s3.client(endpoint).create_bucket(Bucket="gone")
+        options = _s3.options(endpoint)
         repo = zvv.Repository.create("s3://gone/r", **options)
         with repo.transaction() as tx:
             tx.create_dataset("p", kind="point_cloud", bounds=BOUNDS)
         append(repo, 1)
         view = zvv.Repository.open("s3://gone/r", **options).view()
-    finally:
-        server.stop()
     with pytest.raises(ZVError) as caught:
         view["p"][0].positions()
     assert isinstance(caught.value, StorageError)

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import _s3
 import icechunk
 import numpy as np
 import pytest
-from conftest import S3_KEY, S3_SECRET
 
 import zv_versioned as zvv
 from zv_versioned import _reopen
@@ -23,7 +23,7 @@ POINTS = np.random.default_rng(0).uniform(0, 10, (50, 3)).astype("f4")
 
 
 def some_credentials() -> Any:
-    return icechunk.S3StaticCredentials(S3_KEY, S3_SECRET)
+    return icechunk.S3StaticCredentials(_s3.KEY, _s3.SECRET)
 
 
 def filled(location: str, **options: Any) -> zvv.Repository:
@@ -111,10 +111,10 @@ def test_secrets_are_not_sent_and_come_from_the_environment_over_there(
 ) -> None:
     location, options = s3_location
     sent = pickle.dumps(filled(location, **options).view()["p"][0])
-    assert S3_SECRET.encode() not in sent
-    assert S3_KEY.encode() not in sent
+    assert _s3.SECRET.encode() not in sent
+    assert _s3.KEY.encode() not in sent
     assert options["endpoint_url"].encode() in sent
-    keys = {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET}
+    keys = {"AWS_ACCESS_KEY_ID": _s3.KEY, "AWS_SECRET_ACCESS_KEY": _s3.SECRET}
     there = in_another_process(sent, "it.positions()", **keys)
     assert sorted(map(tuple, there)) == sorted(map(tuple, POINTS))
     address = _reopen.Address("s3://nowhere-at-all/x", withheld=("access_key_id",))
@@ -189,7 +189,7 @@ def test_a_storage_object_cannot_be_pickled_unless_it_is_a_folder(
     view = zvv.Repository.open(storage).view()
     with pytest.raises(zvv.StorageError, match="Open it by its location") as caught:
         pickle.dumps(view)
-    assert S3_SECRET not in str(caught.value)
+    assert _s3.SECRET not in str(caught.value)
     filled(str(tmp_path / "local"))
     folder = icechunk.local_filesystem_storage(str(tmp_path / "local"))
     again = pickle.loads(pickle.dumps(zvv.Repository.open(folder).view()))

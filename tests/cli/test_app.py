@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import _s3
 import pytest
 import typer
 from _cli import SCHEMAS, failed, failed_json, run, run_csv, run_json, schemas
-from conftest import S3_KEY, S3_SECRET  # type: ignore[attr-defined]
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
@@ -137,9 +137,9 @@ def test_a_storage_option_that_is_unknown_is_an_error_without_secrets(
     s3_location: tuple[str, dict[str, Any]],
 ) -> None:
     location, _ = s3_location
-    text = failed("log", "-r", location, "-O", f"secret={S3_SECRET}", "-O", "x=1", code=11)
-    assert S3_SECRET not in text
-    assert S3_KEY not in text
+    text = failed("log", "-r", location, "-O", f"secret={_s3.SECRET}", "-O", "x=1", code=11)
+    assert _s3.SECRET not in text
+    assert _s3.KEY not in text
     assert "no storage option" in text
 
 

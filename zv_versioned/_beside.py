@@ -1,20 +1,42 @@
-"""One thing done in a thread while another goes on, where it is large enough to be worth it.
+"""Threads for what leaves the interpreter to others while it works: sorting, hashing, compressing.
 
-Sorting, hashing and compressing leave the interpreter to others while they work.
+And one thing done while another goes on, where it is large enough to be worth it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
+
+from . import _io
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _WORTH_A_THREAD = 1 << 14
 """From so many vertices on, what is done with them takes longer than starting a thread."""
+
+
+class _Here(Executor):
+    """Does what it is given at once, in the thread that gives it."""
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        done: Future[T] = Future()
+        try:
+            done.set_result(work(*args, **kwargs))
+        except BaseException as error:
+            done.set_exception(error)
+        return done
+
+
+def threads(count: int, name: str) -> Executor:
+    """A pool of so many threads; at the interpreter's end, when none can start, the caller alone.
+
+    What is submitted must not wait for the caller.
+    """
+    return _Here() if _io.is_ending() else ThreadPoolExecutor(count, name)
 
 
 @contextmanager
@@ -34,6 +56,6 @@ def beside(
         done = work(*args, **kwargs)
         yield lambda: done
         return
-    with ThreadPoolExecutor(1, "zv-versioned-beside") as other:
+    with threads(1, "zv-versioned-beside") as other:
         future = other.submit(work, *args, **kwargs)
         yield future.result

@@ -11,12 +11,13 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
+from ._beside import threads
 from .errors import ArrayError
 from .format import copied, shards
 from .format.cells import HEADER, MAX_PAYLOAD, CellCodec
@@ -175,7 +176,7 @@ def _mapping(in_threads: bool) -> Iterator[_Mapping]:
     if not in_threads:
         yield map
         return
-    with ThreadPoolExecutor(_THREADS, "zv-versioned-encode") as pool:
+    with threads(_THREADS, "zv-versioned-encode") as pool:
 
         def some_ahead(
             encode: Callable[[int], list[bytes]], cells: list[int]

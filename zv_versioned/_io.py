@@ -23,6 +23,10 @@ from .errors import StorageError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_RELEASE_SECONDS = 0.02
+"""icechunk's own threads let go of what the last calls used a moment after they returned, and need
+the interpreter for it; nothing tells when they have."""
+
 _start_lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _loop_pid: int | None = None
@@ -51,6 +55,11 @@ def check_here() -> None:
         check_process(_loop_pid, "a repository")
 
 
+def is_ending() -> bool:
+    """Whether the interpreter is ending: what was left for that runs, but no new thread may."""
+    return not threading.main_thread().is_alive()
+
+
 def _get_loop() -> asyncio.AbstractEventLoop:
     global _loop, _loop_pid
     check_here()
@@ -70,12 +79,26 @@ def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread, pid: int) -
     A thread that the interpreter's end finds inside a storage call takes the
     whole process down with an abort, after all work was done.
     """
+    global _loop
     if os.getpid() == pid and not loop.is_closed():
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
-        # icechunk's own threads let go of what the last calls used a moment after they returned,
-        # and need the interpreter for it; nothing tells when they have.
-        time.sleep(0.02)
+        _loop = None
+        time.sleep(_RELEASE_SECONDS)
+
+
+def _run_here(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Run `coroutine` to its end in this thread, where there is no other any more.
+
+    So what somebody registered for the interpreter's end may still write and read.
+    """
+    done: Future[T] = Future()
+    try:
+        done.set_result(asyncio.run(coroutine))
+    except BaseException as error:
+        done.set_exception(error)
+    time.sleep(_RELEASE_SECONDS)
+    return done
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -102,13 +125,16 @@ def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
     concurrent.futures.Future
         Its result has to be waited for by whoever began it.
     """
+    if _loop is None and is_ending():
+        check_here()
+        return _run_here(coroutine)
     return asyncio.run_coroutine_threadsafe(coroutine, _get_loop())
 
 
 def settle(begun: Sequence[Future[Any]]) -> None:
     """Wait for what :func:`start` began to end, however it ends."""
     if begun:
-        _get_loop()  # in a forked child nothing would ever end
+        check_here()  # in a forked child nothing would ever end
         wait(begun)
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from .._beside import threads
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ def each(work: Callable[[int], None], first: Callable[[], None], count: int) -> 
             left.clear()
             raise
 
-    with ThreadPoolExecutor(max(1, LANES - 1), _NAME) as pool:
+    with threads(max(1, LANES - 1), _NAME) as pool:
         others = [pool.submit(lane) for _ in range(min(LANES - 1, count))]
         try:
             first()
@@ -64,7 +65,7 @@ def one_ahead(
 
     The first comes while `first` is done.
     """
-    with ThreadPoolExecutor(1, _NAME) as pool:
+    with threads(1, _NAME) as pool:
         coming = pool.submit(fetch, count - 1)
         first()
         for number in range(count - 1, -1, -1):

@@ -33,7 +33,7 @@ import filelock
 if sys.platform != "win32":
     import fcntl
 
-from .._io import check_process
+from .._io import check_process, is_ending
 from ..errors import MetadataError, StorageError
 from .notes import CHECK_BYTES, read_note, sealed_note
 
@@ -84,8 +84,8 @@ class _Shared:
 
     def _in_turn(self, deadline: float, meanwhile: Meanwhile) -> None:
         """Lock the file when its turn comes, if it comes in time."""
-        if sys.platform == "win32":
-            return
+        if sys.platform == "win32" or is_ending():
+            return  # a thread waits for it, and none can start
         if self._turn is None or self._turn.over:
             file = _opened(self._path)
             if file is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,11 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zv_versioned as zvv
+from tests._interrupts import interrupted_at
 from zv_versioned.errors import IntegrityError
 from zv_versioned.maintenance.fsck import check_location
-from zv_versioned.storage import Backend, files
+from zv_versioned.storage import Backend, files, seal_file, seals
 from zv_versioned.storage.seal_file import SealFile
 from zv_versioned.storage.seals import SEALS_FILE, Ledger, last_seal, parse, seal_of
+
+if sys.platform != "win32":
+    import fcntl
 
 PATHS = st.sampled_from(["repo", "snapshots/A", "snapshots/AB", "refs/branch.ü/ref.json"])
 
@@ -145,6 +151,28 @@ def test_seals_that_cannot_be_written_do_not_undo_a_commit(
     assert not any("snapshots/" in f.what or f.is_fault for f in repo.fsck().findings)
     repo.fsck(repair=True)
     assert repo.fsck().findings == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the file is not locked there")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_at_any_moment_leaves_the_file_of_seals_to_others(tmp_path: Path) -> None:
+    kept = []  # as a notebook keeps the last one, with all that was going on
+    for moment in itertools.count(1):
+        (tmp_path / f"{moment}").write_bytes(b"content")
+        with interrupted_at(moment, seals, seal_file) as came:
+            try:
+                Ledger(tmp_path).add([f"{moment}"])
+            except KeyboardInterrupt as error:
+                kept.append(error)
+        if came.where is None:
+            break
+        with open(tmp_path / SEALS_FILE, "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Ledger(tmp_path).add([f"{moment}"])
+    assert len(kept) == moment - 1 > 20
+    found = Ledger(tmp_path).read()
+    assert found.seals.keys() == {f"{number}" for number in range(1, moment + 1)}
+    assert not found.damaged
 
 
 def test_every_change_of_a_repository_is_sealed(tmp_path: Path) -> None:

@@ -23,8 +23,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +32,7 @@ import google_crc32c
 from ..errors import IntegrityError
 from . import files
 from .damage import Damage
-from .seal_file import SealFile
+from .seal_file import SealFile, locked
 
 SEALS_FILE = "zv_versioned.seals"
 _REF_FILES = ("ref.json", "ref.json.deleted")
@@ -355,14 +354,9 @@ class Ledger:
         except FileNotFoundError:
             return _GONE, 0
 
-    @contextmanager
-    def _locked(self) -> Iterator[SealFile]:
-        """The file of seals, which nobody else writes to meanwhile."""
-        file = SealFile(self._root + SEALS_FILE)
-        try:
-            yield file
-        finally:
-            file.close()
+    def _locked(self) -> SealFile:
+        """The file of seals, which nobody else writes to before the block is left."""
+        return locked(self._root + SEALS_FILE)
 
     def rewrite(self, sealed: Sealed) -> None:
         """Write the seals anew, one line a file: what was said of files long gone goes."""

@@ -44,6 +44,19 @@ def flags(**values: object) -> None:
         flag(value, name)
 
 
+def told(progress: object) -> None:
+    """Accept what is told of progress: a function, or nothing.
+
+    Raises
+    ------
+    MetadataError
+    """
+    if progress is not None and not callable(progress):
+        raise MetadataError(
+            f"progress is a function, which is told how far it is, got {progress!r}"
+        )
+
+
 def parse_vertex_dtype(dtype: Any) -> np.dtype[Any]:
     """The dtype of coordinates.
 

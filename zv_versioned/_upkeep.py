@@ -104,6 +104,7 @@ class Upkeep:
         1
         """
         _checks.flags(dry_run=dry_run)
+        _checks.told(progress)
         return compact.compact(
             self,  # type: ignore[arg-type]
             branch,

@@ -108,6 +108,7 @@ class Verbs:
         [0, 1]
         """
         _checks.flags(renumber=renumber, dry_run=dry_run, copy=copy)
+        _checks.told(progress)
         return operations.merge(
             self,  # type: ignore[arg-type]
             source,
@@ -160,6 +161,7 @@ class Verbs:
             If it is a merge and `parent` is left out.
         """
         _checks.flags(renumber=renumber, dry_run=dry_run, copy=copy)
+        _checks.told(progress)
         return operations.replay(
             self,  # type: ignore[arg-type]
             "cherry-pick",
@@ -219,6 +221,7 @@ class Verbs:
             If it is a merge and `parent` is left out.
         """
         _checks.flags(dry_run=dry_run, copy=copy)
+        _checks.told(progress)
         return operations.replay(
             self,  # type: ignore[arg-type]
             "revert",
@@ -325,8 +328,8 @@ class Verbs:
             "author": parse_author(author) or default_author(),
         }
 
-    def _audit(self, session: Any, branch: str) -> None:
-        """Let the registered checks look at a session.
+    def _audit(self, branch: str, session: Any = None, snapshot_id: str | None = None) -> None:
+        """Let the registered checks look at a session, or at a snapshot that a branch is to have.
 
         Raises
         ------
@@ -337,7 +340,10 @@ class Verbs:
             return
         from .view import View
 
-        view = View.of_session(self, session, branch)  # type: ignore[arg-type]
+        if snapshot_id is None:
+            view = View.of_session(self, session, branch)  # type: ignore[arg-type]
+        else:
+            view = View(self, snapshot_id, branch)  # type: ignore[arg-type]
         found: list[str] = []
         for check in self._checks:
             said = check(view)

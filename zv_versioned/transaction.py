@@ -319,7 +319,7 @@ class Transaction(StagesDatasets):
                 held.clear()
                 prepared.clear()
                 _writes.set_many(self._session.store, items)
-                repository._audit(self._session, self.branch)
+                repository._audit(self.branch, self._session)
                 try:
                     return repository._commit(
                         self._session, self.branch, message, own, self._presence.check,

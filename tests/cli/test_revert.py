@@ -36,7 +36,7 @@ def test_the_other_forms_have_the_same_row(known: Any) -> None:
 
 def test_a_dry_run_changes_nothing(known: Any) -> None:
     text = run("revert", "main~1", "--dry-run", "-r", known.path)
-    assert f"revert {known.snapshots[0][:8]}: would change main" in text
+    assert f"revert {known.snapshots[1][:8]}: would change main" in text
     assert known.repository.resolve("main") == known.snapshots[2]
 
 

@@ -93,3 +93,18 @@ def test_an_exception_in_a_check_stops_the_commit_and_is_seen(repo: zvv.Reposito
 def test_what_cannot_be_called_is_no_check(repo: zvv.Repository) -> None:
     with pytest.raises(zvv.MetadataError, match="function of a view"):
         repo.add_check("at most five")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_branch_that_is_only_moved_forward_is_looked_at_too(
+    repo: zvv.Repository, dry_run: bool
+) -> None:
+    repo.create_branch("behind", at="try~1")
+    seen = []
+    repo.add_check(lambda view: seen.append((view.branch, view.snapshot_id)))
+    repo.add_check(lambda view: "too many" if view["p"][0].vertex_count else None)
+    before = repo.resolve("behind")
+    with pytest.raises(zvv.ViolationError, match="too many"):
+        repo.merge("try", "behind", dry_run=dry_run)
+    assert repo.resolve("behind") == before
+    assert seen == [("behind", repo.resolve("try"))]

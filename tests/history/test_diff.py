@@ -256,3 +256,18 @@ def test_blame_reads_no_vertex(repo: zvv.Repository, monkeypatch: pytest.MonkeyP
     repo.diff("main~2")
     assert asked
     assert not [key for key in asked if "/vertices/" in key]
+
+
+def test_values_of_batches_that_have_nothing_left_do_not_differ() -> None:
+    repo = zvv.Repository.create("memory://")
+    with repo.transaction() as tx:
+        tx.create_dataset("p", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        tx.writer("p").append_vertices_sync(np.ones((3, 2), "f4"), object_ids=1)
+    repo.create_branch("try")
+    for branch in ("main", "try"):
+        with repo.transaction(branch) as tx:
+            tx.writer("p").add_attribute_sync("s", np.full(3, len(branch), "f4"))
+        with repo.transaction(branch) as tx:
+            tx.writer("p").remove_objects_sync([1])
+    (level,) = repo.diff("main", "try", values=True).to_dict()["levels"]
+    assert [one["differing"] for one in level["attributes"]] == [0]

@@ -235,3 +235,18 @@ def test_a_message_of_many_lines_takes_one_line_of_the_log() -> None:
     log = read_log([_snapshot("A", "title\n\nbody\x1b[2J"), _snapshot("B")], None)
     assert len(repr(log).splitlines()) == 2
     assert "\x1b" not in repr(log)
+
+
+@pytest.mark.parametrize("wrong", ["1", None, 2.5, True, [1, 2], [], -1])
+def test_the_history_of_what_is_no_object_is_refused(shared: zvv.Repository, wrong: Any) -> None:
+    append(shared)
+    with pytest.raises(zvv.ArrayError):
+        shared.history(wrong, dataset="p")
+
+
+def test_the_history_says_which_dataset_or_level_there_is_not(shared: zvv.Repository) -> None:
+    append(shared)
+    with pytest.raises(zvv.NotFoundError, match="no dataset 'nope'"):
+        shared.history(0, dataset="nope")
+    with pytest.raises(zvv.NotFoundError, match=r"level .* got 'x'"):
+        shared.history(0, dataset="p", level="x")  # type: ignore[arg-type]

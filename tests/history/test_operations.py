@@ -501,3 +501,89 @@ def test_values_that_were_written_anew_since_are_not_taken_back_silently(
     with pytest.raises(zvv.ConflictError, match=r"values of 'vertex_attributes/v'"):
         repo.revert("main~1")
     assert repo.resolve("main") == tip
+
+
+def test_a_batch_that_was_compacted_since_cannot_be_picked_again(repo: zvv.Repository) -> None:
+    picked = append(repo, "main", 7, 1)
+    repo.create_branch("other", at="main~1")
+    repo.cherry_pick(picked, "other")
+    repo.compact()
+    before = content(repo)
+    for again in (
+        lambda: repo.cherry_pick(picked, "main"),
+        lambda: repo.merge("other", "main"),
+        lambda: repo.merge("other", "main", on_conflict="ours"),
+    ):
+        with pytest.raises(zvv.ConflictError, match="brings some of them itself") as caught:
+            again()
+        assert [conflict.kind for conflict in caught.value.conflicts] == ["compaction"]
+    assert content(repo) == before
+
+
+@pytest.mark.parametrize("what", ["dataset", "level"])
+@pytest.mark.parametrize("how", ["merge", "race", "criss-cross"])
+def test_both_sides_may_create_the_same_with_groups(what: str, how: str) -> None:
+    repo = zvv.Repository.create("memory://")
+    level = int(what == "level")
+    if level:
+        with repo.transaction() as tx:
+            tx.create_dataset("d", kind="point_cloud", bounds=([0, 0], [9, 9]))
+    repo.create_branch("try")
+
+    def create(tx: zvv.Transaction, number: int) -> None:
+        if level:
+            tx.create_level("d", 1, method="random")
+        else:
+            tx.create_dataset("d", kind="point_cloud", bounds=([0, 0], [9, 9]))
+        writer = tx.writer("d", level=level)
+        writer.append_vertices_sync(np.ones((2, 2), "f4"), object_ids=number)
+        writer.add_group_sync("g", [number])
+
+    if how == "race":
+        with repo.transaction() as late:
+            with repo.transaction() as tx:
+                create(tx, 1)
+            create(late, 2)
+    else:
+        for number, branch in ((1, "main"), (2, "try")):
+            with repo.transaction(branch) as tx:
+                create(tx, number)
+        ours = repo.resolve("main")
+        repo.merge("try", "main")
+        if how == "criss-cross":
+            repo.merge(ours, "try")
+            append_to(repo, "try", level, 3)
+            append_to(repo, "main", level, 4)
+            repo.merge("try", "main")
+    found = repo.view()["d"][level]
+    expected = [1, 2] if how != "criss-cross" else [1, 2, 3, 4]
+    assert sorted(found.object_ids().tolist()) == expected
+    assert {name: ids.tolist() for name, ids in found.groups.items()} == {"g": [1, 2]}
+
+
+def append_to(repo: zvv.Repository, branch: str, level: int, number: int) -> None:
+    with repo.transaction(branch) as tx:
+        tx.writer("d", level=level).append_vertices_sync(np.ones((2, 2), "f4"), object_ids=number)
+
+
+def test_a_result_says_which_commit_was_picked_or_reverted(repo: zvv.Repository) -> None:
+    first = append(repo, "main", 7, 1)
+    append(repo, "main", 8, 2)
+    reverted = repo.revert(first, dry_run=True)
+    assert (reverted.verb, reverted.source) == ("revert", first)
+    assert f"reverted {first}" in repr(reverted)
+    picked = repo.cherry_pick(first, "try")
+    assert (picked.verb, picked.source, picked.kind) == ("cherry-pick", first, "merge")
+    assert f"what cherry-pick, branch try: {picked.ours} → " in repr(picked)
+    merged = repo.merge("main", "try")
+    assert (merged.verb, merged.source) == ("merge", repo.resolve("main"))
+
+
+@pytest.mark.parametrize("verb", ["merge", "cherry_pick", "revert"])
+@pytest.mark.parametrize("wrong", [{"message": 3}, {"progress": 3}])
+def test_a_message_that_is_no_text_and_a_progress_that_is_none_are_refused(
+    repo: zvv.Repository, verb: str, wrong: dict[str, Any]
+) -> None:
+    append(repo, "try", 7, 1)
+    with pytest.raises(zvv.MetadataError, match=f"{next(iter(wrong))}.*got 3"):
+        getattr(repo, verb)("try", dry_run=True, **wrong)

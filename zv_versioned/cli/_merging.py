@@ -62,7 +62,7 @@ def _print(console: Console, done: MergeResult, verb: str) -> None:
         console.print(Text(f"{done.branch} is as it was, at {short(done.ours)}: {done.kind}"))
         return
     if done.kind == "dry run":
-        said = f"{verb} {short(done.theirs)}: would change {done.branch}, at {short(done.ours)}"
+        said = f"{verb} {short(done.source)}: would change {done.branch}, at {short(done.ours)}"
     else:
         how = " (fast-forward)" if done.kind == "fast-forward" else ""
         said = f"{done.branch} {short(done.ours)} -> {short(done.snapshot_id)}{how}"

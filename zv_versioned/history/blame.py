@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _state
+from .._checks import ids_asked_for, is_whole
 from .._sets import distinct, without
 from .._words import counted
-from ..errors import NotFoundError
+from ..errors import ArrayError, NotFoundError
 from ..format.table import origin_of
 from ..geometry import html_table
 from ..reading.reader import LevelReader
@@ -122,8 +123,6 @@ def blame(
     snapshot: str,
 ) -> Blame:
     """Which commits objects came from; see :meth:`Repository.blame`."""
-    from .._checks import ids_asked_for
-
     reader = _reader(repository, snapshot, dataset, level)
     table = reader.state.table
     live = table.live_vertices > 0
@@ -174,6 +173,12 @@ def history_of(
     repository: Repository, object_id: int, dataset: str, level: int, snapshot: str
 ) -> CommitLog:
     """The commits that touched an object; see :meth:`Repository.history`."""
+    ids = ids_asked_for(object_id)
+    if len(ids) != 1:
+        raise ArrayError(f"history() is of one object, got {object_id!r}; blame() takes several")
+    _state.load_dataset(repository._backend.view_store(snapshot), dataset)
+    if not is_whole(level) or level < 0:
+        raise NotFoundError(f"a level is a whole number from 0 up, got {level!r}")
     name = stage_name(dataset, level)
     history = History(repository._backend)
     found = []
@@ -181,7 +186,7 @@ def history_of(
 
     def where(at: str) -> frozenset[bytes]:
         if at not in presence:
-            presence[at] = _presence(repository, at, object_id, dataset, level)
+            presence[at] = _presence(repository, at, ids, dataset, level)
         return presence[at]
 
     for info in history.walk(snapshot):
@@ -198,7 +203,7 @@ def history_of(
 
 
 def _presence(
-    repository: Repository, snapshot: str, object_id: int, dataset: str, level: int
+    repository: Repository, snapshot: str, ids: np.ndarray, dataset: str, level: int
 ) -> frozenset[bytes]:
     """The batches that an object has vertices in, at a snapshot."""
     try:
@@ -206,5 +211,5 @@ def _presence(
     except NotFoundError:
         return frozenset()
     table = reader.state.table
-    members = reader.members(table.live_vertices > 0, np.array([object_id]), strict=False)
+    members = reader.members(table.live_vertices > 0, ids, strict=False)
     return frozenset(bytes(table.uuid[row]) for row in members)

@@ -135,7 +135,8 @@ def _changed(three: Three, side: Side, uuids: set[Uuid]) -> list[str]:
     """The arrays in which a side wrote to some batches that it has from the base."""
     before, now = three.tables[0], three.tables[1 if side == "ours" else 2]
     rows = {bytes(uuid): row for row, uuid in enumerate(before.uuid)}
-    at = [(rows[bytes(u)], r) for r, u in enumerate(now.uuid) if bytes(u) in uuids]
+    some = uuids & rows.keys()
+    at = [(rows[bytes(u)], r) for r, u in enumerate(now.uuid) if bytes(u) in some]
     if not at:
         return []
     a, b = np.array(at).T
@@ -148,7 +149,8 @@ def _what_it_did(
 ) -> str:
     """What a side did to some batches, in words."""
     arrays = _changed(three, side, set(now.values()))
-    did = ["took some of them back" if now != base else ""]
+    did = ["took some of them back" if any(now.get(u) != b for u, b in base.items()) else ""]
+    did += ["brings some of them itself" if now.keys() - base.keys() else ""]
     did += ["removed objects in them" if REMOVED in arrays else ""]
     did += ["gave objects in them other ids" if INDEX in arrays else ""]
     values = [repr(name.rpartition("/")[2]) for name in arrays if name not in (REMOVED, INDEX)]

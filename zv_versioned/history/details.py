@@ -149,7 +149,9 @@ class Snapshot:
         return load_lineage(self.reader(dataset, level), [row])[row]
 
     def groups(self, dataset: str, level: int) -> Groups:
-        """The groups of a level."""
+        """The groups of a level; none where it is not there."""
+        if dataset not in self.index or level not in self.index[dataset].levels:
+            return {}
         known = self.index[dataset].levels[level]
         return load_groups(self.store, known.path, known.facts, self.parts)
 

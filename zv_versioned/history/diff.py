@@ -241,6 +241,8 @@ class _Pair:
         pair = [self._read(side, attribute, rows[side]) for side, attribute in enumerate((a, b))]
         if pair[0].shape != pair[1].shape:
             return None, None  # objects were removed in between
+        if not len(pair[0]):
+            return 0, None
         unequal = pair[0] != pair[1]
         if pair[0].dtype.kind == "f":
             unequal &= ~(np.isnan(pair[0]) & np.isnan(pair[1]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .._said import parse_message
 from ..errors import ConflictError, MetadataError, NotFoundError, StorageError
 from ..result import stage_name
 from ..storage import hidden, leases
@@ -101,6 +102,7 @@ class _Job:
             renumbered=_renumbered(merged, "theirs"),
             renumbered_ours=_renumbered(merged, "ours"),
             kind="dry run" if self.dry_run else "merge",
+            verb=self.own["operation"],
         )
         nothing = _nothing(ours, merged)
         if nothing and not self.second_parent:
@@ -112,7 +114,7 @@ class _Job:
                 self.repository, session, self.sides, details, merged, name,
                 copy=self.copy, root=documents.root_attributes(), progress=self.progress,
             )  # fmt: skip
-            self.repository._audit(session, self.branch)
+            self.repository._audit(self.branch, session)
             if self.dry_run:
                 discard(session)
                 return result
@@ -185,6 +187,7 @@ def merge(
     """Merge a branch, tag or snapshot into a branch; see :meth:`Repository.merge`."""
     if ff not in ("allow", "only", "no"):
         raise MetadataError(f'ff must be "allow", "only" or "no", got {ff!r}')
+    message = parse_message(message)
     backend = repository._backend
     describe = f"merge {source!r} into {into!r}"
     resolved = named(backend, source)
@@ -198,6 +201,7 @@ def merge(
     if theirs_id in bases:
         return done
     if bases == [tip] and ff != "no":
+        repository._audit(into, snapshot_id=theirs_id)
         if dry_run:
             return replace(done, kind="dry run", changes=_between(repository, tip, theirs_id))
         changes = _between(repository, tip, theirs_id)
@@ -290,6 +294,7 @@ def replay(
 
     See :meth:`Repository.cherry_pick` and :meth:`Repository.revert`.
     """
+    message = parse_message(message)
     backend = repository._backend
     backend.branch_tip(branch)
     picked = repository.resolve(snapshot)

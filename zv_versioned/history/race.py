@@ -164,7 +164,7 @@ class Race:
                 repository, session, self._sides, details, merged, own["transaction"],
                 copy=True, carried=shared, others=others, root=root,
             )  # fmt: skip
-            repository._audit(session, self._branch)
+            repository._audit(self._branch, session)
             snapshot = repository._commit(
                 session, self._branch, message, own, self._check, seen=not repository._checks
             )

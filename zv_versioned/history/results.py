@@ -18,6 +18,8 @@ from .index import Index, LevelIndex
 from .merge import Merged
 from .rows import find
 
+_DONE = {"merge": "merged", "revert": "reverted", "cherry-pick": "picked"}
+
 
 @dataclass(frozen=True)
 class MergeResult:
@@ -46,6 +48,8 @@ class MergeResult:
     kind : str
         ``"merge"``, ``"fast-forward"``, ``"up to date"``, ``"nothing to do"`` or
         ``"dry run"``.
+    verb : str
+        ``"merge"``, ``"revert"`` or ``"cherry-pick"``.
     """
 
     snapshot_id: str
@@ -59,14 +63,21 @@ class MergeResult:
     renumbered: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     renumbered_ours: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     kind: str = "merge"
+    verb: str = "merge"
+
+    @property
+    def source(self) -> str:
+        """The snapshot that was merged or picked, or that whose commit was reverted."""
+        return self.base[0] if self.verb == "revert" else self.theirs
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = [
-            ("what", self.kind),
+            ("what", self.verb if self.kind == "merge" else self.kind),
             ("branch", f"{self.branch}: {self.ours} → {self.snapshot_id}"),
-            ("merged", self.theirs),
-            ("base", ", ".join(self.base) or "none"),
+            (_DONE[self.verb], self.source),
         ]
+        if self.verb == "merge":
+            facts.append(("base", ", ".join(self.base) or "none"))
         for name, change in self.changes.items():
             told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in change.items())
             facts.append((f"dataset {name!r}", told))
@@ -80,7 +91,7 @@ class MergeResult:
         return "<MergeResult: " + ", ".join(f"{k} {v}" for k, v in self._facts()) + ">"
 
     def _repr_html_(self) -> str:
-        return html_table("Merge", self._facts())
+        return html_table(self.verb.capitalize(), self._facts())
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values, for JSON."""

@@ -147,7 +147,8 @@ class Soundness:
             if len(bad):
                 found.append(
                     f"group {name!r} of {self.where} would name objects that are not there: "
-                    f"{shown(bad)}; take them out of it first"
+                    f"{shown(bad)}, which one side removed, or the batch they began in; take them "
+                    "out of it on the other side first"
                 )
         return found
 

@@ -6,11 +6,11 @@ And one thing done while another goes on, where it is large enough to be worth i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from . import _io
+from ._begun import Here, Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,24 +19,9 @@ _WORTH_A_THREAD = 1 << 14
 """From so many vertices on, what is done with them takes longer than starting a thread."""
 
 
-class _Here(Executor):
-    """Does what it is given at once, in the thread that gives it."""
-
-    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        done: Future[T] = Future()
-        try:
-            done.set_result(work(*args, **kwargs))
-        except BaseException as error:
-            done.set_exception(error)
-        return done
-
-
-def threads(count: int, name: str) -> Executor:
-    """A pool of so many threads; at the interpreter's end, when none can start, the caller alone.
-
-    What is submitted must not wait for the caller.
-    """
-    return _Here() if _io.is_ending() else ThreadPoolExecutor(count, name)
+def threads(count: int) -> Here:
+    """So many threads for a block; at the interpreter's end the caller alone."""
+    return Here() if _io.is_ending() else Threads(count)
 
 
 @contextmanager
@@ -56,6 +41,6 @@ def beside(
         done = work(*args, **kwargs)
         yield lambda: done
         return
-    with threads(1, "zv-versioned-beside") as other:
+    with threads(1) as other:
         future = other.submit(work, *args, **kwargs)
         yield future.result

@@ -11,12 +11,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
+from ._begun import Begun
 from ._beside import threads
 from .errors import ArrayError
 from .format import copied, shards
@@ -176,12 +176,12 @@ def _mapping(in_threads: bool) -> Iterator[_Mapping]:
     if not in_threads:
         yield map
         return
-    with threads(_THREADS, "zv-versioned-encode") as pool:
+    with threads(_THREADS) as pool:
 
         def some_ahead(
             encode: Callable[[int], list[bytes]], cells: list[int]
         ) -> Iterator[list[bytes]]:
-            going: deque[Future[list[bytes]]] = deque()
+            going: deque[Begun[list[bytes]]] = deque()
             try:
                 for cell in cells:
                     going.append(pool.submit(encode, cell))
@@ -190,8 +190,8 @@ def _mapping(in_threads: bool) -> Iterator[_Mapping]:
                 while going:
                     yield going.popleft().result()
             finally:
-                for future in going:
-                    future.cancel()
+                for one in going:
+                    one.is_wanted = False
 
         yield some_ahead
 

@@ -15,9 +15,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future, wait
 from typing import Any, ParamSpec, TypeVar
 
+from ._begun import Begun, Here
 from .errors import StorageError
 
 P = ParamSpec("P")
@@ -87,18 +87,14 @@ def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread, pid: int) -
         time.sleep(_RELEASE_SECONDS)
 
 
-def _run_here(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+def _run_here(coroutine: Coroutine[Any, Any, T]) -> Begun[T]:
     """Run `coroutine` to its end in this thread, where there is no other any more.
 
     So what somebody registered for the interpreter's end may still write and read.
     """
-    done: Future[T] = Future()
-    try:
-        done.set_result(asyncio.run(coroutine))
-    except BaseException as error:
-        done.set_exception(error)
+    begun = Here().submit(asyncio.run, coroutine)
     time.sleep(_RELEASE_SECONDS)
-    return done
+    return begun
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -117,25 +113,44 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return start(coroutine).result()
 
 
-def start(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+def start(coroutine: Coroutine[Any, Any, T]) -> Begun[T]:
     """Begin to run `coroutine`, as :func:`run` does, and return at once.
 
     Returns
     -------
-    concurrent.futures.Future
+    Begun
         Its result has to be waited for by whoever began it.
     """
     if _loop is None and is_ending():
         check_here()
         return _run_here(coroutine)
-    return asyncio.run_coroutine_threadsafe(coroutine, _get_loop())
+    begun: Begun[T] = Begun()
+    loop = _get_loop()
+    loop.call_soon_threadsafe(_begin, loop, coroutine, begun)
+    return begun
 
 
-def settle(begun: Sequence[Future[Any]]) -> None:
+def _begin(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], begun: Begun[T]
+) -> None:
+    loop.create_task(coroutine).add_done_callback(functools.partial(_end, begun))
+
+
+def _end(begun: Begun[T], task: asyncio.Task[T]) -> None:
+    if task.cancelled():
+        begun.ends(error=asyncio.CancelledError())
+    elif (error := task.exception()) is not None:
+        begun.ends(error=error)
+    else:
+        begun.ends(task.result())
+
+
+def settle(begun: Sequence[Begun[Any]]) -> None:
     """Wait for what :func:`start` began to end, however it ends."""
     if begun:
         check_here()  # in a forked child nothing would ever end
-        wait(begun)
+        for one in begun:
+            one.wait()
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

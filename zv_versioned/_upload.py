@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future
 
 from zarr.abc.store import Store
 
 from . import _io, _writes
+from ._begun import Begun
 
 # To begin a write costs as much as to write some kilobytes.
 _START_BYTES = 64 << 10
@@ -34,7 +34,7 @@ class Uploader:
         self._hold = hold
         self._held: list[tuple[str, _writes.Value]] = []
         self._held_bytes = 0
-        self._going: deque[tuple[Future[None], int]] = deque()
+        self._going: deque[tuple[Begun[None], int]] = deque()
         self._going_bytes = 0
 
     def put(self, key: str, value: _writes.Value) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import Future
 from typing import TypeVar
 
 from zarr.abc.store import Store
 from zarr.core.buffer import cpu
 
 from . import _io, _store
+from ._begun import Begun
 from .errors import StorageError, ZVError
 from .storage.translate import reason
 
@@ -42,12 +42,12 @@ async def _each(
             group.create_task(one(item))
 
 
-def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
+def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Begun[None]:
     """Begin to write values, as :func:`set_many` does, and return at once.
 
     Returns
     -------
-    concurrent.futures.Future
+    Begun
         For :func:`wait`.
     """
 
@@ -57,7 +57,7 @@ def begin_set(store: Store, items: Sequence[tuple[str, Value]]) -> Future[None]:
     return _io.start(_each(items, lambda item: item[0], "writing", put))
 
 
-def wait(begun: Future[None]) -> None:
+def wait(begun: Begun[None]) -> None:
     """Return when all is done that was begun, or raise why one of it could not be."""
     try:
         begun.result()

@@ -22,7 +22,6 @@ LARGE_CELL = 64 << 10
 """Bytes of a cell, on average, from which on it is faster."""
 LARGE_READ = 32 << 20
 """Bytes of a read from which on it is: with fewer the threads hardly begin."""
-_NAME = "zv-versioned-read"
 
 
 def each(work: Callable[[int], None], first: Callable[[], None], count: int) -> None:
@@ -46,7 +45,7 @@ def each(work: Callable[[int], None], first: Callable[[], None], count: int) -> 
             left.clear()
             raise
 
-    with threads(max(1, LANES - 1), _NAME) as pool:
+    with threads(max(1, LANES - 1)) as pool:
         others = [pool.submit(lane) for _ in range(min(LANES - 1, count))]
         try:
             first()
@@ -65,7 +64,7 @@ def one_ahead(
 
     The first comes while `first` is done.
     """
-    with threads(1, _NAME) as pool:
+    with threads(1) as pool:
         coming = pool.submit(fetch, count - 1)
         first()
         for number in range(count - 1, -1, -1):

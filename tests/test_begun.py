@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import threading
 import time
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -122,3 +124,24 @@ def test_an_interrupt_while_it_waits_ends_the_wait_and_nothing_else() -> None:
     assert came.where is not None
     begun.ends("done")
     assert begun.result() == "done"
+
+
+class _Thing:
+    pass
+
+
+def test_what_failed_is_let_go_of_with_what_it_was_given() -> None:
+    def fail(thing: _Thing) -> None:
+        raise ValueError("mine")
+
+    def use() -> weakref.ref[_Thing]:
+        thing = _Thing()
+        with Threads(1) as pool, suppress(ValueError):
+            pool.submit(fail, thing).result()
+        return weakref.ref(thing)
+
+    gc.disable()
+    try:
+        assert use()() is None
+    finally:
+        gc.enable()

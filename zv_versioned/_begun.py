@@ -54,15 +54,12 @@ class Begun(Generic[T]):
 
 
 def _do(begun: Begun[T], work: Callable[[], T]) -> None:
-    if not begun.is_wanted:
-        begun.ends()
-        return
     try:
-        value = work()
+        begun.ends(work() if begun.is_wanted else None)
     except BaseException as error:
         begun.ends(error=error)
-    else:
-        begun.ends(value)
+    finally:
+        del begun, work  # an error leads here, and would lead back to itself
 
 
 class Here:

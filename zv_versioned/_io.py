@@ -30,6 +30,8 @@ the interpreter for it; nothing tells when they have."""
 _start_lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _loop_pid: int | None = None
+_tasks: set[asyncio.Task[Any]] = set()
+"""Those that go on: the loop itself does not keep them, and nothing would ever end."""
 
 
 def check_process(pid: int, what: str) -> None:
@@ -133,10 +135,13 @@ def start(coroutine: Coroutine[Any, Any, T]) -> Begun[T]:
 def _begin(
     loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], begun: Begun[T]
 ) -> None:
-    loop.create_task(coroutine).add_done_callback(functools.partial(_end, begun))
+    task = loop.create_task(coroutine)
+    _tasks.add(task)
+    task.add_done_callback(functools.partial(_end, begun))
 
 
 def _end(begun: Begun[T], task: asyncio.Task[T]) -> None:
+    _tasks.discard(task)
     if task.cancelled():
         begun.ends(error=asyncio.CancelledError())
     elif (error := task.exception()) is not None:
